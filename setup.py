@@ -28,19 +28,29 @@ if os.environ.get("STREAMNORM_SANITIZE"):
     sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1", "-DSN_NO_CLONES"]
     flags, link = flags + sanitize, link + sanitize[:1]
 
-core = Extension(
-    "streamnorm._core",
-    sources=[f"{SRC}/_core.pyx", *sorted(glob(f"{SRC}/csrc/*.c"))],
-    depends=sorted(glob(f"{SRC}/csrc/*.h")),
-    include_dirs=[f"{SRC}/csrc"],
-    extra_compile_args=flags,
-    extra_link_args=link,
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-)
+
+
+def extension(name, sources):
+    """One compiled module: its Cython source and the C kernels that it binds."""
+    return Extension(
+        f"streamnorm.{name}",
+        sources=[f"{SRC}/{source}" for source in sources],
+        depends=sorted(glob(f"{SRC}/csrc/*.h")),
+        include_dirs=[f"{SRC}/csrc"],
+        extra_compile_args=flags,
+        extra_link_args=link,
+    )
+
+
+SKETCH_C = ["csrc/kll.c"]
+CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/load.c", "csrc/moments.c"]
 
 setup(
     ext_modules=cythonize(
-        [core],
+        [
+            extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
+            extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
+        ],
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,

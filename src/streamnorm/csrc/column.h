@@ -1,0 +1,51 @@
+/* One column's stream: counts, moments, extrema, and the feed of a quantile sketch.
+ *
+ * The stream is cut into blocks of SN_BLOCK rows by row position alone: an open block waits in `block` until it is
+ * full, wherever chunks end. So the bits of every statistic depend on the sequence of rows and of merges, not on how
+ * the rows came in. Merging closes the open blocks of both sides.
+ */
+#ifndef SN_COLUMN_H
+#define SN_COLUMN_H
+
+#include "kll.h"
+#include "load.h"
+
+typedef enum { SN_KIND_NONE, SN_KIND_FLOAT, SN_KIND_INTEGER, SN_KIND_DECIMAL } sn_kind;
+
+typedef struct sn_column {
+    int64_t rows, nulls;
+    int64_t no_value;       /* nulls and NaN in closed blocks */
+    int64_t infinities;     /* in closed blocks */
+    sn_moments moments;     /* of closed blocks; finite values only */
+    double min, max;        /* of closed blocks, as doubles */
+    sn_int_extrema integer; /* exact where min and max may be rounded, see load.h */
+    sn_kind kind;           /* of what was seen: integers turn into floats when both were */
+    int32_t scale;          /* decimals: digits behind the point */
+    int32_t has_moments;
+    int64_t pending;        /* rows in `block`, less than SN_BLOCK */
+    double *block;          /* owned; NULL until a chunk ends inside a block */
+    sn_kll *sketch;         /* owned; NULL: no quantiles */
+} sn_column;
+
+void sn_column_init(sn_column *column, int has_moments, sn_kll *sketch);
+void sn_column_release(sn_column *column);
+sn_status sn_column_copy(sn_column *to, const sn_column *from); /* `to` is not initialized before */
+sn_status sn_column_update(sn_column *column, const sn_array *array);
+/* SN_ERR_INCOMPATIBLE: kinds that do not mix (a decimal with another scale), or a sketch on one side only. */
+sn_status sn_column_merge(sn_column *into, const sn_column *from);
+/* Closes the open block, so that moments, min, max and no_value speak of every row. */
+void sn_column_close(sn_column *column);
+
+/* n rows of a type that is always null. */
+void sn_column_update_nulls(sn_column *column, int64_t n);
+
+/* Integer and decimal extrema, [0] the min and [1] the max, as halves of 128 bits; returns 0 when there are none. */
+int sn_column_integer_extrema(const sn_column *column, int64_t *high, uint64_t *low);
+void sn_column_set_integer_extrema(sn_column *column, const int64_t *high, const uint64_t *low);
+
+/* Column j of the matrix goes to columns[j]; rows in cache-sized blocks. `first` describes column 0; the columns lie
+ * `column_stride` bytes apart. */
+sn_status sn_column_update_matrix(sn_column *const *columns, const sn_array *first, int64_t column_stride,
+                                  int64_t n_columns);
+
+#endif
