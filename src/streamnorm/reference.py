@@ -1,0 +1,463 @@
+"""The plain-NumPy twin of every compiled kernel: the same names, the same arguments, nothing clever.
+
+A fast kernel is believed once it agrees with its twin on the hostile inputs. Nothing here is used at run
+time.
+
+Moments follow Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (The American
+Statistician 37(3), 1983): a block of rows has its own mean and sum of squared deviations, and blocks are
+merged pairwise. The mean is an unevaluated sum of two doubles, and two-sum is Knuth's (TAOCP volume 2,
+section 4.2.2).
+
+Design: the stream is cut into blocks of BLOCK rows by row position, counted with nulls and NaN, and never
+where a chunk ends, so that any chunking gives the same bits. The rest of an unfinished block waits in a
+buffer. The option turned down, to merge whatever chunk arrives, is simpler and gives other last digits for
+every batch size.
+"""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "update_matrix"]
+
+BLOCK = 4096
+
+# Squares of numbers within 2**±HALF_RANGE neither overflow nor vanish; beyond, a block is scaled first.
+HALF_RANGE = 500
+
+KINDS = (
+    "int",
+    "decimal",
+    "float",
+)  # each one holds what the ones before it hold, when a column changes its type
+
+
+def _chunks(array: Any) -> list[Any]:
+    """The array as a list of ndarrays and pyarrow.Arrays."""
+    if isinstance(array, np.ndarray | pa.Array):
+        return [array]
+    if hasattr(array, "__arrow_c_array__"):
+        return [pa.array(array)]
+    if hasattr(array, "__arrow_c_stream__"):
+        return list(pa.chunked_array(array).chunks)
+    return [np.asarray(array)]
+
+
+def _values(chunk: Any) -> tuple[Any, np.ndarray, str]:
+    """The values that are there (an ndarray, or a list of Decimal), the mask of all rows, and the kind.
+
+    The mask is True where the row is not null; the values are those of the rows that are not.
+    """
+    if isinstance(chunk, np.ndarray):
+        if chunk.ndim != 1:
+            raise ValueError(f"expected a one-dimensional array, got {chunk.ndim} dimensions")
+        if chunk.dtype.kind not in "biuf":
+            raise TypeError(f"cannot take values of type {chunk.dtype}")
+        present, values, kind = np.ones(len(chunk), bool), chunk, chunk.dtype.kind
+    elif pa.types.is_decimal(chunk.type):
+        present = np.asarray(chunk.is_valid())
+        return [value for value in chunk.to_pylist() if value is not None], present, "decimal"
+    elif (
+        pa.types.is_boolean(chunk.type) or pa.types.is_integer(chunk.type) or pa.types.is_floating(chunk.type)
+    ):
+        present = np.asarray(chunk.is_valid())
+        values = chunk.drop_null().to_numpy(zero_copy_only=False)
+        kind = values.dtype.kind
+    else:
+        raise TypeError(f"cannot take values of type {chunk.type}")
+    return values, present, "float" if kind == "f" else "int"
+
+
+class _Moments(NamedTuple):
+    """Count, mean (hi + lo) and the sum of squared deviations in units of 4**exponent."""
+
+    count: int = 0
+    hi: float = 0.0
+    lo: float = 0.0
+    m2: float = 0.0
+    exponent: int = 0
+
+
+def _two_sum(a: float, b: float) -> tuple[float, float]:
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def _unit(largest: float) -> int:
+    """The exponent in whose units deviations of this size can be squared."""
+    if not math.isfinite(largest) or largest == 0.0:
+        return 0
+    e = math.frexp(largest)[1]
+    return e if abs(e) > HALF_RANGE else 0
+
+
+def _block_moments(values: np.ndarray) -> _Moments:
+    """Moments of one block, shape (n,), float64, no NaN: a mean, its correction, then the deviations."""
+    n = len(values)
+    if n == 0:
+        return _Moments()
+    with np.errstate(all="ignore"):
+        unit = _unit(float(np.max(np.abs(values))))
+        scaled = np.ldexp(values, -unit)
+        first = float(np.mean(scaled))
+        hi, lo = _two_sum(first, float(np.mean(scaled - first)))
+        deviations = (scaled - hi) - lo
+        m2 = float(np.sum(deviations * deviations))
+        return _Moments(n, float(np.ldexp(hi, unit)), float(np.ldexp(lo, unit)), m2, unit)
+
+
+def _merge_moments(a: _Moments, b: _Moments) -> _Moments:
+    """Chan's pairwise update, in units that hold both sides and the distance between their means."""
+    if a.count == 0:
+        return b
+    if b.count == 0:
+        return a
+    n = a.count + b.count
+    with np.errstate(all="ignore"):
+        unit = max((m.exponent for m in (a, b) if m.hi or m.m2), default=0)  # zeros fit in any unit
+        a_hi, a_lo, b_hi, b_lo = (float(np.ldexp(x, -unit)) for x in (a.hi, a.lo, b.hi, b.lo))
+        delta = (b_hi - a_hi) + (b_lo - a_lo)
+        hi, lo = _two_sum(a_hi, delta * (b.count / n) + a_lo)
+        m2 = sum(float(np.ldexp(m.m2, 2 * (m.exponent - unit))) for m in (a, b))
+        m2 += delta * delta * (a.count / n) * b.count
+        return _Moments(n, float(np.ldexp(hi, unit)), float(np.ldexp(lo, unit)), m2, unit)
+
+
+class ColumnStats:
+    """Streaming statistics of one column: counts, moments, extrema and (optionally) a quantile sketch.
+
+    Parameters
+    ----------
+    moments, extrema : bool
+        Whether to keep mean and variance, and smallest and largest value.
+    sketch : QuantileSketch or None
+        A sketch to feed; the object is then owned by the statistics.
+    """
+
+    def __init__(self, *, moments: bool = True, extrema: bool = True, sketch: Any = None) -> None:
+        self.has_moments, self.has_extrema, self.sketch = moments, extrema, sketch
+        self.rows = self.null_count = self.nan_count = self.infinite_count = 0
+        self.kind: str | None = None
+        self.min: Any = None
+        self.max: Any = None
+        self._total = _Moments()
+        self._pending = np.empty(
+            0
+        )  # rows of the unfinished block, shape (< BLOCK,); NaN where there is no value
+
+    @property
+    def count(self) -> int:
+        return self.rows - self.null_count - self.nan_count
+
+    def update(self, array: Any) -> "ColumnStats":
+        for chunk in _chunks(array):
+            self._update_chunk(*_values(chunk))
+        return self
+
+    def _update_chunk(self, values: Any, present: np.ndarray, kind: str) -> None:
+        if len(present) == 0:
+            return
+        self.rows += len(present)
+        self.null_count += int(len(present) - np.count_nonzero(present))
+        self._widen(kind)
+        as_double = np.array([float(v) for v in values]) if kind == "decimal" else values.astype(np.float64)
+        nan = np.isnan(as_double)
+        self.nan_count += int(np.count_nonzero(nan))
+        self.infinite_count += int(np.count_nonzero(np.isinf(as_double)))
+        if self.has_extrema and not nan.all():
+            self._widen_extrema(values if kind == "decimal" else values[~nan], kind)
+        if self.sketch is not None:
+            self.sketch.update(as_double[~nan])
+        if self.has_moments:
+            rows = np.full(len(present), np.nan)
+            rows[present] = as_double
+            self._take_rows(rows)
+
+    def _widen(self, kind: str) -> None:
+        if self.kind is None or KINDS.index(kind) > KINDS.index(self.kind):
+            self.kind = kind
+            self.min, self.max = self._as_kind(self.min), self._as_kind(self.max)
+
+    def _as_kind(self, value: Any) -> Any:
+        return None if value is None else {"int": int, "decimal": Decimal, "float": float}[self.kind](value)
+
+    def _widen_extrema(self, values: Any, kind: str) -> None:
+        low, high = (
+            (min(values), max(values)) if kind == "decimal" else (values.min().item(), values.max().item())
+        )
+        low, high = self._as_kind(low), self._as_kind(high)
+        self.min = low if self.min is None else min(self.min, low)
+        self.max = high if self.max is None else max(self.max, high)
+
+    def _take_rows(self, rows: np.ndarray) -> None:
+        rows = np.concatenate([self._pending, rows])
+        whole = len(rows) - len(rows) % BLOCK
+        for start in range(0, whole, BLOCK):
+            block = rows[start : start + BLOCK]
+            self._total = _merge_moments(self._total, _block_moments(block[~np.isnan(block)]))
+        self._pending = rows[whole:].copy()
+
+    def _moments(self) -> _Moments:
+        """The moments of all that was seen, the unfinished block included."""
+        return _merge_moments(self._total, _block_moments(self._pending[~np.isnan(self._pending)]))
+
+    def merge(self, other: "ColumnStats") -> "ColumnStats":
+        same = (self.has_moments, self.has_extrema, self.sketch is None)
+        if same != (other.has_moments, other.has_extrema, other.sketch is None):
+            raise ValueError("cannot merge statistics that were not collected in the same way")
+        if other.rows == 0:
+            return self
+        other = other.copy()
+        if self.sketch is not None:
+            self.sketch.merge(other.sketch)
+        if self.has_moments:
+            self._total, self._pending = _merge_moments(self._moments(), other._moments()), np.empty(0)
+        self.rows += other.rows
+        self.null_count += other.null_count
+        self.nan_count += other.nan_count
+        self.infinite_count += other.infinite_count
+        if other.kind is not None:
+            self._widen(other.kind)
+        if other.min is not None:
+            low, high = self._as_kind(other.min), self._as_kind(other.max)
+            self.min = low if self.min is None else min(self.min, low)
+            self.max = high if self.max is None else max(self.max, high)
+        return self
+
+    def copy(self) -> "ColumnStats":
+        new = ColumnStats.__new__(ColumnStats)
+        new.__dict__.update(self.__dict__)
+        new.sketch = None if self.sketch is None else self.sketch.copy()
+        return new
+
+    @property
+    def mean(self) -> float:
+        return self._mean_pair()[0]
+
+    @property
+    def mean_lo(self) -> float:
+        return self._mean_pair()[1]
+
+    def _mean_pair(self) -> tuple[float, float]:
+        self._need_moments()
+        moments = self._moments()
+        return (moments.hi, moments.lo) if moments.count else (math.nan, 0.0)
+
+    @property
+    def m2(self) -> float:
+        self._need_moments()
+        return self._moments().m2
+
+    @property
+    def exponent(self) -> int:
+        self._need_moments()
+        return self._moments().exponent
+
+    def _need_moments(self) -> None:
+        if not self.has_moments:
+            raise AttributeError("the moments were not collected")
+
+    def var(self, ddof: int = 0) -> float:
+        self._need_moments()
+        moments = self._moments()
+        if moments.count - ddof <= 0:
+            return math.nan
+        with np.errstate(all="ignore"):
+            return float(np.ldexp(moments.m2 / (moments.count - ddof), 2 * moments.exponent))
+
+    def std(self, ddof: int = 0) -> float:
+        self._need_moments()
+        moments = self._moments()
+        if moments.count - ddof <= 0:
+            return math.nan
+        with np.errstate(all="ignore"):
+            return float(np.ldexp(np.sqrt(moments.m2 / (moments.count - ddof)), moments.exponent))
+
+    def state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("rows", "null_count", "nan_count", "infinite_count", "kind")
+        }
+        if self.has_moments:
+            state |= {name: getattr(self, name) for name in ("mean", "mean_lo", "m2", "exponent")}
+        if self.has_extrema:
+            as_text = str if self.kind in ("int", "decimal") else float
+            state["min"] = None if self.min is None else as_text(self.min)
+            state["max"] = None if self.max is None else as_text(self.max)
+        if self.sketch is not None:
+            state["sketch"] = self.sketch.to_bytes()
+        return state
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "ColumnStats":
+        sketch = QuantileSketch.from_bytes(state["sketch"]) if "sketch" in state else None
+        new = cls(moments="mean" in state, extrema="min" in state, sketch=sketch)
+        new.rows, new.null_count, new.nan_count = state["rows"], state["null_count"], state["nan_count"]
+        new.infinite_count, new.kind = state["infinite_count"], state["kind"]
+        if (
+            min(new.null_count, new.nan_count, new.infinite_count, new.count) < 0
+            or new.infinite_count > new.count
+        ):
+            raise ValueError("the counts contradict each other")
+        if new.kind not in (None, *KINDS) or (new.kind is None) != (new.rows == 0):
+            raise ValueError(f"unknown kind of column {new.kind!r}")
+        if new.has_moments and new.count:
+            if state["m2"] < 0:
+                raise ValueError("a sum of squares is negative")
+            new._total = _Moments(new.count, state["mean"], state["mean_lo"], state["m2"], state["exponent"])
+        if new.has_extrema and new.count:
+            new.min, new.max = new._as_kind(state["min"]), new._as_kind(state["max"])
+            if new.min is None or new.max is None or not new.min <= new.max:
+                raise ValueError("the smallest value is above the largest")
+        if sketch is not None and sketch.count != new.count:
+            raise ValueError("the sketch has seen another number of values")
+        return new
+
+
+class QuantileSketch:
+    """A "sketch" that keeps every value: the answers that the real one approximates.
+
+    Parameters
+    ----------
+    error : float
+        Kept and compared on merge; the rank error here is always 0.
+    seed : int
+        Kept and compared on merge.
+    """
+
+    def __init__(self, error: float = 0.001, seed: int = 0) -> None:
+        self.error, self.seed, self._items = error, seed, np.empty(0)
+
+    rank_error = 0.0
+
+    @property
+    def count(self) -> int:
+        return len(self._items)
+
+    def update(self, values: Any) -> "QuantileSketch":
+        for chunk in _chunks(values):
+            present = np.asarray(_values(chunk)[0], dtype=np.float64)
+            self._items = np.concatenate([self._items, present[~np.isnan(present)]])
+        return self
+
+    def merge(self, other: "QuantileSketch") -> "QuantileSketch":
+        if (self.error, self.seed) != (other.error, other.seed):
+            raise ValueError("cannot merge sketches of different error or seed")
+        self._items = np.concatenate([self._items, other._items])
+        return self
+
+    def copy(self) -> "QuantileSketch":
+        new = QuantileSketch(self.error, self.seed)
+        new._items = self._items
+        return new
+
+    def quantile(self, q: Any) -> Any:
+        if self.count == 0:
+            return math.nan if np.ndim(q) == 0 else np.full(np.shape(q), np.nan)
+        with np.errstate(all="ignore"):
+            result = np.quantile(self._items, q)
+        return float(result) if np.ndim(q) == 0 else result
+
+    def rank(self, x: Any) -> Any:
+        if self.count == 0:
+            return math.nan if np.ndim(x) == 0 else np.full(np.shape(x), np.nan)
+        result = np.searchsorted(np.sort(self._items), x, side="right") / self.count
+        return float(result) if np.ndim(x) == 0 else result
+
+    def to_bytes(self) -> bytes:
+        header = np.array([self.error, self.seed], dtype="<f8")
+        return header.tobytes() + self._items.astype("<f8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "QuantileSketch":
+        if len(data) < 16 or len(data) % 8:
+            raise ValueError("not a sketch: wrong length")
+        items = np.frombuffer(data, dtype="<f8")
+        new = cls(float(items[0]), int(items[1]))
+        new._items = items[2:].astype(np.float64)
+        return new
+
+
+def affine(
+    array: Any,
+    center: float,
+    scale: float,
+    offset: float = 0.0,
+    *,
+    clip: tuple[float, float] | None = None,
+    inverse: bool = False,
+    dtype: Any = np.float64,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """y = (x - center) / scale + offset, clipped, cast; inverse: x = (y - offset) * scale + center.
+
+    Computed in double and cast once. What stands where the input is null is unspecified (NaN here).
+
+    Parameters
+    ----------
+    array : array, shape (n,)
+        An ndarray, or one chunk of Arrow data.
+    center, scale, offset : float
+        The map.
+    clip : (float, float) or None
+        Bounds of y; not used by the inverse.
+    inverse : bool
+        Undo the map.
+    dtype : dtype
+        Type of the result: float16, float32 or float64.
+    out : ndarray, shape (n,), or None
+        Where to write; may be the input.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+    """
+    [chunk] = _chunks(array)
+    present_values, present, _ = _values(chunk)
+    x = np.full(len(present), np.nan)
+    x[present] = np.asarray(present_values, dtype=np.float64)
+    with np.errstate(all="ignore"):
+        y = (x - offset) * scale + center if inverse else (x - center) / scale + offset
+        if clip is not None and not inverse:
+            y = np.clip(y, *clip)
+        y = y.astype(dtype)
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def affine_matrix(
+    X: np.ndarray,
+    center: np.ndarray,
+    scale: np.ndarray,
+    offset: np.ndarray,
+    *,
+    clip: tuple[float, float] | None = None,
+    inverse: bool = False,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """:func:`affine` with a map per column: X has shape (n, d), center, scale and offset (d,).
+
+    The result has the type of X if that is a floating one, and float64 if not.
+    """
+    if out is None:
+        out = np.empty(X.shape, X.dtype if X.dtype.kind == "f" else np.float64)
+    for j in range(X.shape[1]):
+        out[:, j] = affine(
+            X[:, j], center[j], scale[j], offset[j], clip=clip, inverse=inverse, dtype=out.dtype
+        )
+    return out
+
+
+def update_matrix(columns: Sequence[ColumnStats], X: np.ndarray) -> None:
+    """Give column j of X, shape (n, d), to columns[j]."""
+    if len(columns) != X.shape[1]:
+        raise ValueError(f"expected {len(columns)} columns, got {X.shape[1]}")
+    for stats, column in zip(columns, X.T, strict=True):
+        stats.update(column)

@@ -1,0 +1,31 @@
+"""Scalers: which statistics a column needs, and which affine map they give.
+
+:class:`StandardScaler`, :class:`MinMaxScaler`, :class:`MaxAbsScaler` and :class:`RobustScaler` have
+scikit-learn's parameters, fitted attributes and results; :class:`ColumnScaler` gives each column its own. All
+are fitted in one pass, merge, and travel as JSON.
+"""
+
+from ._base import AffineMap, BaseScaler
+from ._columns import ColumnScaler
+from ._methods import METHODS, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from ._select import select_columns
+
+__all__ = [
+    "CLASSES",
+    "METHODS",
+    "AffineMap",
+    "BaseScaler",
+    "ColumnScaler",
+    "MaxAbsScaler",
+    "MinMaxScaler",
+    "RobustScaler",
+    "StandardScaler",
+    "select_columns",
+]
+
+# What a saved state may name.
+CLASSES = {cls.__name__: cls for cls in (*METHODS.values(), ColumnScaler)}
+
+for _cls in CLASSES.values():
+    _cls.__module__ = __name__  # a pickle names the public module, whatever the files behind it are called
+del _cls

@@ -1,0 +1,470 @@
+"""What all scalers share: the fit of arrays and tables, the affine map, merging and saving.
+
+Design: a fit that fails leaves the scaler as it was. New data goes to a copy of the statistics, which takes
+the place of the old ones at the end; a copy costs a few microseconds a column.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from .. import state
+from .._core import ColumnStats, affine, affine_matrix, update_matrix
+from ..errors import DataError, NotMergeableError
+from ..summary import Summary
+from ._contract import ScikitLearnContract
+from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
+from ._inputs import as_matrix, kind_of
+from ._select import as_names, check_columns, check_numeric, numeric_chunk, output_type, select_columns
+
+Progress = Callable[[int, int | None, int], None]
+Columns = str | Sequence[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class AffineMap:
+    """y = (x - center) / scale + offset, then clipped to these bounds if there are any."""
+
+    center: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+    clip: tuple[float, float] | None = None
+
+
+class BaseScaler(ScikitLearnContract, ABC):
+    """The parent of all scalers. A child says which statistics it needs and what it makes of them."""
+
+    feature_names_in_: np.ndarray
+
+    @abstractmethod
+    def _check_params(self) -> None:
+        """Raise ValueError if a parameter is out of its domain."""
+
+    @abstractmethod
+    def _new_stats(self, name: str | int) -> ColumnStats:
+        """Empty statistics with the kernels that this column needs."""
+
+    @abstractmethod
+    def _attributes(self, summary: Summary) -> dict[str, Any]:
+        """The fitted attributes, by name."""
+
+    @abstractmethod
+    def _maps(self) -> dict[str | int, AffineMap]:
+        """The affine map of each normalized column, from the fitted attributes."""
+
+    def _methods(self, schema_columns: Mapping[Any, pa.DataType]) -> dict[Any, "BaseScaler"]:
+        """Which of these columns are normalized, and by which elementary scaler."""
+        return dict.fromkeys(schema_columns, self)
+
+    def _plan(self, schema: pa.Schema, columns: Columns = None, exclude: Columns = None) -> list[str]:
+        """The columns of a table that are fitted, in the order of its schema."""
+        return select_columns(schema, columns, exclude)
+
+    def _plan_array(self, d: int) -> list[int]:
+        return list(self._methods(dict.fromkeys(range(d), pa.float64())))
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: None = None,
+        columns: Columns = None,
+        exclude: Columns = None,
+        memory: str | int = "256MB",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Compute the statistics of X, forgetting what was seen before.
+
+        Parameters
+        ----------
+        X : data
+            An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
+            frame, or anything with ``__arrow_c_stream__``; an iterator or list of those; or files: a path, a
+            list of paths, a glob, a folder, a pyarrow Dataset. Nulls and NaN are left out. pandas' NaN count
+            as nulls.
+        y : None
+            Ignored, as in scikit-learn.
+        sample_weight : None
+            Samples are not weighed; anything else is refused.
+        columns, exclude : str, sequence of str, or None
+            For named columns: which to normalize (None: every integer, float and decimal column; booleans,
+            dictionaries and dates only when named), and which to leave out.
+        memory : str or int
+            Bound of the buffers while files are read. Data in memory needs none.
+        threads : int or None
+            Number of threads that read files.
+        progress : callable or None
+            Called with rows done, rows in total (or None) and bytes done.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If X is empty, holds an infinity or something other than numbers, or lacks a column.
+        ValueError
+            If a parameter of the scaler is out of its domain.
+        """
+        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
+        return self._fit(X, sample_weight, reset=True, **options)
+
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        sample_weight: None = None,
+        columns: Columns = None,
+        exclude: Columns = None,
+        memory: str | int = "256MB",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Add X to what was seen before; parameters as for :meth:`fit`.
+
+        One stream gives the same bits however it is split. The first call chooses the columns, later ones
+        must have them. A call that raises leaves the scaler as it was.
+
+        Returns
+        -------
+        self
+        """
+        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
+        return self._fit(X, sample_weight, reset=not self.__sklearn_is_fitted__(), **options)
+
+    def _fit(
+        self,
+        X: Any,
+        sample_weight: None,
+        *,
+        reset: bool,
+        columns: Columns,
+        exclude: Columns,
+        progress: Progress | None,
+        **reading: Any,
+    ) -> Self:
+        self._check_params()
+        if sample_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__} does not weigh samples: leave sample_weight out, or repeat rows"
+            )
+        if kind_of(X) == "files":
+            from .. import engine
+
+            engine.fit_into(
+                self, X, reset=reset, columns=columns, exclude=exclude, progress=progress, **reading
+            )
+            return self
+        summary = Summary() if reset else self.summary_.copy()
+        bytes_done, before = 0, summary.rows
+        for part in parts(X):
+            summary, nbytes = self._feed(summary, part, columns, exclude)
+            bytes_done += nbytes
+            if progress is not None:
+                progress(summary.rows - before, _length(X), bytes_done)
+        if not summary:
+            raise DataError(
+                f"there are no rows and no columns to fit: {type(self).__name__} needs at least one row"
+            )
+        self._adopt(summary, named=summary.named)
+        return self
+
+    def _feed(self, summary: Summary, part: Any, columns: Columns, exclude: Columns) -> tuple[Summary, int]:
+        """Give one table or array to the statistics; the first one founds them."""
+        if isinstance(part, Frame):
+            if not summary:
+                summary = self._found(self._plan(part.schema, columns, exclude))
+            self._feed_frame(summary, part, columns, exclude)
+            return summary, part.nbytes
+        if columns is not None or exclude is not None:
+            raise DataError(
+                "columns= and exclude= need named columns: pass a table or a frame, or slice the array"
+            )
+        matrix = as_matrix(part, type(self).__name__)
+        if not summary:
+            if len(matrix) == 0:
+                raise DataError(
+                    f"Found array with 0 sample(s) (shape={matrix.shape}) while a minimum of 1 is "
+                    "required by "
+                    f"{type(self).__name__}."
+                )
+            summary = self._found(self._plan_array(matrix.shape[1]))
+        positions = self._positions(summary, matrix.shape[1])
+        stats = [column.stats for column in summary.values()]
+        whole = positions == list(range(matrix.shape[1]))
+        update_matrix(stats, matrix if whole else matrix[:, positions])
+        return summary, matrix.nbytes
+
+    def _found(self, names: Sequence[str | int]) -> Summary:
+        return Summary({name: self._new_stats(name) for name in names})
+
+    def _feed_frame(self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns) -> None:
+        names = self._names_in(summary, frame)
+        wanted = as_names(columns)
+        if wanted is not None and set(wanted).difference(as_names(exclude) or ()) - set(names):
+            raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
+        for name, column in zip(names, summary.values(), strict=True):
+            i = frame.names.index(name)
+            for chunk in frame.chunks(i, fit=True):
+                check_numeric(name, chunk.type)
+                column.stats.update(numeric_chunk(chunk))
+
+    def _names_in(self, summary: Summary, frame: Frame) -> list[str]:
+        """The frame's names of the summary's columns: the same, or by position if the summary has none."""
+        if summary.named:
+            names = list(summary)
+            _check_present(names, frame)
+            return names
+        names = self._plan(frame.schema)
+        if len(names) != len(summary):
+            raise DataError(self._width_message(len(names), len(summary)))
+        return names
+
+    def _positions(self, summary: Summary, d: int) -> list[int]:
+        """The columns of an array of width d that belong to the summary's columns."""
+        if d != len(summary):
+            raise DataError(self._width_message(d, len(summary)))
+        return list(range(d))
+
+    def _width_message(self, got: int, expected: int) -> str:
+        return f"X has {got} features, but {type(self).__name__} is expecting {expected} features as input."
+
+    def _adopt(self, summary: Summary, *, named: bool) -> None:
+        """Take a finished summary and its fitted attributes; nothing changes if it cannot be used."""
+        _check_summary(summary, type(self).__name__)
+        before = dict(self.__dict__)
+        try:
+            with np.errstate(all="ignore"):
+                fitted = self._attributes(summary)
+            self.__dict__.update(fitted, summary_=summary, n_features_in_=len(summary))
+            self.__dict__.pop("feature_names_in_", None)
+            if named:
+                self.feature_names_in_ = np.array(list(summary), dtype=object)
+            self._check_maps()
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    def _check_maps(self) -> None:
+        """Raise DataError where a column's own values overflow under its map."""
+        for name, m in self._maps().items():
+            column = self.summary_[name]
+            if column.count == 0:
+                continue
+            with np.errstate(all="ignore"):
+                reach = np.array([float(column.min) - m.center, float(column.max) - m.center, m.scale]) / 1.0
+            if not np.isfinite(reach).all():
+                raise DataError(
+                    f"column {name!r} spans more than a float64 can hold (from {column.min} to "
+                    f"{column.max}): "
+                    f"divide it by a constant first",
+                    column=name,
+                )
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit on X, then transform it; parameters as for :meth:`fit`. X must be readable twice."""
+        if kind_of(X) == "stream" or (kind_of(X) == "batches" and isinstance(X, Iterator)):
+            X = as_reader(X).read_all() if kind_of(X) == "stream" else list(X)
+        return self.fit(X, y, **fit_params).transform(X)
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:
+        """Normalize X.
+
+        Parameters
+        ----------
+        X : data
+            An array-like of shape (n_samples, n_features), matched by position; or a table or frame, whose
+            columns are matched by name, in any order, while other columns pass through.
+        copy : bool or None
+            False: write into X itself if it is an array of floats. None: as the parameter ``copy`` says.
+
+        Returns
+        -------
+        ndarray, pyarrow.Table, RecordBatch, or frame
+            Of the kind of X: a reader for a reader, a generator for an iterator, a pyarrow Table for other
+            Arrow streams. float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay,
+            and infinities pass through.
+
+        Raises
+        ------
+        NotFittedError
+            If it was not fitted.
+        DataError
+            If a column is missing, not numeric, or the number of features is another.
+        """
+        return self._wrap(self._apply(X, self._copies(copy), inverse=False), X)
+
+    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
+        """Undo :meth:`transform`, except for clipping; parameters and result as there."""
+        return self._apply(X, self._copies(copy), inverse=True)
+
+    def _copies(self, copy: bool | None) -> bool:
+        return getattr(self, "copy", True) if copy is None else copy
+
+    def _apply(self, X: Any, copy: bool, *, inverse: bool) -> Any:
+        self._check_fitted()
+        kind = kind_of(X)
+        if kind == "stream":
+            return self._apply_stream(X, inverse)
+        if kind == "batches":
+            results = (self._apply(part, copy, inverse=inverse) for part in X)
+            return type(X)(results) if isinstance(X, list | tuple) else results
+        [part] = parts(X)
+        if isinstance(part, Frame):
+            return self._apply_frame(part, inverse)
+        return self._apply_matrix(part, copy, inverse)
+
+    def _apply_matrix(self, X: Any, copy: bool, inverse: bool) -> np.ndarray:
+        matrix = as_matrix(X, type(self).__name__)
+        positions = self._positions(self.summary_, matrix.shape[1])
+        maps = list(self._maps().values())
+        in_place = not copy and matrix.dtype.kind == "f" and matrix.flags.writeable
+        out = matrix if in_place else None
+        clips = {m.clip for m in maps}
+        if len(clips) == 1 and positions == list(range(matrix.shape[1])):
+            vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
+            return affine_matrix(matrix, *vectors, clip=clips.pop(), inverse=inverse, out=out)
+        if out is None:
+            out = matrix.astype(matrix.dtype if matrix.dtype.kind == "f" else np.float64)
+        for j, m in zip(positions, maps, strict=True):
+            out[:, j] = _affine(matrix[:, j], m, inverse, out.dtype)
+        return out
+
+    def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
+        replaced = {}
+        names = self._names_in(self.summary_, frame)
+        for name, m in zip(names, self._maps().values(), strict=True):
+            i = frame.names.index(name)
+            chunks = frame.chunks(i, fit=False)
+            kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
+            replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
+        return frame.replace(replaced)
+
+    def _apply_stream(self, X: Any, inverse: bool) -> Any:
+        reader = as_reader(X)
+        names = self._names_in(self.summary_, ArrowFrame(reader.schema.empty_table()))
+        check_columns(reader.schema, names)
+        indices = [reader.schema.get_field_index(name) for name in names]
+        schema = replaced_schema(
+            reader.schema, {i: output_type(reader.schema.field(i).type)[0] for i in indices}
+        )
+        batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
+        result = pa.RecordBatchReader.from_batches(schema, batches)
+        return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
+
+    def merge(self, other: "BaseScaler") -> Self:
+        """Take in what another scaler has seen, in place; the parameters stay this scaler's.
+
+        Merging one that was never fitted changes nothing, and if the merge fails nothing is changed either.
+
+        Parameters
+        ----------
+        other : scaler
+            Of the same class, fitted on the same columns; left alone.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotMergeableError
+            If the classes, the columns or the ways of summarizing them differ.
+        """
+        if not isinstance(other, BaseScaler) or other._class_name() != self._class_name():
+            raise NotMergeableError(
+                f"a {type(self).__name__} merges with another one, not with a {type(other).__name__}"
+            )
+        if not other.__sklearn_is_fitted__():
+            return self
+        summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
+        self._check_mergeable(other)
+        self._check_params()
+        summary.merge(other.summary_)
+        self._adopt(summary, named=summary.named)
+        return self
+
+    def _check_mergeable(self, other: Any) -> None:
+        """Raise NotMergeableError for what the summaries alone cannot tell."""
+
+    def __add__(self, other: Any) -> Self:
+        """A new scaler that has seen what both have, with this one's parameters; both are left alone."""
+        if not isinstance(other, BaseScaler):
+            return NotImplemented
+        new = type(self)(**self.get_params(deep=False))
+        return new.merge(self).merge(other)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a JSON file, whole or not at all; ``streamnorm.load(path)`` reads it."""
+        state.save(self, path)
+
+    def digest(self) -> str:
+        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters."""
+        self._check_fitted()
+        return state.digest(self.summary_)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {key: value for key, value in self.__dict__.items() if key.startswith("_sklearn")}
+        if self.__sklearn_is_fitted__():
+            return {"state": state.dumps(self), "kept": kept}
+        return {"params": self.get_params(deep=False), "kept": kept}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        if "state" in saved:
+            state.restore(saved["state"], where="the pickle", into=self)
+        else:
+            self.__dict__.update(saved["params"])
+        self.__dict__.update(saved["kept"])
+
+
+def _length(X: Any) -> int | None:
+    """The number of rows, if it is known beforehand."""
+    rows = getattr(X, "num_rows", None)
+    if rows is None:
+        rows = len(X) if hasattr(X, "__len__") and kind_of(X) != "batches" else None
+    return rows
+
+
+def _check_present(names: Sequence[str], frame: Frame) -> None:
+    """Each of the columns, once: the error of the schema's check says which is at fault."""
+    for name in names:
+        if frame.names.count(name) != 1:
+            check_columns(frame.schema, [name])
+
+
+def _check_summary(summary: Summary, scaler: str) -> None:
+    if summary.rows == 0:
+        raise DataError(f"there are no rows to fit: {scaler} needs at least one")
+    for name, column in summary.items():
+        if column.stats.infinite_count:
+            raise DataError(
+                f"column {name!r} holds {column.stats.infinite_count} infinite values: set them to "
+                "null or filter "
+                f"them out first",
+                column=name,
+            )
+
+
+def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
+    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype))
+
+
+def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
+    """The map over one Arrow array; nulls stay, whatever stands under them."""
+    check_numeric(name, chunk.type)
+    kind, dtype = output_type(chunk.type)
+    numbers = numeric_chunk(chunk)
+    values = _affine(numbers, m, inverse, dtype)
+    validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)

@@ -1,0 +1,400 @@
+"""The four scalers of one column: from its statistics to a center and a scale.
+
+Design: constancy is judged relative to the column's own size (promise: data of size 1e-13 is scaled). For the
+variance the bound is scikit-learn's, n * eps * var + (n * mean * eps)**2, after Chan, Golub and LeVeque
+(1983); it is compared here as standard deviations, because squares overflow beyond 1e154 and vanish below
+1e-154. A range is constant below ULPS units in the last place of its largest end.
+
+A column without a single value (all null or NaN) has NaN statistics and the identity as its map.
+"""
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from numbers import Integral, Real
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from .._core import ColumnStats
+from .._sketch import QuantileSketch
+from ..summary import ColumnSummary, Summary
+from ._base import AffineMap, BaseScaler
+
+EPS = float(np.finfo(np.float64).eps)
+ULPS = 10
+
+
+def _require_bool(scaler: BaseScaler, *names: str) -> None:
+    for name in names:
+        value = getattr(scaler, name)
+        if not isinstance(value, bool | np.bool_):
+            raise ValueError(
+                f"The {name!r} parameter of {type(scaler).__name__} must be an instance of 'bool' or "
+                "an instance of "
+                f"'numpy.bool'. Got {value!r} instead."
+            )
+
+
+def _require_pair(scaler: BaseScaler, name: str) -> tuple[float, float]:
+    value = getattr(scaler, name)
+    pair = isinstance(value, tuple | list) and len(value) == 2
+    if not pair or not all(isinstance(end, Real) and math.isfinite(end) for end in value):
+        raise ValueError(
+            f"The {name!r} parameter of {type(scaler).__name__} must be a tuple of two finite numbers. "
+            f"Got {value!r} instead."
+        )
+    return float(value[0]), float(value[1])
+
+
+def _array(values: Sequence[Any]) -> np.ndarray:
+    return np.array([math.nan if value is None else float(value) for value in values], dtype=np.float64)
+
+
+def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Where low and high, shape (d,), are closer than ULPS units in the last place, or NaN."""
+    largest = np.maximum(np.abs(low), np.abs(high))
+    return ~(high - low >= ULPS * np.spacing(largest))
+
+
+class _ElementaryScaler(BaseScaler):
+    """One map per column from three arrays of shape (d,) and one clip."""
+
+    @abstractmethod
+    def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
+        """Center, scale and offset, each of shape (d,), and clip, from the fitted attributes."""
+
+    def _maps(self) -> dict[str | int, AffineMap]:
+        self._check_fitted()
+        center, scale, offset, clip = self._affine()
+        return {
+            name: AffineMap(float(c), float(s), float(o), clip) if column.count else AffineMap(clip=clip)
+            for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
+        }
+
+    def _zeros(self) -> np.ndarray:
+        return np.zeros(self.n_features_in_)
+
+    def _ones(self) -> np.ndarray:
+        return np.ones(self.n_features_in_)
+
+
+class StandardScaler(_ElementaryScaler):
+    """Subtract the mean and divide by the standard deviation: z = (x - mean) / std.
+
+    Parameters
+    ----------
+    copy : bool, default=True
+        False: ``transform`` writes into an array of floats itself.
+    with_mean, with_std : bool, default=True
+        Whether to center, and whether to scale.
+    ddof : int, default=0
+        The denominator of the variance is n - ddof. scikit-learn and NumPy have 0, pandas and SQL have 1.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,), or None
+        None if with_mean and with_std are both False. NaN for a column without values.
+    var_ : ndarray of shape (n_features,), or None
+        None if with_std is False.
+    scale_ : ndarray of shape (n_features,), or None
+        The square root of the variance, and 1 where the column is constant: where
+        var <= n * eps * var + (n * mean * eps)**2, as in scikit-learn.
+    n_samples_seen_ : int, or ndarray of shape (n_features,)
+        Number of values; an array where nulls or NaN make it differ between columns.
+    n_features_in_ : int
+        Number of normalized columns.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if they have any.
+    summary_ : Summary
+        All statistics, by column.
+
+    Notes
+    -----
+    Moments are kept by Welford's method in blocks, merged by the formulas of Chan, Golub and LeVeque,
+    "Algorithms for computing the sample variance" (The American Statistician 37(3), 1983).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scaler = StandardScaler().fit(np.array([[0.0], [2.0], [4.0], [np.nan]]))
+    >>> scaler.mean_, scaler.var_.round(3)
+    (array([2.]), array([2.667]))
+    >>> scaler.transform([[2.0], [np.nan]])
+    array([[ 0.],
+           [nan]])
+    >>> merged = StandardScaler().fit([[0.0]]) + StandardScaler().fit([[2.0], [4.0]])
+    >>> merged.mean_, merged.n_samples_seen_
+    (array([2.]), 3)
+    """
+
+    def __init__(
+        self, *, copy: bool = True, with_mean: bool = True, with_std: bool = True, ddof: int = 0
+    ) -> None:
+        self.copy = copy
+        self.with_mean = with_mean
+        self.with_std = with_std
+        self.ddof = ddof
+
+    def _check_params(self) -> None:
+        _require_bool(self, "copy", "with_mean", "with_std")
+        if not isinstance(self.ddof, Integral) or isinstance(self.ddof, bool) or self.ddof < 0:
+            raise ValueError(
+                "The 'ddof' parameter of StandardScaler must be an int in the range [0, inf). Got "
+                f"{self.ddof!r} instead."
+            )
+
+    def _new_stats(self, name: str | int) -> ColumnStats:
+        return ColumnStats(moments=True, extrema=True)
+
+    def _attributes(self, summary: Summary) -> dict[str, Any]:
+        columns = list(summary.values())
+        fitted: dict[str, Any] = {"mean_": None, "var_": None, "scale_": None}
+        if self.with_mean or self.with_std:
+            fitted["mean_"] = _array([column.mean for column in columns])
+        if self.with_std:
+            fitted["var_"] = _array([column.var(int(self.ddof)) for column in columns])
+            scale = _array([column.std(int(self.ddof)) for column in columns])
+            constant = np.array([_has_constant_variance(column) for column in columns])
+            fitted["scale_"] = np.where(constant | np.isnan(scale), 1.0, scale)
+        counts = np.array([column.count for column in columns], dtype=np.int64)
+        fitted["n_samples_seen_"] = int(counts[0]) if (counts == counts[0]).all() else counts
+        return fitted
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:
+        center = self.mean_ if self.with_mean and self.mean_ is not None else self._zeros()
+        scale = self.scale_ if self.with_std and self.scale_ is not None else self._ones()
+        return center, scale, self._zeros(), None
+
+
+def _has_constant_variance(column: ColumnSummary) -> bool:
+    """scikit-learn's test, var <= n eps var + (n mean eps)**2, in square roots; True without values."""
+    n, std = column.count, column.std()
+    rest = 1.0 - n * EPS
+    return not (rest > 0 and std * math.sqrt(rest) > n * EPS * abs(column.mean))
+
+
+class MinMaxScaler(_ElementaryScaler):
+    """Move the range of each column to a given one: y = (x - min) / (max - min) * (hi - lo) + lo.
+
+    Parameters
+    ----------
+    feature_range : (lo, hi), default=(0, 1)
+        The range wanted.
+    copy : bool, default=True
+        False: ``transform`` writes into an array of floats itself.
+    clip : bool, default=False
+        Whether ``transform`` keeps values that fit has not seen within feature_range.
+
+    Attributes
+    ----------
+    data_min_, data_max_, data_range_ : ndarray of shape (n_features,)
+        NaN for a column without values.
+    scale_, min_ : ndarray of shape (n_features,)
+        The map in scikit-learn's terms, y = x * scale_ + min_. A column whose range is below 10 units in the
+        last place of its larger end is constant: it is moved to lo and not stretched.
+    n_samples_seen_ : int
+        Number of rows.
+    n_features_in_, feature_names_in_, summary_
+        As for :class:`StandardScaler`.
+
+    Examples
+    --------
+    >>> scaler = MinMaxScaler((-1, 1)).fit([[2.0], [3.0], [6.0]])
+    >>> scaler.transform([[2.0], [4.0], [6.0]]).ravel()
+    array([-1.,  0.,  1.])
+    >>> scaler.inverse_transform([[0.5]])
+    array([[5.]])
+    """
+
+    def __init__(
+        self, feature_range: tuple[float, float] = (0, 1), *, copy: bool = True, clip: bool = False
+    ) -> None:
+        self.feature_range = feature_range
+        self.copy = copy
+        self.clip = clip
+
+    def _check_params(self) -> None:
+        _require_bool(self, "copy", "clip")
+        low, high = _require_pair(self, "feature_range")
+        if low >= high or math.isinf(high - low):
+            raise ValueError(
+                f"Minimum of desired feature range must be smaller than maximum. Got {self.feature_range}."
+            )
+
+    def _new_stats(self, name: str | int) -> ColumnStats:
+        return ColumnStats(moments=False, extrema=True)
+
+    def _attributes(self, summary: Summary) -> dict[str, Any]:
+        low, high = _require_pair(self, "feature_range")
+        data_min = _array([column.min for column in summary.values()])
+        data_max = _array([column.max for column in summary.values()])
+        data_range = data_max - data_min
+        scale = (high - low) / np.where(_is_constant_range(data_min, data_max), 1.0, data_range)
+        empty = np.isnan(data_min)
+        return {
+            "data_min_": data_min,
+            "data_max_": data_max,
+            "data_range_": data_range,
+            "scale_": np.where(empty, 1.0, scale),
+            "min_": np.where(empty, 0.0, low - data_min * scale),
+            "n_samples_seen_": summary.rows,
+        }
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
+        # Not x * scale_ + min_: that loses the digits that a large minimum has in common with x.
+        low, high = _require_pair(self, "feature_range")
+        constant = _is_constant_range(self.data_min_, self.data_max_)
+        scale = np.where(constant, 1.0, self.data_range_) / (high - low)
+        scale[scale == 0] = 1.0 / (high - low)  # a range of denormals stretched beyond 2**1074
+        return self.data_min_, scale, np.full(len(scale), low), (low, high) if self.clip else None
+
+
+class MaxAbsScaler(_ElementaryScaler):
+    """Divide by the largest magnitude, which keeps zeros and signs: y = x / max(abs(x)).
+
+    Parameters
+    ----------
+    copy : bool, default=True
+        False: ``transform`` writes into an array of floats itself.
+    clip : bool, default=False
+        Whether ``transform`` keeps values that fit has not seen within [-1, 1].
+
+    Attributes
+    ----------
+    max_abs_ : ndarray of shape (n_features,)
+        NaN for a column without values.
+    scale_ : ndarray of shape (n_features,)
+        max_abs_, and 1 where that is 0 or NaN.
+    n_samples_seen_ : int
+        Number of rows.
+    n_features_in_, feature_names_in_, summary_
+        As for :class:`StandardScaler`.
+
+    Examples
+    --------
+    >>> MaxAbsScaler().fit_transform([[-4.0, 0.0], [2.0, 0.0]])
+    array([[-1. ,  0. ],
+           [ 0.5,  0. ]])
+    """
+
+    def __init__(self, *, copy: bool = True, clip: bool = False) -> None:
+        self.copy = copy
+        self.clip = clip
+
+    def _check_params(self) -> None:
+        _require_bool(self, "copy", "clip")
+
+    def _new_stats(self, name: str | int) -> ColumnStats:
+        return ColumnStats(moments=False, extrema=True)
+
+    def _attributes(self, summary: Summary) -> dict[str, Any]:
+        low = _array([column.min for column in summary.values()])
+        high = _array([column.max for column in summary.values()])
+        max_abs = np.maximum(np.abs(low), np.abs(high))
+        scale = np.where(max_abs > 0, max_abs, 1.0)
+        return {"max_abs_": max_abs, "scale_": scale, "n_samples_seen_": summary.rows}
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
+        return self._zeros(), self.scale_, self._zeros(), (-1.0, 1.0) if self.clip else None
+
+
+class RobustScaler(_ElementaryScaler):
+    """Subtract the median and divide by a range of quantiles: y = (x - median) / (q_hi - q_lo).
+
+    Parameters
+    ----------
+    with_centering, with_scaling : bool, default=True
+        Whether to center, and whether to scale.
+    quantile_range : (q_lo, q_hi), default=(25.0, 75.0)
+        In percent.
+    copy : bool, default=True
+        False: ``transform`` writes into an array of floats itself.
+    unit_variance : bool, default=False
+        Whether to divide the scale by the same range of the normal distribution, so that normal data gets
+        variance 1.
+
+    Attributes
+    ----------
+    center_ : ndarray of shape (n_features,), or None
+        The median; NaN for a column without values, None if with_centering is False.
+    scale_ : ndarray of shape (n_features,), or None
+        The range of quantiles; 1 (before unit_variance) where it is below 10 units in the last place of its
+        larger end. None if with_scaling is False.
+    n_samples_seen_ : int
+        Number of rows.
+    n_features_in_, feature_names_in_, summary_
+        As for :class:`StandardScaler`. ``summary_[column].rank_error`` is the largest error of the quantiles'
+        ranks.
+
+    Notes
+    -----
+    Quantiles come from a mergeable sketch, after Karnin, Lang and Liberty, "Optimal quantile approximation in
+    streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly.
+
+    Examples
+    --------
+    >>> scaler = RobustScaler().fit([[1.0], [2.0], [3.0], [4.0], [1000.0]])
+    >>> scaler.center_, scaler.scale_
+    (array([3.]), array([2.]))
+    >>> scaler.transform([[5.0]])
+    array([[1.]])
+    """
+
+    def __init__(
+        self,
+        *,
+        with_centering: bool = True,
+        with_scaling: bool = True,
+        quantile_range: tuple[float, float] = (25.0, 75.0),
+        copy: bool = True,
+        unit_variance: bool = False,
+    ) -> None:
+        self.with_centering = with_centering
+        self.with_scaling = with_scaling
+        self.quantile_range = quantile_range
+        self.copy = copy
+        self.unit_variance = unit_variance
+
+    def _check_params(self) -> None:
+        _require_bool(self, "with_centering", "with_scaling", "copy", "unit_variance")
+        low, high = _require_pair(self, "quantile_range")
+        if not 0 <= low <= high <= 100:
+            raise ValueError(f"Invalid quantile range: {self.quantile_range}")
+        if self.unit_variance and not 0 < low < high < 100:
+            raise ValueError(
+                "unit_variance needs a quantile range within (0, 100), because the normal "
+                "distribution has no "
+                f"end: got {self.quantile_range}"
+            )
+
+    def _new_stats(self, name: str | int) -> ColumnStats:
+        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch())
+
+    def _attributes(self, summary: Summary) -> dict[str, Any]:
+        low, high = (end / 100.0 for end in _require_pair(self, "quantile_range"))
+        quantiles = np.array([column.quantile([low, 0.5, high]) for column in summary.values()]).T
+        fitted: dict[str, Any] = {"center_": None, "scale_": None, "n_samples_seen_": summary.rows}
+        if self.with_centering:
+            fitted["center_"] = quantiles[1].copy()
+        if self.with_scaling:
+            constant = _is_constant_range(quantiles[0], quantiles[2])
+            scale = np.where(constant, 1.0, quantiles[2] - quantiles[0])
+            if self.unit_variance:
+                scale /= NormalDist().inv_cdf(high) - NormalDist().inv_cdf(low)
+            fitted["scale_"] = scale
+        return fitted
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:
+        center = self.center_ if self.with_centering and self.center_ is not None else self._zeros()
+        scale = self.scale_ if self.with_scaling and self.scale_ is not None else self._ones()
+        return center, scale, self._zeros(), None
+
+
+METHODS: dict[str, type[_ElementaryScaler]] = {
+    "standard": StandardScaler,
+    "minmax": MinMaxScaler,
+    "maxabs": MaxAbsScaler,
+    "robust": RobustScaler,
+}

@@ -1,0 +1,499 @@
+"""Fitted scalers as versioned JSON, in files and in the footer of the Parquet files that they made.
+
+The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members:
+
+``"format"``
+    ``"streamnorm-state"``.
+``"version"``
+    1. A reader refuses a version that it does not know.
+``"streamnorm"``
+    The version of the library that wrote it; for people.
+``"scaler"``
+    ``{"class": name, "params": {name: value}}``. A tuple is an array, a scaler inside a parameter is again
+    ``{"class", "params"}``, and a mapping is ``{"pairs": [[key, value], ...]}``, because its keys may be
+    arrays.
+``"columns"``
+    An array, in the order of the features. Each column is an object with ``"name"`` (a string, or the
+    position as a number if the columns have no names), the counts ``"rows" "null_count" "nan_count"
+    "infinite_count"``, ``"kind"`` (``"float"``, ``"int"``, ``"decimal"``, or null before any row) and, as far
+    as they were collected, ``"mean" "mean_lo" "m2" "exponent"`` (the mean is mean + mean_lo; m2, the sum of
+    squared deviations, is in units of 4 to the power exponent), ``"min" "max"`` (null without values),
+    ``"sketch"`` (base64 of its little-endian bytes).
+``"digest"``
+    ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
+    sorted, no spaces, UTF-8.
+
+A finite float is written in the shortest form that reads back as the same double, others as the strings
+``"NaN"``, ``"Infinity"`` and ``"-Infinity"``. Integers beyond 2**53 and decimals are strings of digits.
+
+Design: JSON, never pickle: a state travels between machines, versions and people, and reading one must not
+run code. The digest guards against truncation and editing, not against an attacker, who could compute it as
+well.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from ._core import ColumnStats
+from ._version import __version__
+from .errors import StateError
+from .summary import Summary
+
+if TYPE_CHECKING:
+    from .scalers import BaseScaler
+
+__all__ = ["FOOTER_KEY", "digest", "dumps", "load", "loads", "save"]
+
+FORMAT = "streamnorm-state"
+VERSION = 1
+FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
+
+MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
+MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
+MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
+
+TEMPORARY = ".streamnorm-tmp"
+
+_TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
+_COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
+_MOMENTS = ("mean", "mean_lo", "m2")
+_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
+_DECIMAL = re.compile(r"-?\d{1,100}(\.\d{1,100})?(E[+-]?\d{1,4})?", re.ASCII)
+_KINDS = (None, "float", "int", "decimal")
+
+
+def dumps(scaler: "BaseScaler", *, indent: int | None = None) -> str:
+    """The state of a fitted scaler as JSON text.
+
+    Parameters
+    ----------
+    scaler : scaler
+        Fitted.
+    indent : int or None
+        Line breaks and this indentation for people; None for one line.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    NotFittedError
+        If it is not fitted.
+    StateError
+        If a parameter cannot be written as JSON.
+    """
+    scaler._check_fitted()
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "streamnorm": __version__,
+        "scaler": _encode_scaler(scaler),
+        "columns": _encode_columns(scaler.summary_),
+    }
+    content["digest"] = _hash(content)
+    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
+    """Write the state of a fitted scaler to a file: whole, or not at all.
+
+    Parameters
+    ----------
+    scaler : scaler
+        Fitted.
+    path : path
+        Replaced if it exists.
+    """
+    write_atomically(path, (dumps(scaler, indent=1) + "\n").encode())
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a small file by way of a temporary one beside it, fsync and rename; clear what dead runs left."""
+    target = Path(path)
+    for stale in target.parent.glob(f".{_glob_escape(target.name)}.*{TEMPORARY}"):
+        if not _is_alive(stale):
+            stale.unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
+
+
+def _glob_escape(name: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", name)
+
+
+def _is_alive(temporary: Path) -> bool:
+    """Whether the process in a temporary file's name still runs (or may: then the file is left alone)."""
+    pid = temporary.name.removesuffix(TEMPORARY).rpartition(".")[2]
+    if not pid.isascii() or not pid.isdigit() or os.name != "posix":
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return int(pid) != os.getpid()
+
+
+def _sync_directory(folder: Path) -> None:
+    """Make the rename durable, where directories can be opened."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def digest(summary: Summary) -> str:
+    """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the
+    version.
+
+    Parameters
+    ----------
+    summary : Summary
+        The order of its columns does not matter.
+
+    Returns
+    -------
+    str
+        ``"sha256:"`` and 64 hexadecimal digits.
+    """
+    return _hash(sorted(_encode_columns(summary), key=lambda column: str(column["name"])))
+
+
+def _hash(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _encode_float(value: float) -> float | str:
+    value = float(value)
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+
+
+def _encode_int(value: int) -> int | str:
+    value = int(value)
+    return value if abs(value) <= MAX_EXACT else str(value)
+
+
+def _encode_columns(summary: Summary) -> list[dict[str, Any]]:
+    return [_encode_column(name, column.stats.state()) for name, column in summary.items()]
+
+
+def _encode_column(name: str | int, state: Mapping[str, Any]) -> dict[str, Any]:
+    column: dict[str, Any] = {"name": name}
+    column |= {key: _encode_int(state[key]) for key in _COUNTS}
+    column["kind"] = state["kind"]
+    if "mean" in state:
+        column |= {key: _encode_float(state[key]) for key in _MOMENTS}
+        column["exponent"] = int(state["exponent"])
+    if "min" in state:
+        column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    if "sketch" in state:
+        column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
+    return column
+
+
+def _encode_extremum(value: Any, kind: str | None) -> Any:
+    if value is None:
+        return None
+    if kind == "decimal":
+        return str(value)
+    return _encode_int(int(value)) if kind == "int" else _encode_float(value)
+
+
+def _encode_scaler(scaler: "BaseScaler") -> dict[str, Any]:
+    params = {name: _encode_param(value, name) for name, value in scaler.get_params(deep=False).items()}
+    return {"class": scaler._class_name(), "params": params}
+
+
+def _encode_param(value: Any, name: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int) and abs(value) <= MAX_EXACT:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, tuple | list):
+        return [_encode_param(item, name) for item in value]
+    if isinstance(value, Mapping):
+        return {"pairs": [[_encode_param(part, name) for part in pair] for pair in value.items()]}
+    if hasattr(value, "_class_name"):
+        return _encode_scaler(value)
+    raise StateError(
+        f"parameter {name!r} is {value!r}, which cannot be saved as JSON: use numbers, strings and tuples"
+    )
+
+
+class _Damage(Exception):
+    """What is wrong with a state, as the middle of a sentence, and what helps, as its end."""
+
+    def __init__(
+        self, problem: str, advice: str = "fit again and save it anew, or use an intact copy"
+    ) -> None:
+        super().__init__(f"{problem}: {advice}")
+
+
+def load(path: str | os.PathLike[str]) -> "BaseScaler":
+    """Read a fitted scaler from a state file.
+
+    Parameters
+    ----------
+    path : path
+        As written by ``scaler.save(path)``.
+
+    Returns
+    -------
+    scaler
+        Fitted, of the class that was saved.
+
+    Raises
+    ------
+    StateError
+        If the file is damaged, edited, of an unknown version, or not a state.
+    FileNotFoundError
+        If there is no such file.
+    """
+    where = f"state file {os.fspath(path)!r}"
+    with open(path, "rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    return loads(data, where=where)
+
+
+def loads(text: str | bytes, *, where: str = "the state") -> "BaseScaler":
+    """Read a fitted scaler from JSON text.
+
+    Parameters
+    ----------
+    text : str or bytes
+        As made by :func:`dumps`.
+    where : str
+        What to call it in an error.
+
+    Returns
+    -------
+    scaler
+        Fitted.
+
+    Raises
+    ------
+    StateError
+        If anything about it is not as it was written.
+    """
+    return restore(text, where=where)
+
+
+def restore(text: str | bytes, *, where: str = "the state", into: "BaseScaler | None" = None) -> "BaseScaler":
+    """:func:`loads`, into an object that exists if one is given (the way of pickle and of subclasses)."""
+    try:
+        content = _parse(text)
+        scaler = _decode_scaler(_member(content, "scaler", dict), into=into)
+        summary = _decode_columns(_member(content, "columns", list), scaler)
+        _guard(lambda: scaler._adopt(summary, named=summary.named), "holds statistics that cannot be used")
+    except _Damage as damage:
+        raise StateError(f"{where} {damage}") from None
+    return scaler
+
+
+def _parse(text: str | bytes) -> dict[str, Any]:
+    """The top-level object, with its own claims checked: format, version, members, digest."""
+    if len(text) > MAX_BYTES:
+        raise _Damage(f"is larger than {MAX_BYTES >> 20} MB, which no state is")
+    try:
+        if isinstance(text, bytes):
+            text = text.decode("utf-8")
+        content = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_refuse_literal, parse_float=_finite
+        )
+    except (ValueError, RecursionError) as error:
+        raise _Damage(f"is not JSON that is whole and valid ({_one_line(error)})") from None
+    if type(content) is not dict or content.get("format") != FORMAT:
+        raise _Damage("is not a streamnorm state")
+    version = _member(content, "version", int)
+    if version != VERSION:
+        problem = f"has format version {version}, and this version of streamnorm reads {VERSION}"
+        raise _Damage(
+            problem, f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}"
+        )
+    _check_keys(content, _TOP)
+    _member(content, "streamnorm", str)
+    claimed = content.pop("digest")
+    if _guard(lambda: _hash(content), "holds text that is not Unicode") != claimed:
+        raise _Damage("was changed after it was written (the digest does not match its content)")
+    return content
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return result
+
+
+def _refuse_literal(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:30]} is beyond any double")
+    return value
+
+
+def _guard(action: Callable[[], Any], problem: str) -> Any:
+    """Run code that may stumble over nonsense, and say so in our words."""
+    try:
+        return action()
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+        raise _Damage(f"{problem} ({_one_line(error)})") from None
+
+
+def _check_keys(obj: Mapping[str, Any], expected: tuple[str, ...]) -> None:
+    for key in expected:
+        if key not in obj:
+            raise _Damage(f"lacks {key!r}")
+    for key in obj:
+        if key not in expected:
+            raise _Damage(f"has an unknown member {key[:40]!r}")
+
+
+def _member(obj: Mapping[str, Any], key: str, kind: type) -> Any:
+    """A member of exactly this type: True is not a number, and 1 is not 1.0."""
+    if type(obj.get(key)) is not kind:
+        raise _Damage(f"has no {key!r} of type {kind.__name__}")
+    return obj[key]
+
+
+def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
+    from . import scalers
+
+    _check_keys(obj, ("class", "params"))
+    name, params = _member(obj, "class", str), _member(obj, "params", dict)
+    if name not in scalers.CLASSES:
+        raise _Damage(f"is of a scaler {name[:40]!r} that this version does not know")
+    known = scalers.CLASSES[name]._param_names()
+    _check_keys(params, known)
+    values = {key: _decode_param(value) for key, value in params.items()}
+    scaler = object.__new__(scalers.CLASSES[name]) if into is None else into
+    scaler.__dict__.update(values)
+    _guard(scaler._check_params, "has parameters that cannot be used")
+    return scaler
+
+
+def _decode_param(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode_param(item) for item in value)
+    if isinstance(value, dict) and "pairs" in value:
+        _check_keys(value, ("pairs",))
+        return _guard(
+            lambda: {k: v for k, v in map(_decode_param, value["pairs"])}, "has a mapping that is none"
+        )
+    return _decode_scaler(value) if isinstance(value, dict) else value
+
+
+def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
+    stats: dict[str | int, ColumnStats] = {}
+    for position, column in enumerate(columns):
+        if type(column) is not dict:
+            raise _Damage(f"has a column {position} that is not an object")
+        name = column.get("name")
+        if type(name) not in (str, int) or (type(name) is int and name < 0):
+            raise _Damage(f"has a column {position} without a name")
+        if name in stats or type(name) is not type(columns[0].get("name")):
+            raise _Damage(f"has a column name {name!r:.60} twice, or names and positions mixed")
+        stats[name] = _decode_column(column, scaler)
+    if not stats:
+        raise _Damage("has no columns")
+    return Summary(stats)
+
+
+def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnStats:
+    name = column["name"]
+    model = _guard(
+        lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
+    )
+    keys = ["name", *_COUNTS, "kind"]
+    keys += [*_MOMENTS, "exponent"] if model.has_moments else []
+    keys += ["min", "max"] if model.has_extrema else []
+    keys += ["sketch"] if model.sketch is not None else []
+    _check_keys(column, tuple(keys))
+    state = {key: _decode_int(column[key], key) for key in _COUNTS}
+    if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
+        raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
+    state["kind"] = column["kind"]
+    if model.has_moments:
+        state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
+        state["exponent"] = _decode_exponent(column["exponent"])
+    if model.has_extrema:
+        state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
+    if model.sketch is not None:
+        text = _member(column, "sketch", str)
+        state["sketch"] = _guard(
+            lambda: base64.b64decode(text, validate=True), "has a sketch that is not base64"
+        )
+    return _guard(lambda: ColumnStats.from_state(state), f"contradicts itself in column {name!r:.60}")
+
+
+def _decode_int(value: Any, key: str) -> int:
+    if type(value) is int and abs(value) <= MAX_EXACT:
+        return value
+    if type(value) is str and _INTEGER.fullmatch(value) and abs(int(value)) > MAX_EXACT:
+        return int(value)
+    raise _Damage(f"has no whole number for {key!r}")
+
+
+def _decode_exponent(value: Any) -> int:
+    if type(value) is int and abs(value) <= MAX_EXPONENT:
+        return value
+    raise _Damage("has an impossible exponent")
+
+
+def _decode_float(value: Any, key: str) -> float:
+    if type(value) is float:
+        return value
+    if type(value) is str and value in _SPECIAL:
+        return _SPECIAL[value]
+    raise _Damage(f"has no float for {key!r}")
+
+
+def _decode_extremum(value: Any, key: str, kind: str | None) -> Any:
+    """As the kernel's own state has it: digits for whole numbers and decimals, a float, or None."""
+    if value is None:
+        return None
+    if kind == "float":
+        return _decode_float(value, key)
+    if kind == "int":
+        return str(_decode_int(value, key))
+    if kind == "decimal" and type(value) is str and _DECIMAL.fullmatch(value):
+        return value
+    raise _Damage(f"has no value of its kind for {key!r}")

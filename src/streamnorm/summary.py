@@ -1,0 +1,261 @@
+"""Summaries: what is known about each column, by name, and the merge of two of them.
+
+Design: a :class:`ColumnSummary` holds the live statistics of the kernel, not a copy of the figures, so that a
+stream that goes on continues where it stopped, with the same bits as if it had never been cut. The figures
+are computed when asked for. Turned down: a frozen record of numbers, which cannot be fed again.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ._core import ColumnStats
+from .errors import NotMergeableError, StatisticNotCollected
+
+__all__ = ["ColumnSummary", "Summary", "near_matches"]
+
+
+def near_matches(name: object, known: Iterable[object]) -> str:
+    """A hint for a message: the known names that resemble this one, or the first few of them."""
+    names = [str(other) for other in known]
+    close = difflib.get_close_matches(str(name), names, n=3)
+    if close:
+        return "did you mean " + " or ".join(repr(other) for other in close) + "?"
+    if not names:
+        return "there are none"
+    return "there are " + ", ".join(repr(other) for other in names[:8]) + (", ..." if len(names) > 8 else "")
+
+
+class ColumnSummary:
+    """The statistics of one column.
+
+    Nulls and NaN are counted and otherwise left out. What the method did not collect raises
+    :class:`~streamnorm.errors.StatisticNotCollected`.
+
+    Attributes
+    ----------
+    count : int
+        Number of values that are neither null nor NaN.
+    null_count, nan_count : int
+        Numbers of nulls and of NaN. Unnamed arrays have no nulls.
+    mean : float
+        NaN if count is 0.
+    min, max : float, int, decimal.Decimal or None
+        Of the column's own kind; None if count is 0.
+    rank_error : float
+        The largest error of a quantile's rank, as a fraction; 0 while the sketch still holds every value.
+    """
+
+    __slots__ = ("name", "stats")
+
+    def __init__(self, name: str | int, stats: ColumnStats) -> None:
+        self.name = name
+        self.stats = stats
+
+    @property
+    def rows(self) -> int:
+        """Number of rows seen, nulls and NaN included."""
+        return self.stats.rows
+
+    @property
+    def count(self) -> int:
+        return self.stats.count
+
+    @property
+    def null_count(self) -> int:
+        return self.stats.null_count
+
+    @property
+    def nan_count(self) -> int:
+        return self.stats.nan_count
+
+    @property
+    def mean(self) -> float:
+        return self._moments("mean").mean
+
+    def var(self, ddof: int = 0) -> float:
+        """The variance, with count - ddof in the denominator; NaN if that is not positive."""
+        return self._moments("variance").var(ddof)
+
+    def std(self, ddof: int = 0) -> float:
+        """The standard deviation, the square root of :meth:`var`."""
+        return self._moments("standard deviation").std(ddof)
+
+    @property
+    def min(self) -> Any:
+        return self._extrema("min").min
+
+    @property
+    def max(self) -> Any:
+        return self._extrema("max").max
+
+    def quantile(self, q: Any) -> Any:
+        """The quantile, interpolated linearly, for a number or an array q in [0, 1]."""
+        return self._sketch().quantile(q)
+
+    @property
+    def rank_error(self) -> float:
+        return self._sketch().rank_error
+
+    def copy(self) -> "ColumnSummary":
+        """A summary of its own, that goes on independently."""
+        return ColumnSummary(self.name, self.stats.copy())
+
+    def _moments(self, what: str) -> ColumnStats:
+        if not self.stats.has_moments:
+            raise self._not_collected(what, "StandardScaler")
+        return self.stats
+
+    def _extrema(self, what: str) -> ColumnStats:
+        if not self.stats.has_extrema:
+            raise self._not_collected(what, "MinMaxScaler")
+        return self.stats
+
+    def _sketch(self) -> Any:
+        if self.stats.sketch is None:
+            raise self._not_collected("quantiles", "RobustScaler")
+        return self.stats.sketch
+
+    def _not_collected(self, what: str, scaler: str) -> StatisticNotCollected:
+        return StatisticNotCollected(
+            f"no {what} of column {self.name!r}: its method does not collect that, fit a {scaler} to have it"
+        )
+
+    def __repr__(self) -> str:
+        fields = [f"count={self.count}"]
+        fields += [
+            f"{name}={getattr(self, name)}" for name in ("null_count", "nan_count") if getattr(self, name)
+        ]
+        if self.stats.has_moments:
+            fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
+        if self.stats.has_extrema:
+            fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
+        if self.stats.sketch is not None:
+            fields += [f"median={self.quantile(0.5):.6g}", f"rank_error={self.rank_error:.2g}"]
+        return f"ColumnSummary({self.name!r}: {', '.join(fields)})"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+class Summary(Mapping):
+    """The statistics of a table: an ordered mapping from column to :class:`ColumnSummary`.
+
+    Keys are column names, or 0 to d - 1 for an array whose columns have none.
+
+    Parameters
+    ----------
+    columns : mapping of str or int to ColumnStats
+        The statistics, in the order of the columns; they are held, not copied.
+
+    Examples
+    --------
+    >>> from streamnorm._core import ColumnStats
+    >>> import numpy as np
+    >>> a = Summary({"fare": ColumnStats().update(np.array([1.0, 2.0]))})
+    >>> b = Summary({"fare": ColumnStats().update(np.array([6.0, np.nan]))})
+    >>> a.merge(b)["fare"].mean
+    3.0
+    >>> a["fare"].nan_count
+    1
+    """
+
+    def __init__(self, columns: Mapping[str | int, ColumnStats] | None = None) -> None:
+        self._columns = {name: ColumnSummary(name, stats) for name, stats in (columns or {}).items()}
+
+    def __getitem__(self, name: str | int) -> ColumnSummary:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(
+                f"no column {name!r} in this summary: {near_matches(name, self._columns)}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str | int]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    @property
+    def rows(self) -> int:
+        """Number of rows seen, 0 without columns."""
+        return max((column.rows for column in self.values()), default=0)
+
+    @property
+    def named(self) -> bool:
+        """Whether the columns have names, rather than positions alone."""
+        return any(isinstance(name, str) for name in self)
+
+    def copy(self) -> "Summary":
+        """A summary of its own, that goes on independently."""
+        return Summary({name: column.stats.copy() for name, column in self.items()})
+
+    def merge(self, other: "Summary") -> "Summary":
+        """Take in what another summary has seen, in place, column by column; the order of columns stays.
+
+        A summary without columns is the neutral element: merging one changes nothing. If the merge fails,
+        this summary is as it was.
+
+        Parameters
+        ----------
+        other : Summary
+            Of the same columns, in any order; left alone.
+
+        Returns
+        -------
+        Summary
+            Itself.
+
+        Raises
+        ------
+        NotMergeableError
+            If the columns differ, or a column's statistics were collected in another way.
+        """
+        if not other:
+            return self
+        if not self:
+            self._columns = other.copy()._columns
+            return self
+        self._check_same_columns(other)
+        merged = {name: _merged(column, other[name]) for name, column in self.items()}
+        self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
+        return self
+
+    def _check_same_columns(self, other: "Summary") -> None:
+        only_here = [name for name in self if name not in other]
+        only_there = [name for name in other if name not in self]
+        if only_here or only_there:
+            raise NotMergeableError(
+                f"summaries of different columns cannot be merged (only here: {_list(only_here)}; "
+                f"only in the other: {_list(only_there)}): fit both on the same columns"
+            )
+
+    def __repr__(self) -> str:
+        shown = [f"  {column!r}" for column in list(self.values())[:20]]
+        if len(self) > len(shown):
+            shown.append(f"  ... and {len(self) - len(shown)} more")
+        return "\n".join([f"Summary of {self.rows} rows, {len(self)} columns", *shown])
+
+
+def _list(names: list[Any]) -> str:
+    shown = ", ".join(repr(name) for name in names[:8])
+    return (shown + ", ..." if len(names) > 8 else shown) or "none"
+
+
+def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:
+    """The statistics of both, new."""
+    a, b = mine.stats, theirs.stats
+    if (a.has_moments, a.has_extrema, a.sketch is None) != (b.has_moments, b.has_extrema, b.sketch is None):
+        raise NotMergeableError(
+            f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with "
+            "the same method"
+        )
+    try:
+        return a.copy().merge(b)
+    except ValueError as error:
+        raise NotMergeableError(f"column {mine.name!r} cannot be merged: {error}") from error
