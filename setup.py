@@ -30,7 +30,7 @@ if os.environ.get("STREAMNORM_SANITIZE"):
 
 core = Extension(
     "streamnorm._core",
-    sources=[f"{SRC}/_core.pyx", *sorted(glob(f"{SRC}/csrc/*.c"))],
+    sources=[f"{SRC}/_core.pyx", *sorted(set(glob(f"{SRC}/csrc/*.c")) - {f"{SRC}/csrc/pages.c"})],
     depends=sorted(glob(f"{SRC}/csrc/*.h")),
     include_dirs=[f"{SRC}/csrc"],
     extra_compile_args=flags,
@@ -38,9 +38,26 @@ core = Extension(
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
 )
 
+# Design: the Parquet extensions stand apart from the core, which has no business with a file format and need not be
+# loaded to write one (nor they to fit).
+parquet_pages = Extension(
+    "streamnorm.parquet._pages",
+    sources=[f"{SRC}/parquet/_pages.pyx", f"{SRC}/csrc/pages.c"],
+    depends=[f"{SRC}/csrc/pages.h", f"{SRC}/csrc/sn_common.h"],
+    include_dirs=[f"{SRC}/csrc"],
+    extra_compile_args=flags,
+    extra_link_args=link,
+)
+parquet_thrift = Extension(
+    "streamnorm.parquet._thrift",
+    sources=[f"{SRC}/parquet/_thrift.pyx"],
+    extra_compile_args=flags,
+    extra_link_args=link,
+)
+
 setup(
     ext_modules=cythonize(
-        [core],
+        [core, parquet_pages, parquet_thrift],
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
