@@ -29,7 +29,6 @@ if os.environ.get("STREAMNORM_SANITIZE"):
     flags, link = flags + sanitize, link + sanitize[:1]
 
 
-
 def extension(name, sources):
     """One compiled module: its Cython source and the C kernels that it binds."""
     return Extension(
@@ -42,15 +41,20 @@ def extension(name, sources):
     )
 
 
-SKETCH_C = ["csrc/kll.c"]
+# Design: several extensions, each linked with the kernels that it binds, none with another. The Parquet ones stand
+# apart from the core, which has no business with a file format.
+SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c"))
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/load.c", "csrc/moments.c"]
+EXTENSIONS = [
+    extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
+    extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
+    extension("parquet._pages", ["parquet/_pages.pyx", "csrc/pages.c"]),
+    extension("parquet._thrift", ["parquet/_thrift.pyx"]),
+]
 
 setup(
     ext_modules=cythonize(
-        [
-            extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
-            extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
-        ],
+        EXTENSIONS,
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,
