@@ -563,8 +563,9 @@ cdef class ColumnStats:
         Returns
         -------
         dict
-            ``rows null_count nan_count infinite_count kind scale min max``, with ``mean mean_lo m2 m2_lo exponent``
-            when moments are collected and ``sketch`` (bytes) when quantiles are. The open block is closed in it.
+            ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
+            are collected and ``sketch`` (bytes) when quantiles are. Integer and decimal extrema are strings of digits.
+            The open block is closed in it.
         """
         cdef column_fields c = closed(self)
         low, high = extrema_of(self)
@@ -578,14 +579,12 @@ cdef class ColumnStats:
             "max": high if c.kind == SN_KIND_FLOAT or high is None else str(high),
         }
         if c.kind == SN_KIND_DECIMAL:
-            state["scale"] = c.scale
             if low is not None:
-                state["min"], state["max"] = f"{low:f}", f"{high:f}"
+                state["min"], state["max"] = f"{low:f}", f"{high:f}"  # as many digits as the type has
         if c.has_moments:
             state["mean"] = c.moments.mean
             state["mean_lo"] = c.moments.mean_lo
             state["m2"] = c.moments.m2
-            state["m2_lo"] = c.moments.m2_lo
             state["exponent"] = c.moments.exponent if c.moments.count > 0 else 0
         sketch = self.sketch
         if sketch is not None:
@@ -622,8 +621,10 @@ cdef class ColumnStats:
             raise ValueError("min and max contradict the count")
         if count > 0 and c.kind == SN_KIND_NONE:
             raise ValueError("a column with values has a kind")
-        if c.kind == SN_KIND_DECIMAL:
-            c.scale = state["scale"]
+        if count == 0:
+            c.kind = SN_KIND_NONE  # nothing is known that could contradict other data
+        elif c.kind == SN_KIND_DECIMAL:
+            c.scale = len(state["min"].partition(".")[2])
         if count > 0:
             if c.kind == SN_KIND_FLOAT:
                 c.min, c.max = state["min"], state["max"]
@@ -644,11 +645,11 @@ cdef class ColumnStats:
         if c.has_moments and count > c.infinities:
             c.moments.count = count - c.infinities
             c.moments.mean, c.moments.mean_lo = state["mean"], state["mean_lo"]
-            c.moments.m2, c.moments.m2_lo = state["m2"], state["m2_lo"]
+            c.moments.m2 = state["m2"]
             c.moments.exponent = state["exponent"]
             if state["exponent"] not in (-600, 0, 600):
                 raise ValueError("unknown exponent of the sum of squares")
-            finite = np.isfinite([c.moments.mean, c.moments.mean_lo, c.moments.m2, c.moments.m2_lo]).all()
+            finite = np.isfinite([c.moments.mean, c.moments.mean_lo, c.moments.m2]).all()
             if not finite or c.moments.m2 < 0 or c.moments.mean + c.moments.mean_lo != c.moments.mean:
                 raise ValueError("the moments are not those of any data")
         return stats

@@ -47,8 +47,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise ValueError if a parameter is out of its domain."""
 
     @abstractmethod
-    def _new_stats(self, name: str | int) -> ColumnStats:
-        """Empty statistics with the kernels that this column needs."""
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+        """Empty statistics with the kernels that this column needs; parts that merge want different seeds."""
 
     @abstractmethod
     def _attributes(self, summary: Summary) -> dict[str, Any]:

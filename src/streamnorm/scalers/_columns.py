@@ -151,8 +151,8 @@ class ColumnScaler(BaseScaler):
             chosen.update(select_columns(schema, columns, exclude))
         return list(self._methods({name: schema.field(name).type for name in schema.names if name in chosen}))
 
-    def _new_stats(self, name: str | int) -> ColumnStats:
-        return self._method_of(name)._new_stats(name)
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+        return self._method_of(name)._new_stats(name, seed)
 
     def _positions(self, summary: Summary, d: int) -> list[int]:
         if summary.named:

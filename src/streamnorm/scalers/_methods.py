@@ -145,7 +145,7 @@ class StandardScaler(_ElementaryScaler):
                 f"{self.ddof!r} instead."
             )
 
-    def _new_stats(self, name: str | int) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
         return ColumnStats(moments=True, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class MinMaxScaler(_ElementaryScaler):
                 f"Minimum of desired feature range must be smaller than maximum. Got {self.feature_range}."
             )
 
-    def _new_stats(self, name: str | int) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
         return ColumnStats(moments=False, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -286,7 +286,7 @@ class MaxAbsScaler(_ElementaryScaler):
     def _check_params(self) -> None:
         _require_bool(self, "copy", "clip")
 
-    def _new_stats(self, name: str | int) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
         return ColumnStats(moments=False, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -369,8 +369,8 @@ class RobustScaler(_ElementaryScaler):
                 f"end: got {self.quantile_range}"
             )
 
-    def _new_stats(self, name: str | int) -> ColumnStats:
-        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch())
+    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch(seed=seed))
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         low, high = (end / 100.0 for end in _require_pair(self, "quantile_range"))

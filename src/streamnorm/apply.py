@@ -1,0 +1,326 @@
+"""The transform pass: Parquet files in, one normalized Parquet file out, in bounded memory."""
+
+# Design: each field of a span is one task. Normalized columns are read, mapped and encoded as our own pages by the
+# workers; columns that pass through are copied byte by byte where row groups stay as they are, and else encoded anew
+# by pyarrow, one column at a time. The caller's thread writes, in the order of the tasks, so the bytes of the output
+# depend neither on threads nor on timing. Measured against pyarrow's own writer fed by a reader thread, this takes
+# four fifths of the time and two thirds of the memory, and does not slow down with the size of a row group.
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ._core import affine
+from .atomic import AtomicFile
+from .parquet.encode import Scratch, encode_arrow
+from .parquet.format import Compression
+from .parquet.random_access import RandomAccess
+from .parquet.splice import mismatch
+from .parquet.writer import ParquetWriter
+from .pipeline import Outlet, run_ordered
+from .plan import Span
+from .scalers import AffineMap
+from .scalers._select import numeric_chunk, output_type
+from .scan import ProgressMeter
+from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
+
+CODEC_ROOM = 1.2  # a chunk that does not compress, and the page in the making
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """What to do to the columns of a table.
+
+    Attributes
+    ----------
+    maps : dict of str to AffineMap
+        By column; all others pass through.
+    inverse : bool
+    dtype : numpy.dtype or None
+        Of the normalized columns; None: floats keep theirs, all else becomes float64.
+    """
+
+    maps: Mapping[str, AffineMap]
+    inverse: bool = False
+    dtype: np.dtype | None = None
+
+    def out_type(self, kind: pa.DataType) -> tuple[pa.DataType, np.dtype]:
+        """Arrow and NumPy type of a normalized column."""
+        if self.dtype is not None:
+            return pa.from_numpy_dtype(self.dtype), self.dtype
+        arrow, name = output_type(kind)
+        return arrow, np.dtype(name)
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """The schema of the result; metadata of schema and fields stay."""
+        return pa.schema(
+            [f.with_type(self.out_type(f.type)[0]) if f.name in self.maps else f for f in schema],
+            metadata=schema.metadata,
+        )
+
+    def values(self, name: str, numbers: pa.Array, dtype: np.dtype, out: np.ndarray | None = None) -> np.ndarray:
+        """The mapped values of one column's array; what stands under nulls is unspecified."""
+        m = self.maps[name]
+        return affine(numbers, m.center, m.scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)
+
+    def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A whole record batch."""
+        columns = [
+            self._array(f.name, column) if f.name in self.maps else column
+            for f, column in zip(batch.schema, batch.columns, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=self.schema(batch.schema))
+
+    def _array(self, name: str, array: pa.Array) -> pa.Array:
+        arrow, dtype = self.out_type(array.type)
+        numbers = numeric_chunk(array)
+        values = self.values(name, numbers, dtype)
+        validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
+        return pa.Array.from_buffers(arrow, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTask:
+    """One top-level field of one span."""
+
+    span: Span
+    name: str
+    how: str  # "normalize", "copy" or "encode"
+    first_row_group: int
+
+
+class Workbench(threading.local):
+    """What a worker keeps from task to task."""
+
+    def __init__(self) -> None:
+        self.readers = ReaderCache()
+        self.scratch = Scratch()
+        self.values = np.empty(0, np.float64)
+
+    def room(self, rows: int, dtype: np.dtype) -> np.ndarray:
+        """An array to write values into, reused."""
+        if self.values.nbytes < rows * dtype.itemsize:
+            self.values = np.empty(max(rows, BATCH_ROWS), np.float64)
+        return self.values.view(dtype)[:rows]
+
+
+@dataclass
+class ParquetJob:
+    """Writes one Parquet file from spans of one or several inputs.
+
+    Attributes
+    ----------
+    files : sequence of ParquetInput
+    spans : sequence of Span
+    transform : Transform
+    compression : Compression
+        Of the chunks that are encoded; copied ones keep theirs.
+    footer : dict of bytes to bytes
+        Key-value metadata to add.
+    """
+
+    files: Sequence[ParquetInput]
+    spans: Sequence[Span]
+    transform: Transform
+    compression: Compression
+    footer: dict[bytes, bytes]
+    memory: int
+    threads: int
+    bench: Workbench = field(default_factory=Workbench)
+
+    def run(self, target: AtomicFile, meter: ProgressMeter) -> int:
+        """Write the file to `target` (which the caller commits) and return the number of rows."""
+        schema = self.transform.schema(common_schema(self.files))
+        writer = ParquetWriter(
+            target, schema, key_value_metadata=self.footer, compression=self.compression
+        )
+        copied = self._choose_copies(writer, schema)
+        tasks = list(self._tasks(writer, schema, copied))
+        sources = {file.path: RandomAccess(file.path) for file in self.files} if copied else {}
+        try:
+            for index, result in run_ordered(
+                tasks,
+                lambda task, outlet: self._work(task, writer, outlet),
+                threads=self.threads,
+                stash=self.memory // 8,
+                need=self._need,
+                limit=self.memory * 5 // 8,
+            ):
+                task = tasks[index]
+                if result is None:
+                    meter.add(task.span.rows / len(schema))
+                elif task.how == "normalize":
+                    part, chunk = result
+                    writer.append_pages(task.first_row_group + part, task.name, chunk)
+                elif task.how == "encode":
+                    part, encoded = result
+                    writer.append_arrow(task.first_row_group + part, task.name, encoded)
+                else:
+                    file = task.span.file
+                    writer.copy_field(
+                        task.first_row_group,
+                        task.name,
+                        sources[file.path],
+                        file.footer,
+                        file.footer.field_index(task.name),
+                        task.span.row_groups[0],
+                    )
+            writer.close()
+        finally:
+            for source in sources.values():
+                source.close()
+        return sum(span.rows for span in self.spans)
+
+    def _choose_copies(self, writer: ParquetWriter, schema: pa.Schema) -> set[str]:
+        """The fields that can be copied as they are from every input; the writer takes their schema over."""
+        if not self.spans or not all(span.keeps for span in self.spans):
+            return set()
+        copied = set()
+        first = self.files[0].footer
+        for name in (f.name for f in schema if f.name not in self.transform.maps):
+            source = first.fields[first.field_index(name)]
+            if all(_can_copy(span, name, source.elements) for span in self.spans):
+                writer.use_source_schema(name, source.elements, [first.column_order(leaf) for leaf in source.leaves])
+                copied.add(name)
+        return copied
+
+    def _tasks(self, writer: ParquetWriter, schema: pa.Schema, copied: set[str]) -> Iterator[FieldTask]:
+        for span in self.spans:
+            first = [writer.begin_row_group(rows) for rows in span.out_rows][0]
+            for name in schema.names:
+                how = "normalize" if name in self.transform.maps else "copy" if name in copied else "encode"
+                yield FieldTask(span, name, how, first)
+
+    def _need(self, task: FieldTask) -> int:
+        """Bytes that a task holds at most: what it reads at a time, and one output chunk."""
+        span = task.span
+        if task.how == "copy":
+            return 0
+        reading = span.file.reading_need(span.row_groups, [task.name], self.memory)
+        if task.how == "normalize":
+            return reading + int(max(span.out_rows) * 8 * CODEC_ROOM)
+        footer = span.file.footer
+        leaves = footer.fields[footer.field_index(task.name)].leaves
+        return reading + 2 * sum(
+            footer.chunk(group, leaf).uncompressed_size for group in span.row_groups for leaf in leaves
+        )
+
+    def _work(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
+        if task.how == "normalize":
+            self._normalize(task, writer, outlet)
+        elif task.how == "encode":
+            self._encode(task, writer, outlet)
+        else:
+            outlet.push((0, None), 0)
+
+    def _normalize(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
+        dtype = np.dtype(writer.arrow_schema.field(task.name).type.to_pandas_dtype())
+        scratch, encoder, current = self.bench.scratch, None, -1
+        for part, array in self._parts(task, (), outlet):
+            if part != current:
+                if encoder is not None:
+                    self._push_chunk(current, encoder, outlet)
+                encoder, current = writer.float_encoder(task.name, scratch=scratch), part
+            numbers = numeric_chunk(array)
+            values = self.transform.values(task.name, numbers, dtype, self.bench.room(len(numbers), dtype))
+            validity = numbers.buffers()[0] if numbers.null_count else None
+            encoder.add(values, validity, numbers.offset)
+        if encoder is not None:
+            self._push_chunk(current, encoder, outlet)
+
+    @staticmethod
+    def _push_chunk(part: int, encoder: Any, outlet: Outlet) -> None:
+        chunk = encoder.finish()
+        outlet.push((part, chunk), chunk.compressed_size)
+
+    def _encode(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
+        out_field = writer.arrow_schema.field(task.name)
+        # Few long strings, many times over, stay few in memory as a dictionary.
+        encoded = (task.name,) if _is_string(out_field.type) else ()
+        gathered: list[pa.Array] = []
+        current = 0
+        for part, array in self._parts(task, encoded, outlet):
+            if part != current:
+                self._push_encoded(current, out_field, gathered, outlet)
+                gathered, current = [], part
+            gathered.append(array)
+        self._push_encoded(current, out_field, gathered, outlet)
+
+    def _push_encoded(self, part: int, out_field: pa.Field, gathered: list[pa.Array], outlet: Outlet) -> None:
+        column = pa.chunked_array(gathered) if gathered else pa.chunked_array([], out_field.type)
+        result = encode_arrow(out_field.with_type(column.type), column, self.compression)
+        outlet.push((part, result), result.compressed_size)
+
+    def _parts(
+        self, task: FieldTask, encoded: Sequence[str], outlet: Outlet
+    ) -> Iterator[tuple[int, pa.Array]]:
+        """The column's arrays with the number of the output row group that they belong to."""
+        span = task.span
+        skip, part, left = span.skip, 0, span.out_rows[0]
+        for (array,) in column_batches(
+            span.file, self.bench.readers, span.row_groups, [task.name], encoded=encoded
+        ):
+            outlet.check()
+            start = min(skip, len(array))
+            skip -= start
+            while start < len(array):
+                if left == 0:
+                    part += 1
+                    if part == len(span.out_rows):
+                        return
+                    left = span.out_rows[part]
+                piece = array.slice(start, min(left, len(array) - start))
+                yield part, piece
+                start += len(piece)
+                left -= len(piece)
+        if left > 0 or part + 1 < len(span.out_rows):
+            raise span.file.error(
+                "has fewer values than the footer says: the file is damaged", span.row_groups[-1], task.name
+            )
+
+
+def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
+    """Whether the chunks of a field mean the same under the given schema elements, and lie in the file in one piece."""
+    footer = span.file.footer
+    source = footer.fields[footer.field_index(name)]
+    if mismatch(elements, source.elements):
+        return False
+    return all(footer.chunk(span.row_groups[0], leaf).obstacle is None for leaf in source.leaves)
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def common_schema(files: Sequence[ParquetInput]) -> pa.Schema:
+    """The schema of the first file, if all have the same columns; nullable where one is.
+
+    Raises
+    ------
+    DataError
+        Names the first file that differs, and how; or a column name that occurs twice.
+    """
+    schema = files[0].schema
+    for name in schema.names:
+        if len(schema.get_all_field_indices(name)) > 1:
+            raise files[0].error("there are two columns of this name: rename one", column=name)
+    for file in files[1:]:
+        for name in schema.names:
+            index = file.schema.get_field_index(name)
+            if index < 0:
+                raise file.error(f"is missing, but {files[0].path} has it: write such files to a directory", column=name)
+            ours, theirs = file.schema.field(index), schema.field(name)
+            if ours.type != theirs.type:
+                raise file.error(f"its type is {ours.type}, but {theirs.type} in {files[0].path}", column=name)
+            if ours.nullable and not theirs.nullable:
+                schema = schema.set(schema.get_field_index(name), theirs.with_nullable(True))
+        extra = [name for name in file.schema.names if name not in schema.names]
+        if extra:
+            raise file.error(f"{files[0].path} has no such column: write such files to a directory", column=extra[0])
+    return schema

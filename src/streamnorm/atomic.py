@@ -1,0 +1,170 @@
+"""Files that appear whole or not at all."""
+
+# Design: a run writes to `.<target>.<pid>.streamnorm-tmp` beside the target, syncs it and renames it over the target;
+# a rename within one folder is atomic. While it writes, it holds a lock (flock) on the temporary file, which the
+# kernel drops with the process however that ends, so a later run knows what is stale. Turned down: asking whether the
+# pid in the name is alive, which is wrong across containers and after the number is used again.
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from .errors import StreamnormError
+
+SUFFIX = ".streamnorm-tmp"
+EARLY_WRITEBACK = 32 << 20  # bytes between requests to start writing back, so that the final sync finds little to do
+
+
+class TargetExists(StreamnormError, FileExistsError):
+    """The target of a run exists and ``overwrite`` was not given."""
+
+
+class AtomicFile:
+    """A binary file under a temporary name, which `commit` gives its real one.
+
+    Leaving the ``with`` block without `commit` removes it.
+
+    Parameters
+    ----------
+    target : Path
+    overwrite : bool
+        Whether an existing target may be replaced.
+
+    Raises
+    ------
+    TargetExists
+        If the target exists and must not be replaced.
+    StreamnormError
+        If the folder is missing or cannot be written to.
+    """
+
+    def __init__(self, target: str | os.PathLike[str], *, overwrite: bool) -> None:
+        self.target = Path(target)
+        if self.target.is_dir():
+            raise StreamnormError(f"{self.target}: is a directory; name a file in it")
+        if not overwrite and os.path.lexists(self.target):
+            raise TargetExists(f"{self.target}: exists already; pass overwrite (--overwrite) to replace it")
+        if self.target.is_symlink():
+            self.target = self.target.resolve()  # replace the file, not the link to it
+        remove_stale(self.target)
+        self.path = self.target.with_name(f".{self.target.name}.{os.getpid()}{SUFFIX}")
+        self._unsynced = 0
+        try:
+            self.file: IO[bytes] = open(self.path, "xb", buffering=0)  # noqa: SIM115
+        except FileExistsError:
+            raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
+        except OSError as error:
+            raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self._keep_mode()
+
+    def _keep_mode(self) -> None:
+        """The permissions of the file that will be replaced."""
+        try:
+            os.fchmod(self.file.fileno(), stat.S_IMODE(os.stat(self.target).st_mode))
+        except OSError:
+            pass  # there is none, or it is somebody else's
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of `data`.
+
+        Raises
+        ------
+        StreamnormError
+            If the disk is full, or the file is larger than the system allows.
+        """
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while done < len(view):
+                done += self.file.write(view[done:])
+        except OSError as error:
+            raise StreamnormError(
+                f"{self.target}: cannot be written ({error.strerror}); make room and run again, nothing was left behind"
+            ) from error
+        self._unsynced += done
+        if self._unsynced >= EARLY_WRITEBACK:
+            self._unsynced = 0
+            start_writeback(self.file.fileno())
+        return done
+
+    def tell(self) -> int:
+        """Bytes written."""
+        return self.file.tell()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.file.fileno()
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
+
+    def commit(self) -> None:
+        """Make the contents durable and give them the target's name.
+
+        Raises
+        ------
+        StreamnormError
+            If the disk reports an error.
+        """
+        try:
+            os.fsync(self.file.fileno())
+            os.replace(self.path, self.target)
+        except OSError as error:
+            raise StreamnormError(
+                f"{self.target}: cannot be written ({error.strerror}); nothing was left behind"
+            ) from error
+        self.file.close()
+        sync_directory(self.target.parent)
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.file.closed:
+            self.path.unlink(missing_ok=True)
+            self.file.close()
+
+
+def start_writeback(descriptor: int) -> None:
+    """Ask the system to begin writing what is dirty, without waiting for it (a no-op where there is no such call)."""
+    advise = getattr(os, "posix_fadvise", None)
+    if advise is not None:
+        advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def remove_stale(target: Path) -> None:
+    """Remove what runs that died have left beside `target`."""
+    for found in target.parent.glob(f".{glob.escape(target.name)}.*{SUFFIX}"):
+        try:
+            with open(found, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found.unlink(missing_ok=True)
+        except OSError:
+            continue  # a live run holds it, or it is gone
+
+
+def sync_directory(folder: Path) -> None:
+    """Make a rename in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # some network file systems cannot sync a directory
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(target: str | os.PathLike[str], data: bytes) -> None:
+    """Write a small file whole, over an old one if there is one."""
+    with AtomicFile(target, overwrite=True) as file:
+        file.write(data)
+        file.commit()

@@ -1,0 +1,125 @@
+"""How the row groups of an input become those of an output, and what happens to each column on the way."""
+
+# Design: output row groups follow the input's as long as one fits a quarter of the memory; larger ones are split
+# evenly, and tiny neighbours are joined. A span is the piece of input that one column is taken through at a time: its
+# output chunks are written column by column, so that a split row group is read once and never held. (A Parquet footer
+# gives each chunk's position; chunks of one row group need not lie side by side.) Turned down: a reader for every
+# column of a row group side by side, which holds a page of each, 80 MB apiece in files that have one page a chunk.
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from .sources import ParquetInput
+
+TINY_BYTES = 10**6
+JOINED_BYTES = 16 * 10**6
+JOINED_ROWS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rows of one file, from row `skip` of the first of its row groups on, and how they are cut on the way out."""
+
+    file: ParquetInput
+    row_groups: range
+    skip: int
+    out_rows: tuple[int, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows written."""
+        return sum(self.out_rows)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether one input row group becomes one output row group, so that chunks may be copied."""
+        return (
+            len(self.row_groups) == 1
+            and self.skip == 0
+            and self.out_rows == (self.file.footer.row_groups[self.row_groups[0]].num_rows,)
+        )
+
+
+def row_width(file: ParquetInput) -> int:
+    """Bytes a row takes in memory in the columns of fixed width, everything numeric as a double at most."""
+    return sum(_width(field.type) for field in file.schema)
+
+
+def _width(kind: pa.DataType) -> int:
+    try:
+        return max(1, kind.bit_width // 8)
+    except ValueError:
+        return 0
+
+
+def has_variable_width(file: ParquetInput) -> bool:
+    """Whether a column is of strings, lists or other types without a width."""
+    return any(_width(field.type) == 0 for field in file.schema)
+
+
+def decoded_sizes(file: ParquetInput) -> list[int]:
+    """What each row group takes in memory, roughly: for strings and lists, what the footer says of their pages."""
+    width, variable = row_width(file), has_variable_width(file)
+    return [group.num_rows * width + (group.total_byte_size if variable else 0) for group in file.footer.row_groups]
+
+
+def plan_spans(file: ParquetInput, memory: int, row_group_size: int | None) -> list[Span]:
+    """The spans of a file, in order."""
+    if row_group_size is not None:
+        return list(_cut_by_rows(file, row_group_size))
+    return list(_follow_input(file, memory))
+
+
+def _follow_input(file: ParquetInput, memory: int) -> Iterator[Span]:
+    groups, sizes = file.footer.row_groups, decoded_sizes(file)
+    index = 0
+    while index < len(groups):
+        stop, size, rows = index + 1, sizes[index], groups[index].num_rows
+        if size < TINY_BYTES:
+            while (
+                stop < len(groups)
+                and sizes[stop] < TINY_BYTES
+                and size + sizes[stop] <= min(JOINED_BYTES, memory // 4)
+                and rows + groups[stop].num_rows <= JOINED_ROWS
+            ):
+                size, rows, stop = size + sizes[stop], rows + groups[stop].num_rows, stop + 1
+        if rows:
+            yield Span(file, range(index, stop), 0, _even_parts(rows, -(-size * 4 // memory)))
+        index = stop
+
+
+def _even_parts(rows: int, parts: int) -> tuple[int, ...]:
+    parts = max(1, min(parts, rows))
+    return tuple(rows * (i + 1) // parts - rows * i // parts for i in range(parts))
+
+
+def _cut_by_rows(file: ParquetInput, size: int) -> Iterator[Span]:
+    """Row groups of `size` rows; a span has those that begin in one input row group."""
+    groups = file.footer.row_groups
+    starts = [0]
+    for group in groups:
+        starts.append(starts[-1] + group.num_rows)
+    row = 0
+    for index, group in enumerate(groups):
+        first, parts = row, []
+        while row < starts[index] + group.num_rows:
+            parts.append(min(size, starts[-1] - row))
+            row += parts[-1]
+        if parts:
+            stop = index + 1
+            while starts[stop] < row:
+                stop += 1
+            yield Span(file, range(index, stop), first - starts[index], tuple(parts))
+
+
+def describe(spans: Sequence[Span]) -> str | None:
+    """A sentence for people when row groups are not kept as they are."""
+    before = sum(len(span.row_groups) for span in spans)
+    after = sum(len(span.out_rows) for span in spans)
+    if all(span.keeps for span in spans):
+        return None
+    return f"{before:,} row groups become {after:,}, to fit the memory"

@@ -1,0 +1,159 @@
+"""The scan pass: statistics of the columns of Parquet files, on worker threads, merged in the order of the files."""
+
+# Design: a unit of work is a few columns over a run of row groups, cut by row counts alone; each unit has statistics
+# of its own, and the caller's thread merges them in file order. So the bits depend on the files, not on threads or
+# timing. Turned down: one accumulator a column that all row groups pass through, which serializes a one-column file.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ._core import ColumnStats
+from .pipeline import Outlet, run_ordered
+from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
+
+UNIT_ROWS = 1 << 17  # row groups are joined until a unit has this many rows, so that tiny ones cost little each
+UNIT_BYTES = 8 << 20  # columns are read together while a batch of them stays below this
+MAX_COLUMNS = 64
+
+Progress = Callable[[int, int | None, int], None]
+NewStats = Callable[[str, int], ColumnStats]  # (column, number of the unit, which seeds its sketch)
+
+
+class ProgressMeter:
+    """Turns work done, by file, into calls of a user's ``progress(rows_done, rows_total, bytes_done)``.
+
+    Rows count once a pass; `passes` is how often the job reads them.
+    """
+
+    def __init__(self, progress: Progress | None, files: Sequence[ParquetInput], passes: int = 1) -> None:
+        self._progress = progress
+        self._rows = sum(file.num_rows for file in files) * passes
+        self._bytes_a_row = sum(file.path.stat().st_size for file in files) * passes / max(self._rows, 1)
+        self._done = 0.0
+
+    def add(self, rows: float) -> None:
+        """Count rows of a pass as done; a part of the columns counts as that part of the rows."""
+        if self._progress is not None:
+            self._done += rows
+            done = min(round(self._done), self._rows)
+            self._progress(done, self._rows, round(done * self._bytes_a_row))
+
+
+@dataclass(frozen=True, slots=True)
+class ScanUnit:
+    """Columns of a run of row groups of one file."""
+
+    file: ParquetInput
+    row_groups: range
+    rows: int
+    columns: tuple[str, ...]
+    seed: int
+
+
+def runs_of_row_groups(file: ParquetInput, rows: int = UNIT_ROWS) -> Iterator[tuple[range, int]]:
+    """Consecutive row groups, joined until they hold `rows` rows; with the rows that they hold."""
+    start, held = 0, 0
+    groups = file.footer.row_groups
+    for stop, group in enumerate(groups, 1):
+        held += group.num_rows
+        if held >= rows or stop == len(groups):
+            yield range(start, stop), held
+            start, held = stop, 0
+
+
+def column_groups(columns: Sequence[str], rows: int) -> Iterator[tuple[str, ...]]:
+    """Columns to be read together: one by one when they are long, up to 64 when they are short."""
+    together = max(1, min(MAX_COLUMNS, UNIT_BYTES // (8 * max(min(rows, BATCH_ROWS * 8), 1))))
+    for start in range(0, len(columns), together):
+        yield tuple(columns[start : start + together])
+
+
+def scan_units(files: Sequence[ParquetInput], columns: Sequence[str]) -> list[ScanUnit]:
+    """The scan's work, in order."""
+    units = []
+    runs = ((file, groups, rows) for file in files for groups, rows in runs_of_row_groups(file))
+    for seed, (file, groups, rows) in enumerate(runs):
+        units += [ScanUnit(file, groups, rows, together, seed) for together in column_groups(columns, rows)]
+    return units
+
+
+def scan(
+    files: Sequence[ParquetInput],
+    columns: Sequence[str],
+    new_stats: NewStats,
+    *,
+    memory: int,
+    threads: int,
+    meter: ProgressMeter,
+) -> dict[str, ColumnStats]:
+    """Statistics of each column over all files.
+
+    Raises
+    ------
+    DataError
+        If a column cannot be read, or holds an infinity; names file, row group and column.
+    """
+    units = scan_units(files, columns)
+    readers = ReaderCache()
+
+    def work(unit: ScanUnit, outlet: Outlet) -> None:
+        outlet.push(unit_stats(unit, readers, new_stats, outlet), 0)
+
+    merged: dict[str, ColumnStats] = {}
+    for index, result in run_ordered(
+        units,
+        work,
+        threads=threads,
+        stash=0,
+        need=lambda unit: unit.file.reading_need(unit.row_groups, unit.columns, memory),
+        limit=memory // 2,
+    ):
+        if result is None:
+            continue
+        unit = units[index]
+        for name, stats in zip(unit.columns, result, strict=True):
+            if name in merged:
+                merged[name].merge(stats)
+            else:
+                merged[name] = stats
+        meter.add(unit.rows * len(unit.columns) / len(columns))
+    return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
+
+
+def unit_stats(unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet) -> list[ColumnStats]:
+    """Read one unit."""
+    stats = [new_stats(name, unit.seed) for name in unit.columns]
+    batches = column_batches(
+        unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns))
+    )
+    for arrays in batches:
+        for column, array in zip(stats, arrays, strict=True):
+            column.update(array)
+        outlet.check()
+    for name, column in zip(unit.columns, stats, strict=True):
+        if column.infinite_count:
+            raise _infinity(unit, readers, name)
+    return stats
+
+
+def batch_rows(columns: int) -> int:
+    """Rows of a batch of so many columns: about a megabyte, at least 1,024 rows."""
+    return max(1024, BATCH_ROWS // columns)
+
+
+def _infinity(unit: ScanUnit, readers: ReaderCache, name: str) -> Any:
+    for group in unit.row_groups:
+        stats = ColumnStats(moments=False)
+        for (array,) in column_batches(unit.file, readers, range(group, group + 1), [name]):
+            stats.update(array)
+        if stats.infinite_count:
+            break
+    return unit.file.error(
+        f"holds {stats.infinite_count} infinite value{'s' if stats.infinite_count > 1 else ''}: set them to null, "
+        "or exclude the column",
+        group,
+        name,
+    )

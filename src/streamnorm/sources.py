@@ -1,0 +1,281 @@
+"""Parquet files as inputs: which files a source means, what their footers say, and their columns batch by batch."""
+
+# Design: a column is read alone (or with a few others) over a run of row groups, by pyarrow's reader with read-ahead
+# off and a small buffer, so that a scan holds a few megabytes whatever the size of the row groups. What is planned
+# from the metadata comes from our own bounds-checked footer reader: pyarrow's metadata objects cost 1 kB a column
+# chunk and end the process on some corrupt files. Turned down: pyarrow.dataset, whose import alone costs 115 MB.
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .errors import DataError
+from .parquet.footer import Footer, largest_page, read_footer
+from .state import FOOTER_KEY
+from .summary import near_matches
+
+BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
+READ_BUFFER = 1 << 20
+
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+          "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
+MIN_MEMORY = 16 * 10**6
+
+
+def parse_memory(memory: str | int) -> int:
+    """Bytes in "256MB" (MB = 10**6), "1.5GiB", or a number of bytes.
+
+    Examples
+    --------
+    >>> parse_memory("256MB")
+    256000000
+    """
+    if isinstance(memory, int) and not isinstance(memory, bool):
+        size = memory
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(memory))
+        unit = match and {name.lower(): factor for name, factor in _UNITS.items()}.get(match[2].lower())
+        if unit is None:
+            raise ValueError(f'memory must be like "256MB" or a number of bytes, got {memory!r}')
+        size = int(float(match[1]) * unit)
+    if size < MIN_MEMORY:
+        raise ValueError(f"memory must be at least {MIN_MEMORY // 10**6}MB, got {memory!r}")
+    return size
+
+
+def is_file_source(source: Any) -> bool:
+    """Whether `source` names files: a path, or a list of paths."""
+    if isinstance(source, (str, os.PathLike)):
+        return True
+    return isinstance(source, (list, tuple)) and len(source) > 0 and all(
+        isinstance(item, (str, os.PathLike)) for item in source
+    )
+
+
+def find_files(source: Any) -> dict[Path, Path]:
+    """The Parquet files that a path, a list of paths, a glob or a directory means.
+
+    Returns
+    -------
+    dict of Path to Path
+        File to its name relative to where the search began, in sorted order of the files.
+
+    Raises
+    ------
+    DataError
+        If there is none, or one was given twice.
+    """
+    found: dict[Path, Path] = {}
+    for item in source if isinstance(source, (list, tuple)) else [source]:
+        for path, name in _expand(item):
+            if path in found:
+                raise DataError(f"{path}: given twice, and its rows would count twice", file=str(path))
+            found[path] = name
+    return dict(sorted(found.items()))
+
+
+def _expand(item: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
+    path = Path(item)
+    if path.is_dir():
+        files = [
+            file
+            for file in path.rglob("*.parquet")
+            if file.is_file() and not any(part[0] in "._" for part in file.relative_to(path).parts)
+        ]
+        if not files:
+            raise DataError(f"{path}: the directory holds no *.parquet file", file=str(path))
+        return [(file, file.relative_to(path)) for file in files]
+    if path.exists():
+        return [(path, Path(path.name))]
+    pattern = os.fspath(item)
+    if glob.has_magic(pattern):
+        matches = [Path(match) for match in glob.glob(pattern, recursive=True) if not os.path.isdir(match)]
+        if not matches:
+            raise DataError(f"{pattern}: no file matches", file=pattern)
+        return [(match, match.relative_to(_fixed_part(pattern))) for match in matches]
+    known = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
+    raise DataError(f"{path}: there is no such file{_did_you_mean(path.name, known)}", file=str(path))
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folder of a glob above its first wildcard."""
+    parts = Path(pattern).parts
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:fixed])
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    return f"; {near_matches(name, known)}" if known else ""
+
+
+def without_state(schema: pa.Schema) -> pa.Schema:
+    """The schema without a state that an earlier run left in its metadata."""
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key != FOOTER_KEY}
+    return schema.with_metadata(metadata or None)
+
+
+class ParquetInput:
+    """One Parquet file: its schema and row groups, and readers for its columns.
+
+    Parameters
+    ----------
+    path : Path
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+    footer : Footer
+    num_rows : int
+
+    Raises
+    ------
+    DataError
+        If it cannot be opened or is not a Parquet file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.footer: Footer = read_footer(path)
+            with self.open() as file:
+                self.schema = without_state(file.schema_arrow)
+        except DataError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise self.error(f"cannot be opened as Parquet ({one_line(error)})") from error
+        self.num_rows = sum(group.num_rows for group in self.footer.row_groups)
+        self._leaf_of = {field.name: field for field in self.footer.fields}
+
+    def error(self, message: str, row_group: int | None = None, column: str | None = None) -> DataError:
+        """A DataError that says where in this file."""
+        where = [str(self.path)]
+        if row_group is not None:
+            where.append(f" row group {row_group}" + ("," if column is not None else ""))
+        if column is not None:
+            where.append(f" column {column!r}")
+        place = where[0] + (":" + "".join(where[1:]) if len(where) > 1 else "")
+        return DataError(f"{place}: {message}", file=str(self.path), row_group=row_group, column=column)
+
+    def open(self, encoded: Sequence[str] = (), buffer_size: int = READ_BUFFER) -> pq.ParquetFile:
+        """A reader that reads nothing ahead; columns in `encoded` come out dictionary-encoded."""
+        return pq.ParquetFile(
+            self.path, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded), memory_map=False
+        )
+
+    def reading_need(self, row_groups: range, columns: Sequence[str], memory: int) -> int:
+        """Bytes that reading these columns together takes at most: a page of each, packed and unpacked.
+
+        Raises
+        ------
+        DataError
+            If one page alone is beyond `memory`.
+        """
+        need = 0
+        for name in columns:
+            field = self._leaf_of.get(name)
+            for leaf in field.leaves if field is not None else ():
+                need += max((self._page_need(group, leaf, name, memory) for group in row_groups), default=0)
+        return need
+
+    def _page_need(self, row_group: int, leaf: int, column: str, memory: int) -> int:
+        chunk = self.footer.chunk(row_group, leaf)
+        whole = chunk.uncompressed_size + chunk.compressed_size
+        if whole <= memory // 16:
+            return whole
+        page = largest_page(self.path, chunk)
+        need = 0 if page is None else page.uncompressed_size + page.compressed_size
+        if need > memory:
+            raise self.error(
+                f"its largest page takes {need / 1e6:.0f} MB to read, memory allows {memory / 1e6:.0f} MB: allow more, "
+                "or write the file anew with smaller pages",
+                row_group,
+                column,
+            )
+        return min(whole, need)
+
+
+class ReaderCache(threading.local):
+    """The open readers of one thread; a thread works on few files at a time."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[Path, tuple[str, ...]], pq.ParquetFile] = {}
+
+    def get(self, file: ParquetInput, encoded: tuple[str, ...] = ()) -> pq.ParquetFile:
+        key = (file.path, encoded)
+        if key not in self._open:
+            self.close()
+            self._open[key] = file.open(encoded)
+        return self._open[key]
+
+    def close(self) -> None:
+        for reader in self._open.values():
+            reader.close()
+        self._open.clear()
+
+
+def column_batches(
+    file: ParquetInput,
+    readers: ReaderCache,
+    row_groups: range,
+    columns: Sequence[str],
+    *,
+    batch_rows: int = BATCH_ROWS,
+    encoded: Sequence[str] = (),
+) -> Iterator[list[pa.Array]]:
+    """The columns' arrays, batch by batch.
+
+    Raises
+    ------
+    DataError
+        Names the row group and the column that cannot be read.
+    """
+    try:
+        reader = readers.get(file, tuple(encoded))
+        batches = reader.iter_batches(batch_rows, row_groups=row_groups, columns=list(columns), use_threads=False)
+        for batch in batches:
+            yield [batch.column(batch.schema.get_field_index(name)) for name in columns]
+    except (OSError, pa.ArrowException) as error:
+        raise locate_damage(file, row_groups, columns, error) from error
+
+
+def locate_damage(file: ParquetInput, row_groups: range, columns: Sequence[str], error: Exception) -> DataError:
+    """Read again, piece by piece, to say which column of which row group is at fault."""
+    for group in row_groups:
+        for name in columns:
+            try:
+                with file.open() as reader:
+                    for _ in reader.iter_batches(BATCH_ROWS, row_groups=[group], columns=[name], use_threads=False):
+                        pass
+            except (OSError, pa.ArrowException) as cause:
+                return file.error(f"cannot be read ({one_line(cause)}): the file is damaged", group, name)
+    return file.error(f"cannot be read ({one_line(error)})")
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an exception's message, without its final full stop."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def check_same_types(files: Sequence[ParquetInput], columns: Sequence[str]) -> None:
+    """Raise DataError unless every file has the columns, with the types of the first."""
+    for file in files[1:]:
+        for name in columns:
+            index = file.schema.get_field_index(name)
+            if index < 0:
+                raise file.error(
+                    f"there is no such column, but {files[0].path} has it: leave it out or give files that have it",
+                    column=name,
+                )
+            ours, theirs = file.schema.field(index).type, files[0].schema.field(name).type
+            if ours != theirs:
+                raise file.error(f"its type is {ours}, but {theirs} in {files[0].path}: make them alike", column=name)

@@ -1,0 +1,236 @@
+"""Jobs over anything that is not a set of Parquet files: tables, frames, readers, datasets, iterators, arrays."""
+
+# Design: batches are gathered until they make an output row group, whose columns are then encoded side by side and
+# written in order. So memory is bounded by one row group, which is at most a quarter of `memory`. What can be read only
+# once is told apart before anything is read.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .apply import Transform, Workbench
+from .atomic import AtomicFile
+from .errors import DataError
+from .parquet.encode import encode_arrow
+from .parquet.writer import ParquetWriter
+from .pipeline import Outlet, run_ordered
+from .scalers._select import check_columns, numeric_chunk
+from .sources import ParquetInput, one_line, without_state
+
+if TYPE_CHECKING:
+    from .engine import _Output
+    from .scan import Progress
+
+ROW_GROUP_ROWS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source of record batches: ``reader()`` starts at the beginning as often as `rereadable` allows."""
+
+    reader: Callable[[], pa.RecordBatchReader]
+    rereadable: bool
+    num_rows: int | None = None
+
+
+def open_stream(source: Any) -> Stream:
+    """Anything but files as a stream.
+
+    Raises
+    ------
+    TypeError
+        If it is nothing that Arrow or NumPy understands.
+    """
+    if isinstance(source, pa.RecordBatchReader):
+        return Stream(lambda: source, False)
+    if isinstance(source, pa.RecordBatch):
+        source = pa.Table.from_batches([source])
+    if isinstance(source, pa.Table):
+        return Stream(source.to_reader, True, source.num_rows)
+    if _is_dataset(source):
+        return Stream(lambda: dataset_reader(source), True)
+    if isinstance(source, np.ndarray):
+        return Stream(lambda: _matrix_table(source).to_reader(), True, len(source))
+    if _is_pandas(source):
+        table = pa.Table.from_pandas(source)
+        return Stream(table.to_reader, True, len(source))
+    if hasattr(source, "__arrow_c_stream__"):
+        # A frame starts afresh each time; a reader of another library hands over its one stream.
+        again = hasattr(source, "__len__") or type(source).__name__ in ("DuckDBPyRelation", "LazyFrame")
+        return Stream(lambda: pa.RecordBatchReader.from_stream(source), again)
+    if hasattr(source, "__iter__"):
+        return Stream(lambda: _reader_of_parts(source), isinstance(source, (list, tuple)))
+    raise TypeError(f"cannot read a {type(source).__name__}: give paths, Arrow data, a data frame or arrays")
+
+
+def _is_dataset(source: Any) -> bool:
+    return type(source).__module__ in ("pyarrow._dataset", "pyarrow.dataset")
+
+
+def _is_pandas(source: Any) -> bool:
+    return type(source).__module__.partition(".")[0] == "pandas" and hasattr(source, "columns")
+
+
+def _matrix_table(matrix: np.ndarray) -> pa.Table:
+    if matrix.ndim != 2:
+        raise DataError(f"expected an array of two dimensions, got shape {matrix.shape}")
+    return pa.table({f"x{j}": np.ascontiguousarray(matrix[:, j]) for j in range(matrix.shape[1])})
+
+
+def _reader_of_parts(parts: Any) -> pa.RecordBatchReader:
+    pieces = (batch for part in parts for batch in open_stream(part).reader())
+    first = next(pieces, None)
+    if first is None:
+        raise DataError("the source holds no batches")
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield first
+        yield from pieces
+
+    return pa.RecordBatchReader.from_batches(first.schema, batches())
+
+
+def dataset_reader(dataset: Any) -> pa.RecordBatchReader:
+    """A pyarrow Dataset, read with hardly any read-ahead: its defaults hold 0.7 GB."""
+    if not _is_dataset(dataset):
+        raise TypeError(f"cannot read a {type(dataset).__name__}: give paths, Arrow data, a data frame or arrays")
+    batches = dataset.to_batches(batch_size=131_072, batch_readahead=2, fragment_readahead=1)
+    return pa.RecordBatchReader.from_batches(dataset.schema, batches)
+
+
+def match_columns(schema: pa.Schema, transform: Transform) -> None:
+    """Raise DataError unless the schema has the columns that are to be transformed."""
+    if len(set(schema.names)) != len(schema.names):
+        twice = next(name for name in schema.names if schema.names.count(name) > 1)
+        raise DataError(f"there are two columns {twice!r}: rename one", column=twice)
+    check_columns(schema, list(transform.maps))
+
+
+def transformed_reader(
+    schema: pa.Schema, batches: Iterator[pa.RecordBatch], transform: Transform
+) -> pa.RecordBatchReader:
+    """A reader of the transformed batches."""
+    match_columns(schema, transform)
+    schema = without_state(schema)
+    out = transform.schema(schema)
+    return pa.RecordBatchReader.from_batches(
+        out, (pa.RecordBatch.from_arrays(transform.batch(batch).columns, schema=out) for batch in batches)
+    )
+
+
+def file_batches(files: Sequence[ParquetInput], schema: pa.Schema, memory: int) -> Iterator[pa.RecordBatch]:
+    """All columns of Parquet files, in batches that take at most a sixteenth of `memory`, going by the footers."""
+    for file in files:
+        total = sum(group.total_byte_size for group in file.footer.row_groups)
+        rows = max(1, min(131_072, int(memory / 16 / max(total / max(file.num_rows, 1), 8 * len(schema)))))
+        try:
+            with file.open() as reader:
+                for batch in reader.iter_batches(rows, use_threads=False):
+                    yield batch.select(schema.names)
+        except (OSError, pa.ArrowException) as error:
+            raise file.error(f"cannot be read ({one_line(error)})") from error
+
+
+def run(
+    source: Stream, sink: Any, transform: Transform, footer: dict[bytes, bytes], output: _Output, progress: Progress | None
+) -> int | pa.RecordBatchReader:
+    """Transform a stream into a Parquet file, or into a reader."""
+    reader = source.reader()
+    if sink is None:
+        return transformed_reader(reader.schema, reader, transform)
+    if os.fspath(sink).endswith("/") or Path(sink).is_dir():
+        raise DataError(f"{os.fspath(sink)}: is a directory, and data in memory has no file name: name a file")
+    match_columns(reader.schema, transform)
+    with AtomicFile(sink, overwrite=output.overwrite) as file:
+        rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
+        file.commit()
+    return rows
+
+
+def _write(
+    reader: pa.RecordBatchReader,
+    total: int | None,
+    file: AtomicFile,
+    transform: Transform,
+    footer: dict[bytes, bytes],
+    output: _Output,
+    progress: Progress | None,
+) -> int:
+    schema = transform.schema(without_state(reader.schema))
+    writer = ParquetWriter(file, schema, key_value_metadata=footer, compression=output.compression)
+    bench = Workbench()
+    rows = 0
+    for table in gathered(reader, output.row_group_size, output.memory // 4):
+        group = writer.begin_row_group(table.num_rows)
+
+        def work(name: str, outlet: Outlet, table: pa.Table = table) -> None:
+            outlet.push(_encode_column(writer, bench, transform, table, name), 0)
+
+        for index, result in run_ordered(schema.names, work, threads=output.threads, stash=0):
+            if result is not None:
+                name = schema.names[index]
+                (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, result)
+        rows += table.num_rows
+        if progress is not None:
+            progress(rows, total, writer.position)
+    writer.close()
+    return rows
+
+
+def _encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, name: str) -> Any:
+    field = writer.arrow_schema.field(name)
+    if name not in transform.maps:
+        return encode_arrow(field, table.column(name), writer.compression)
+    dtype = np.dtype(field.type.to_pandas_dtype())
+    encoder = writer.float_encoder(name, scratch=bench.scratch)
+    for chunk in table.column(name).chunks:
+        for start in range(0, len(chunk), 131_072):
+            numbers = numeric_chunk(chunk.slice(start, 131_072))
+            values = transform.values(name, numbers, dtype, bench.room(len(numbers), dtype))
+            encoder.add(values, numbers.buffers()[0] if numbers.null_count else None, numbers.offset)
+    return encoder.finish()
+
+
+def gathered(reader: pa.RecordBatchReader, rows: int | None, most_bytes: int) -> Iterator[pa.Table]:
+    """Tables of `rows` rows (the last may be shorter); by default of about a million, or of `most_bytes`."""
+    limit = rows or ROW_GROUP_ROWS
+    waiting: list[pa.RecordBatch] = []
+    held = nbytes = 0
+    for batch in reader:
+        while len(batch):
+            width = max(1, batch.nbytes // len(batch))
+            fits = limit - held if rows else min(limit - held, max(1, (most_bytes - nbytes) // width))
+            piece, batch = batch.slice(0, fits), batch.slice(fits)
+            waiting.append(piece)
+            held, nbytes = held + len(piece), nbytes + piece.nbytes
+            if held >= limit or (not rows and nbytes >= most_bytes - width):
+                yield pa.Table.from_batches(waiting, reader.schema)
+                waiting, held, nbytes = [], 0, 0
+    if waiting:
+        yield pa.Table.from_batches(waiting, reader.schema)
+
+
+@contextmanager
+def as_is(source: Stream) -> Iterator[Stream]:
+    """The stream itself, where a spool would be used otherwise."""
+    yield source
+
+
+@contextmanager
+def spooled(source: Stream, sink: Any) -> Iterator[Path]:
+    """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
+    with AtomicFile(Path(sink).with_name(Path(sink).name + ".spool"), overwrite=True) as file:
+        reader = source.reader()
+        with pq.ParquetWriter(pa.PythonFile(file, "w"), reader.schema, use_dictionary=False) as writer:
+            for table in gathered(reader, None, 16 * 10**6):
+                writer.write_table(table)
+        yield file.path
