@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from parquet_files import edited
 
 from streamnorm.errors import DataError
 from streamnorm.parquet import RandomAccess, largest_page, page_sizes, read_footer, thrift
@@ -35,15 +36,6 @@ def data():
     sink = io.BytesIO()
     pq.write_table(table(), sink, row_group_size=200, data_page_size=400, write_batch_size=50)
     return sink.getvalue()
-
-
-def edit(data, change):
-    """The file with its footer changed: ``change`` gets the decoded struct."""
-    length = int.from_bytes(data[-8:-4], "little")
-    struct = thrift.decode_struct(data[-8 - length : -8])
-    change(struct)
-    footer = thrift.encode(struct)
-    return data[: -8 - length] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
 
 
 def chunk_frame(struct, row_group=0, leaf=0):
@@ -215,7 +207,7 @@ def test_errors_of_a_chunk_name_it(data):
         def change(struct):
             chunk_frame(struct, 1, 2)[3][1][number] = value
 
-        return edit(data, change)
+        return edited(data, change)
 
     for number in (5, 6, 7):
         error = error_of(meta(number, (I64, -1)), 1, 2)
@@ -223,7 +215,7 @@ def test_errors_of_a_chunk_name_it(data):
         error_of(meta(number, (I32, 5)), 1, 2)
     for number, value in ((7, 1 << 40), (9, len(data)), (9, 2**63 - 1)):
         assert "not in the file" in str(
-            error_of(edit(data, lambda s, n=number, v=value: move(s, n, v)), 1, 2)
+            error_of(edited(data, lambda s, n=number, v=value: move(s, n, v)), 1, 2)
         )
 
 
@@ -237,31 +229,31 @@ def test_encrypted_columns_are_refused(data):
     def encrypt(struct):
         chunk_frame(struct)[8] = (STRUCT, {1: (STRUCT, {})})
 
-    assert "encrypted columns" in str(error_of(edit(data, encrypt)))
+    assert "encrypted columns" in str(error_of(edited(data, encrypt)))
 
     def hide(struct):
         frame = chunk_frame(struct)
         del frame[3]
         frame[9] = (BINARY, b"secret")
 
-    assert "encrypted columns" in str(error_of(edit(data, hide)))
-    assert "there is none" in str(error_of(edit(data, lambda struct: chunk_frame(struct).pop(3))))
+    assert "encrypted columns" in str(error_of(edited(data, hide)))
+    assert "there is none" in str(error_of(edited(data, lambda struct: chunk_frame(struct).pop(3))))
 
 
 def test_obstacles_to_copying(data):
-    elsewhere = edit(data, lambda s: chunk_frame(s).__setitem__(1, (BINARY, b"other.parquet")))
+    elsewhere = edited(data, lambda s: chunk_frame(s).__setitem__(1, (BINARY, b"other.parquet")))
     assert parse_footer(elsewhere).chunk(0, 0).obstacle == "its data is in another file"
     assert parse_footer(elsewhere).chunk(0, 1).obstacle is None
     for version, short in (("1.2.8", True), ("1.2.9", False), ("1.10.0-SNAPSHOT", False), ("1.2", True)):
         name = f"parquet-mr version {version} (build abc)".encode()
-        old = edit(data, lambda s, name=name: s.__setitem__(6, (BINARY, name)))
+        old = edited(data, lambda s, name=name: s.__setitem__(6, (BINARY, name)))
         assert ("wrong sizes" in (parse_footer(old).chunk(0, 0).obstacle or "")) == short, version
 
 
 def test_corrupt_footers(data):
     def corrupt(change):
         with pytest.raises(DataError, match="corrupt"):
-            parse_footer(edit(data, change))
+            parse_footer(edited(data, change))
 
     corrupt(lambda s: s.__setitem__(2, (LIST, (STRUCT, []))))  # no schema
     corrupt(lambda s: s[2][1][1].pop())  # too few elements
