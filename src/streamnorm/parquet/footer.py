@@ -201,6 +201,8 @@ class Footer:
     fields : tuple of SchemaField
     leaves : tuple of Leaf
     row_groups : list of RowGroup
+    root : dict
+        The schema's first element, the group that holds the fields.
     key_value_metadata : dict of bytes to bytes
     column_orders : list of dict, or None
         One ColumnOrder per leaf.
@@ -218,8 +220,9 @@ class Footer:
 
     def _read(self) -> None:
         top, starts, _ = struct_list(self._data, 0, FileMetaData.ROW_GROUPS)
-        self.root, *_ = elements = _structs(top, FileMetaData.SCHEMA)
+        elements = _structs(top, FileMetaData.SCHEMA)
         self.fields, self.leaves = parse_schema(elements)
+        self.root = elements[0]
         self.num_rows: int = value_of(top, FileMetaData.NUM_ROWS, I64, 0)
         created_by = value_of(top, FileMetaData.CREATED_BY, BINARY)
         self.created_by = None if created_by is None else created_by.decode("utf-8", "replace")

@@ -51,6 +51,11 @@ __all__ = ["ParquetWriter"]
 
 COPY_BYTES = 1_000_000
 
+# The most that one call to the file's write gets. With a megabyte at a time, Linux 6.18 with ext4 now and
+# then takes five times the system time for the same data (it looks for large contiguous pieces of page
+# cache); a quarter of that is as fast and steady.
+WRITE_BYTES = 1 << 18
+
 _DROPPED = (ColumnMetaData.INDEX_PAGE_OFFSET, ColumnMetaData.BLOOM_OFFSET, ColumnMetaData.BLOOM_LENGTH)
 
 
@@ -416,8 +421,9 @@ class ParquetWriter:
         view = memoryview(data)
         while len(view):
             # An unbuffered file may take less than it was given; others return None or the whole length.
-            done = self._file.write(view)
-            done = len(view) if done is None else done
+            piece = view[:WRITE_BYTES]
+            done = self._file.write(piece)
+            done = len(piece) if done is None else done
             self._position += done
             view = view[done:]
 
