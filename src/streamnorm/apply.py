@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ._core import affine
 from .atomic import AtomicFile
-from .parquet.encode import Scratch, encode_arrow
+from .parquet.encode import EncodedChunk, FloatChunkEncoder, Scratch, encode_arrow
 from .parquet.format import Compression
 from .parquet.random_access import RandomAccess
 from .parquet.splice import mismatch
@@ -30,7 +30,7 @@ from .scalers._select import numeric_chunk, output_type
 from .scan import ProgressMeter
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
 
-CODEC_ROOM = 1.2  # a chunk that does not compress, and the page in the making
+PAGE_ROOM = 5 * BATCH_ROWS * 8  # a batch, its values, the page put together, compressed, and room that codecs ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,9 @@ class ParquetJob:
                 if result is None:
                     meter.add(task.span.rows / len(schema))
                 elif task.how == "normalize":
-                    part, chunk = result
-                    writer.append_pages(task.first_row_group + part, task.name, chunk)
+                    part, made = result
+                    append = writer.append_pages if isinstance(made, EncodedChunk) else writer.append_partial
+                    append(task.first_row_group + part, task.name, made)
                 elif task.how == "encode":
                     part, encoded = result
                     writer.append_arrow(task.first_row_group + part, task.name, encoded)
@@ -198,13 +199,13 @@ class ParquetJob:
                 yield FieldTask(span, name, how, first)
 
     def _need(self, task: FieldTask) -> int:
-        """Bytes that a task holds at most: what it reads at a time, and one output chunk."""
+        """Bytes that a task holds at most: what it reads at a time, and what it makes of that."""
         span = task.span
         if task.how == "copy":
             return 0
         reading = span.file.reading_need(span.row_groups, [task.name], self.memory)
         if task.how == "normalize":
-            return reading + int(max(span.out_rows) * 8 * CODEC_ROOM)
+            return reading + PAGE_ROOM
         footer = span.file.footer
         leaves = footer.fields[footer.field_index(task.name)].leaves
         return reading + 2 * sum(
@@ -220,24 +221,23 @@ class ParquetJob:
             outlet.push((0, None), 0)
 
     def _normalize(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
+        """Push the pages as they are made, and at the end of each chunk its metadata."""
         dtype = np.dtype(writer.arrow_schema.field(task.name).type.to_pandas_dtype())
-        scratch, encoder, current = self.bench.scratch, None, -1
+        encoder: FloatChunkEncoder | None = None
+        current = -1
         for part, array in self._parts(task, (), outlet):
             if part != current:
                 if encoder is not None:
-                    self._push_chunk(current, encoder, outlet)
-                encoder, current = writer.float_encoder(task.name, scratch=scratch), part
+                    outlet.push((current, encoder.finish()), 0)
+                encoder, current = writer.float_encoder(task.name, scratch=self.bench.scratch), part
             numbers = numeric_chunk(array)
             values = self.transform.values(task.name, numbers, dtype, self.bench.room(len(numbers), dtype))
             validity = numbers.buffers()[0] if numbers.null_count else None
             encoder.add(values, validity, numbers.offset)
+            nbytes = encoder.pending_size
+            outlet.push((part, encoder.take_pages()), nbytes)
         if encoder is not None:
-            self._push_chunk(current, encoder, outlet)
-
-    @staticmethod
-    def _push_chunk(part: int, encoder: Any, outlet: Outlet) -> None:
-        chunk = encoder.finish()
-        outlet.push((part, chunk), chunk.compressed_size)
+            outlet.push((current, encoder.finish()), 0)
 
     def _encode(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         out_field = writer.arrow_schema.field(task.name)

@@ -21,6 +21,7 @@ from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, TargetExists
 from .errors import DataError, StateError
+from .memory import parse_memory
 from .parquet.footer import read_footer
 from .parquet.format import Compression
 from .pipeline import resolve_threads
@@ -28,7 +29,7 @@ from .plan import describe, plan_spans
 from .scalers import METHODS, BaseScaler, ColumnScaler
 from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
-from .sources import ParquetInput, check_same_types, find_files, is_file_source, parse_memory
+from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .summary import Summary, near_matches
 
 logger = logging.getLogger("streamnorm")

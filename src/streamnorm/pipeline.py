@@ -3,7 +3,7 @@
 # Design: tasks are taken in order, each pushes any number of results, and the caller's thread receives all results in
 # task order, whatever the timing. So an outcome never depends on the number of threads, the first error is always that
 # of the earliest task, and only one thread writes. A task that runs ahead waits when what it has pushed and nobody has
-# taken yet exceeds the stash; the task whose turn it is never waits, so there is no deadlock. Turned down:
+# taken yet exceeds the stash; the task whose turn it is can always pass on one result, so there is no deadlock. Turned down:
 # concurrent.futures, whose results are held however many there are, and which does not stop at Ctrl-C.
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+from .memory import LARGE, give_back
 
 
 class Cancelled(Exception):
@@ -141,6 +143,8 @@ class _Run:
                 self.put(index, error, 0)
                 return
             finally:
+                if held > LARGE:
+                    give_back()
                 with self.changed:
                     self.held -= held
                     self.changed.notify_all()
@@ -174,11 +178,17 @@ class _Run:
 
     def push(self, index: int, result: Any, nbytes: int) -> None:
         with self.changed:
-            while not self.cancelled and index != self.turn and self.waiting_bytes + nbytes > self.stash:
+            while not self.cancelled and self.is_full(index, nbytes):
                 self.changed.wait()
             if self.cancelled:
                 raise Cancelled
         self.put(index, result, nbytes)
+
+    def is_full(self, index: int, nbytes: int) -> bool:
+        """Whether a result must wait. The task whose turn it is may always have one result under way."""
+        if index == self.turn and not self.results[index]:
+            return False
+        return self.waiting_bytes > 0 and self.waiting_bytes + nbytes > self.stash
 
     def put(self, index: int, result: Any, nbytes: int) -> None:
         with self.changed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,31 +24,8 @@ from .summary import near_matches
 
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
 READ_BUFFER = 1 << 20
-
-_UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-          "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
-MIN_MEMORY = 16 * 10**6
-
-
-def parse_memory(memory: str | int) -> int:
-    """Bytes in "256MB" (MB = 10**6), "1.5GiB", or a number of bytes.
-
-    Examples
-    --------
-    >>> parse_memory("256MB")
-    256000000
-    """
-    if isinstance(memory, int) and not isinstance(memory, bool):
-        size = memory
-    else:
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(memory))
-        unit = match and {name.lower(): factor for name, factor in _UNITS.items()}.get(match[2].lower())
-        if unit is None:
-            raise ValueError(f'memory must be like "256MB" or a number of bytes, got {memory!r}')
-        size = int(float(match[1]) * unit)
-    if size < MIN_MEMORY:
-        raise ValueError(f"memory must be at least {MIN_MEMORY // 10**6}MB, got {memory!r}")
-    return size
+MIN_BUFFER = 1 << 14
+KEPT_CHUNKS = 5_000  # a reader is kept for the next task while its metadata has no more column chunks
 
 
 def is_file_source(source: Any) -> bool:
@@ -146,7 +122,7 @@ class ParquetInput:
         self.path = path
         try:
             self.footer: Footer = read_footer(path)
-            with self.open() as file:
+            with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
         except DataError:
             raise
@@ -165,11 +141,22 @@ class ParquetInput:
         place = where[0] + (":" + "".join(where[1:]) if len(where) > 1 else "")
         return DataError(f"{place}: {message}", file=str(self.path), row_group=row_group, column=column)
 
-    def open(self, encoded: Sequence[str] = (), buffer_size: int = READ_BUFFER) -> pq.ParquetFile:
-        """A reader that reads nothing ahead; columns in `encoded` come out dictionary-encoded."""
+    def open(
+        self, row_groups: range, encoded: Sequence[str] = (), buffer_size: int = READ_BUFFER
+    ) -> pq.ParquetFile:
+        """A reader of these row groups alone, which counts them from 0 and reads nothing ahead.
+
+        Columns in `encoded` come out dictionary-encoded.
+        """
+        footer = pq.read_metadata(pa.BufferReader(self.footer.excerpt(row_groups)))
         return pq.ParquetFile(
-            self.path, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded), memory_map=False
+            self.path, metadata=footer, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded)
         )
+
+    def buffer_size(self, row_groups: range) -> int:
+        """A read buffer that is no larger than a column chunk of these row groups usually is."""
+        size = sum(self.footer.row_groups[group].total_byte_size for group in row_groups)
+        return max(MIN_BUFFER, min(READ_BUFFER, size // max(1, len(row_groups) * len(self.footer.leaves))))
 
     def reading_need(self, row_groups: range, columns: Sequence[str], memory: int) -> int:
         """Bytes that reading these columns together takes at most: a page of each, packed and unpacked.
@@ -204,22 +191,27 @@ class ParquetInput:
 
 
 class ReaderCache(threading.local):
-    """The open readers of one thread; a thread works on few files at a time."""
+    """The open reader of one thread, for its next task on the same row groups."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[Path, tuple[str, ...]], pq.ParquetFile] = {}
+        self._key: tuple[Any, ...] | None = None
+        self._reader: pq.ParquetFile | None = None
 
-    def get(self, file: ParquetInput, encoded: tuple[str, ...] = ()) -> pq.ParquetFile:
-        key = (file.path, encoded)
-        if key not in self._open:
+    def get(self, file: ParquetInput, row_groups: range, encoded: tuple[str, ...] = ()) -> tuple[pq.ParquetFile, range]:
+        """A reader, and the row groups as it counts them."""
+        whole = range(len(file.footer.row_groups))
+        held = whole if len(whole) * len(file.footer.leaves) <= KEPT_CHUNKS else row_groups
+        buffer_size = file.buffer_size(row_groups)
+        key = (file.path, held, encoded, buffer_size)
+        if key != self._key or self._reader is None:
             self.close()
-            self._open[key] = file.open(encoded)
-        return self._open[key]
+            self._reader, self._key = file.open(held, encoded, buffer_size), key
+        return self._reader, range(row_groups.start - held.start, row_groups.stop - held.start)
 
     def close(self) -> None:
-        for reader in self._open.values():
-            reader.close()
-        self._open.clear()
+        if self._reader is not None:
+            self._reader.close()
+        self._reader = None
 
 
 def column_batches(
@@ -239,8 +231,8 @@ def column_batches(
         Names the row group and the column that cannot be read.
     """
     try:
-        reader = readers.get(file, tuple(encoded))
-        batches = reader.iter_batches(batch_rows, row_groups=row_groups, columns=list(columns), use_threads=False)
+        reader, numbers = readers.get(file, row_groups, tuple(encoded))
+        batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=list(columns), use_threads=False)
         for batch in batches:
             yield [batch.column(batch.schema.get_field_index(name)) for name in columns]
     except (OSError, pa.ArrowException) as error:
@@ -252,8 +244,8 @@ def locate_damage(file: ParquetInput, row_groups: range, columns: Sequence[str],
     for group in row_groups:
         for name in columns:
             try:
-                with file.open() as reader:
-                    for _ in reader.iter_batches(BATCH_ROWS, row_groups=[group], columns=[name], use_threads=False):
+                with file.open(range(group, group + 1)) as reader:
+                    for _ in reader.iter_batches(BATCH_ROWS, columns=[name], use_threads=False):
                         pass
             except (OSError, pa.ArrowException) as cause:
                 return file.error(f"cannot be read ({one_line(cause)}): the file is damaged", group, name)

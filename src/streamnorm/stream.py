@@ -133,9 +133,10 @@ def file_batches(files: Sequence[ParquetInput], schema: pa.Schema, memory: int) 
         total = sum(group.total_byte_size for group in file.footer.row_groups)
         rows = max(1, min(131_072, int(memory / 16 / max(total / max(file.num_rows, 1), 8 * len(schema)))))
         try:
-            with file.open() as reader:
-                for batch in reader.iter_batches(rows, use_threads=False):
-                    yield batch.select(schema.names)
+            for group in range(len(file.footer.row_groups)):
+                with file.open(range(group, group + 1)) as reader:
+                    for batch in reader.iter_batches(rows, use_threads=False):
+                        yield batch.select(schema.names)
         except (OSError, pa.ArrowException) as error:
             raise file.error(f"cannot be read ({one_line(error)})") from error
 

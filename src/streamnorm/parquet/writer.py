@@ -19,6 +19,7 @@ for the rest.
 # else.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -123,6 +124,8 @@ class ParquetWriter:
         self._write(fmt.MAGIC)
 
     def _lay_out(self) -> None:
+        self._twice = {name for name, count in Counter(self.arrow_schema.names).items() if count > 1}
+        self._positions = {name: index for index, name in enumerate(self.arrow_schema.names)}
         flat = [self._template.root, *(element for elements in self._elements for element in elements)]
         self.fields, self.leaves = parse_schema(flat)
         self._leaf_orders = [order for orders in self._orders for order in orders]
@@ -142,10 +145,9 @@ class ParquetWriter:
         """
         if isinstance(field, int):
             return range(len(self.fields))[field]
-        found = [index for index, other in enumerate(self.fields) if other.name == field]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} fields are named {field!r}")
-        return found[0]
+        if field in self._twice:
+            raise KeyError(f"several fields are named {field!r}")
+        return self._positions[field]
 
     def use_source_schema(
         self,
