@@ -1,0 +1,55 @@
+/* A quantile sketch of doubles: small, mergeable, seeded, with a bound on its error that it computes itself.
+ *
+ * The rank of x is the fraction of values <= x. A single query of a sketch made with `error` is off by more
+ * than `error` with probability at most 1 % over the seeds; sn_kll_rank_error says what holds for this very
+ * sketch, which is 0 while it still has every value. Bits depend on the seed and on the values in their order
+ * (their positions among the values that are not NaN), never on how a stream was cut into calls. The method
+ * is told in kll.c.
+ */
+#ifndef SN_KLL_H
+#define SN_KLL_H
+
+#include "sn_common.h"
+
+#define SN_KLL_MIN_ERROR 1e-6
+#define SN_KLL_MAX_ERROR 0.5
+
+typedef struct sn_kll sn_kll;
+
+/* NULL: no memory, or `error` outside [SN_KLL_MIN_ERROR, SN_KLL_MAX_ERROR]. The caller owns what is returned.
+ */
+sn_kll *sn_kll_new(double error, uint64_t seed);
+sn_kll *sn_kll_copy(const sn_kll *kll);
+void sn_kll_free(sn_kll *kll);
+
+/* Take n values; NaN is skipped. After SN_ERR_NOMEM the sketch is valid and holds a leading part of them. */
+sn_status sn_kll_update(sn_kll *kll, const double *values, int64_t n);
+
+/* Take all that `from` has seen; `from` is unchanged and may be `into`. The larger error is kept. Merging a
+ * sketch and its copy adds their errors as the equal things they are; other parts are taken for independent.
+ * After SN_ERR_NOMEM, `into` is unchanged. */
+sn_status sn_kll_merge(sn_kll *into, const sn_kll *from);
+
+double sn_kll_error(const sn_kll *kll);
+uint64_t sn_kll_seed(const sn_kll *kll);
+int64_t sn_kll_count(const sn_kll *kll);           /* values that were not NaN */
+double sn_kll_min(const sn_kll *kll);              /* NaN when empty, as are max, quantiles and rank */
+double sn_kll_max(const sn_kll *kll);
+double sn_kll_rank_error(const sn_kll *kll);       /* bound at 99 %, single query; 0: exact */
+double sn_kll_rank_error_worst(const sn_kll *kll); /* bound that no seed can break */
+size_t sn_kll_nbytes(const sn_kll *kll);           /* memory held now */
+
+/* out[i] for q[i] in [0, 1], else SN_ERR_INVALID. While every value is held, the linear interpolation of R.
+ * J. Hyndman and Y. Fan (1996), type 7, in NumPy's arithmetic; then the smallest held value whose rank
+ * reaches q. */
+sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq);
+double sn_kll_rank(const sn_kll *kll, double x);   /* NaN for NaN */
+
+/* Little-endian bytes of version 1: sn_kll_serialize fills sn_kll_serialized_size bytes. Reading back gives a
+ * sketch that goes on with the same bits; bytes that were cut, edited or are of another version are
+ * SN_ERR_CORRUPT. */
+size_t sn_kll_serialized_size(const sn_kll *kll);
+void sn_kll_serialize(unsigned char *out, const sn_kll *kll);
+sn_status sn_kll_deserialize(sn_kll **out, const unsigned char *data, size_t size);
+
+#endif
