@@ -219,6 +219,24 @@ def test_errors_of_a_chunk_name_it(data):
         )
 
 
+def test_pages_that_reach_too_far(data):
+    chunk = parse_footer(data, "f.parquet").chunk(0, 0)
+    for size in (chunk.compressed_size - 1, chunk.compressed_size // 2, 9, 1):
+        with pytest.raises(DataError, match="f.parquet: row group 0, column 'x': the page .*is corrupt"):
+            list(page_sizes(data, replace(chunk, compressed_size=size)))
+    for sizes in ((-1, 5), (5, -1), (0, 2**31 - 1)):
+        header = thrift.encode({1: (I32, 0), 2: (I32, sizes[0]), 3: (I32, sizes[1])})
+        with pytest.raises(DataError, match="the page at byte 4 is corrupt: it claims"):
+            list(
+                page_sizes(
+                    b"PAR1" + header + bytes(9), replace(chunk, start=4, compressed_size=len(header) + 9)
+                )
+            )
+    header = thrift.encode({1: (I64, 0)})
+    with pytest.raises(DataError, match="page header at byte 4 is corrupt"):
+        list(page_sizes(b"PAR1" + header, replace(chunk, start=4, compressed_size=len(header))))
+
+
 def move(struct, number, value):
     meta = chunk_frame(struct, 1, 2)[3][1]
     meta.pop(11, None)

@@ -17,9 +17,11 @@ from streamnorm.parquet import (
     ParquetWriter,
     Scratch,
     encode_arrow,
+    page_sizes,
     read_footer,
     thrift,
 )
+from streamnorm.parquet import format as fmt
 
 CODECS = ["snappy", "zstd", "gzip", "brotli", "lz4", "none"]
 
@@ -264,8 +266,8 @@ def test_key_values_may_be_set_until_close():
 
 
 def test_row_group_fields():
-    table = pa.table({"x": floats("f8", 100, 0.1), "y": floats("f4", 100)})
-    data = write_floats(table, row_group_size=40, columns=[1, 0])
+    table = pa.table({"x": floats("f8", 120, 0.1), "y": floats("f4", 120)})
+    data = write_floats(table, row_group_size=40, columns=[1, 0], encoder={"page_rows": 15})
     length = int.from_bytes(data[-8:-4], "little")
     groups = thrift.decode_struct(data[-8 - length : -8])[4][1][1]
     for ordinal, group in enumerate(groups):
@@ -276,6 +278,13 @@ def test_row_group_fields():
         assert group[5][1] == metas[0][9][1]
         assert group[7] == (thrift.I16, ordinal)
         assert metas[1][9][1] < metas[0][9][1]  # y was written first
+        for leaf, meta in enumerate(metas):
+            pages = list(page_sizes(data, read_footer(data).chunk(ordinal, leaf)))
+            assert len(pages) == 3 and meta[13][1][1] == [
+                {1: (thrift.I32, fmt.DATA_PAGE), 2: (thrift.I32, fmt.PLAIN), 3: (thrift.I32, 3)}
+            ]
+            assert meta[6][1] == sum(page.header_size + page.uncompressed_size for page in pages)
+            assert meta[7][1] == sum(page.header_size + page.compressed_size for page in pages)
 
 
 def test_files_of_no_rows_and_no_columns(tmp_path):

@@ -270,7 +270,7 @@ def skip_struct(const uint8_t[::1] data not None, Py_ssize_t start=0):
     return r.pos
 
 
-def struct_list(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t field, Py_ssize_t depth=0):
+def struct_list(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t field):
     """Split a struct: its other fields decoded, and where each element of one list of structs begins.
 
     Parameters
@@ -304,9 +304,9 @@ def struct_list(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t f
             starts = []
             for i in range(size):
                 starts.append(r.pos)
-                pass_struct(&r, depth + 1)
+                pass_struct(&r, 1)
         elif kind == TRUE or kind == BOOL:
             out[number] = (BOOL, kind == TRUE)
         else:
-            out[number] = (kind, get_value(&r, kind, depth))
+            out[number] = (kind, get_value(&r, kind, 0))
     return out, starts, r.pos

@@ -193,7 +193,7 @@ class FloatChunkEncoder:
         if self._codec is not None and not self.nullable:
             # No levels in front and no gaps: the values are the page already.
             pack_page(None, 0, self._stats, raw, size, None, 0, rows, rows, False)
-            body: object = self._codec.compress(raw)
+            body = self._codec.compress(raw)
         else:
             # The levels end where the values can be aligned, and one slot follows for the kernel to step on.
             start = -head % 8

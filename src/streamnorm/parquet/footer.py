@@ -150,6 +150,7 @@ def parse_schema(elements: list[Struct]) -> tuple[tuple[SchemaField, ...], tuple
     fields: list[SchemaField] = []
     leaves: list[Leaf] = []
     # Per open group: children still to come, and path and levels for them.
+    stack: list[tuple[int, tuple[bytes, ...], int, int]]
     stack = [(value_of(elements[0], SchemaElement.NUM_CHILDREN, I32, 0), (), 0, 0)]
     first, first_leaf = 1, 0
     for at, element in enumerate(elements[1:], 1):

@@ -50,11 +50,9 @@ from streamnorm.parquet.thrift import BINARY, I16, I32, I64, LIST, STRUCT, Struc
 
 __all__ = ["ParquetWriter"]
 
-COPY_BYTES = 1_000_000
-
-# The most that one call to the file's write gets. With a megabyte at a time, Linux 6.18 with ext4 now and
-# then takes five times the system time for the same data (it looks for large contiguous pieces of page
-# cache); a quarter of that is as fast and steady.
+# The most that one call to the file's write gets, and the size of a copy's pieces. With a megabyte at a time,
+# Linux 6.18 with ext4 took two to five times the system time in every other run, for the same data (large
+# folios of page cache are the suspect); a quarter of that is as fast, and steady.
 WRITE_BYTES = 1 << 18
 
 _DROPPED = (ColumnMetaData.INDEX_PAGE_OFFSET, ColumnMetaData.BLOOM_OFFSET, ColumnMetaData.BLOOM_LENGTH)
@@ -207,15 +205,7 @@ class ParquetWriter:
 
     def append_partial(self, row_group: int, field: int | str, pages: Iterable) -> None:
         """Write pages of a float chunk that is not finished; until it is, nothing else can be appended."""
-        leaf = self._float_leaf(field)
-        if self._open is None:
-            self._check_missing(row_group, leaf)
-            self._open = (row_group, leaf, self._position)
-        elif self._open[:2] != (row_group, leaf):
-            raise RuntimeError(f"{self._where(*self._open[:2])} is not finished")
-        if self._row_groups[row_group].num_rows:
-            for page in pages:
-                self._write(page)
+        self._write_pages(row_group, self._float_leaf(field), pages)
 
     def append_pages(self, row_group: int, field: int | str, chunk: EncodedChunk) -> None:
         """Write a float chunk, or what is left of it after `append_partial`.
@@ -239,8 +229,8 @@ class ParquetWriter:
         levels = fmt.RLE in chunk.metadata[ColumnMetaData.ENCODINGS][1][1]
         if levels != (schema.max_definition_level > 0):
             raise RuntimeError(f"{self._where(row_group, leaf)}: definition levels are not as in the schema")
-        self.append_partial(row_group, field, chunk.pages)
-        start, self._open = self._open[2], None
+        start = self._write_pages(row_group, leaf, chunk.pages)
+        self._open = None
         if self._position - start != (chunk.compressed_size if rows else 0):
             raise RuntimeError(f"{self._where(row_group, leaf)}: pages are missing")
         meta = {**chunk.metadata, ColumnMetaData.DATA_PAGE_OFFSET: (I64, start)}
@@ -359,7 +349,7 @@ class ParquetWriter:
                 raise RuntimeError(
                     f"{self._where(number, leaf)} was not written ({group.missing} chunks are missing)"
                 )
-        groups = []
+        groups: list[bytes] = []
         total = sum(group.num_rows for group in self._row_groups)
         for group in self._row_groups:
             if group.num_rows:
@@ -405,6 +395,18 @@ class ParquetWriter:
         if self._row_groups[row_group].chunks[leaf] is not None:
             raise RuntimeError(f"{self._where(row_group, leaf)} was written before")
 
+    def _write_pages(self, row_group: int, leaf: int, pages: Iterable) -> int:
+        """Write to the chunk in the making, or begin it; returns its first byte."""
+        if self._open is None:
+            self._check_missing(row_group, leaf)
+            self._open = (row_group, leaf, self._position)
+        elif self._open[:2] != (row_group, leaf):
+            raise RuntimeError(f"{self._where(*self._open[:2])} is not finished")
+        if self._row_groups[row_group].num_rows:
+            for page in pages:
+                self._write(page)
+        return self._open[2]
+
     def _store(self, row_group: int, leaf: int, metadata: Struct, start: int, order: Struct | None) -> None:
         group, schema = self._row_groups[row_group], self.leaves[leaf]
         metadata[ColumnMetaData.PATH] = (LIST, (BINARY, list(schema.path)))
@@ -431,9 +433,9 @@ class ParquetWriter:
 
     def _copy(self, source: RandomAccess, offset: int, size: int) -> None:
         if self._copy_buffer is None:
-            self._copy_buffer = bytearray(COPY_BYTES)
+            self._copy_buffer = bytearray(WRITE_BYTES)
         while size:
-            piece = memoryview(self._copy_buffer)[: min(size, COPY_BYTES)]
+            piece = memoryview(self._copy_buffer)[: min(size, WRITE_BYTES)]
             source.read_into(piece, offset)
             self._write(piece)
             offset, size = offset + len(piece), size - len(piece)
