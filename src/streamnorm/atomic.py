@@ -54,7 +54,7 @@ class AtomicFile:
             self.target = self.target.resolve()  # replace the file, not the link to it
         remove_stale(self.target)
         self.path = self.target.with_name(f".{self.target.name}.{os.getpid()}{SUFFIX}")
-        self._unsynced = 0
+        self._written = self._unsynced = 0
         try:
             self.file: IO[bytes] = open(self.path, "xb", buffering=0)  # noqa: SIM115
         except FileExistsError:
@@ -90,8 +90,9 @@ class AtomicFile:
             ) from error
         self._unsynced += done
         if self._unsynced >= EARLY_WRITEBACK:
+            start_writeback(self.file.fileno(), self._written, self._unsynced)
+            self._written += self._unsynced
             self._unsynced = 0
-            start_writeback(self.file.fileno())
         return done
 
     def tell(self) -> int:
@@ -134,11 +135,15 @@ class AtomicFile:
             self.file.close()
 
 
-def start_writeback(descriptor: int) -> None:
-    """Ask the system to begin writing what is dirty, without waiting for it (a no-op where there is no such call)."""
+def start_writeback(descriptor: int, start: int, length: int) -> None:
+    """Ask the system to begin writing these dirty bytes to the disk, without waiting for it.
+
+    Linux does so when it is told that they are not needed; as they are dirty then, they stay in its cache. A no-op
+    where there is no such call.
+    """
     advise = getattr(os, "posix_fadvise", None)
     if advise is not None:
-        advise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        advise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def remove_stale(target: Path) -> None:
