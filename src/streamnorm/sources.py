@@ -129,7 +129,6 @@ class ParquetInput:
         except (OSError, pa.ArrowException) as error:
             raise self.error(f"cannot be opened as Parquet ({one_line(error)})") from error
         self.num_rows = sum(group.num_rows for group in self.footer.row_groups)
-        self._leaf_of = {field.name: field for field in self.footer.fields}
 
     def error(self, message: str, row_group: int | None = None, column: str | None = None) -> DataError:
         """A DataError that says where in this file."""
@@ -167,11 +166,19 @@ class ParquetInput:
             If one page alone is beyond `memory`.
         """
         need = 0
-        for name in columns:
-            field = self._leaf_of.get(name)
-            for leaf in field.leaves if field is not None else ():
-                need += max((self._page_need(group, leaf, name, memory) for group in row_groups), default=0)
+        for group in row_groups:
+            whole = 2 * self.footer.row_groups[group].total_byte_size  # packed and unpacked, all columns of it
+            if not 0 < whole <= memory // 16:
+                whole = sum(self._page_need(group, leaf, name, memory) for name in columns for leaf in self._leaves(name))
+            need = max(need, whole)
         return need
+
+    def _leaves(self, column: str) -> range:
+        """The leaves of a column; none if Arrow's schema has a name that Parquet's does not."""
+        try:
+            return self.footer.fields[self.footer.field_index(column)].leaves
+        except KeyError:
+            return range(0)
 
     def _page_need(self, row_group: int, leaf: int, column: str, memory: int) -> int:
         chunk = self.footer.chunk(row_group, leaf)
