@@ -3,8 +3,10 @@
 import copy
 import doctest
 import itertools
+import pathlib
 import subprocess
 import sys
+import types
 from decimal import Decimal
 
 import numpy as np
@@ -1073,3 +1075,42 @@ def test_examples_run(thing):
     for example in doctest.DocTestFinder().find(thing, globs=dict(names)):
         runner.run(example)
     assert runner.summarize(verbose=False).failed == 0
+
+
+# What scikit-learn's own checks may find: samples are not weighed, and odd objects are a DataError.
+NOT_OURS = {"check_dtype_object", "check_all_zero_sample_weights_error"}
+
+
+@pytest.mark.parametrize("name", ["standard", "minmax", "maxabs", "robust"])
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_own_checks(name):
+    pytest.importorskip("sklearn", minversion="1.6")
+    from sklearn.utils.estimator_checks import check_estimator
+
+    results = check_estimator(copy.deepcopy(SCALERS[name]), on_fail=None, on_skip=None)
+    failed = {result["check_name"] for result in results if result["status"] == "failed"}
+    assert len(results) > 40
+    assert {check for check in failed - NOT_OURS if not check.startswith("check_sample_weight")} == set()
+
+
+@pytest.mark.parametrize("X", ["a.parquet", ["a.parquet", "b.parquet"], pathlib.Path("folder")])
+def test_files_go_to_the_engine(X, monkeypatch):
+    calls = []
+    engine = types.SimpleNamespace(fit_into=lambda *args, **options: calls.append((args, options)))
+    monkeypatch.setitem(sys.modules, "streamnorm.engine", engine)
+    monkeypatch.setattr("streamnorm.engine", engine, raising=False)
+    scaler = StandardScaler()
+    assert scaler.fit(X, columns="fare", memory="64MB", threads=2) is scaler
+    scaler.partial_fit(X)
+    options = {"columns": "fare", "exclude": None, "memory": "64MB", "threads": 2, "progress": None}
+    assert calls[0] == ((scaler, X), {"reset": True, **options})
+    assert calls[1][1]["memory"] == "256MB"
+    with pytest.raises(DataError, match="for files use streamnorm.fit"):
+        scaler.fit([[1.0]]).transform(X)
+
+
+def test_frames_with_columns_that_arrow_does_not_know():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"thing": pl.Series([object(), object()], dtype=pl.Object), "fare": [1.0, 3.0]})
+    result = StandardScaler().fit_transform(frame)
+    assert result["fare"].to_list() == [-1.0, 1.0] and result["thing"].to_list() == frame["thing"].to_list()
