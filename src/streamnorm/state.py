@@ -426,7 +426,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
     for position, column in enumerate(columns):
         if type(column) is not dict:
             raise _Damage(f"has a column {position} that is not an object")
-        name = column.get("name")
+        name: Any = column.get("name")
         if type(name) not in (str, int) or (type(name) is int and name < 0):
             raise _Damage(f"has a column {position} without a name")
         if name in stats or type(name) is not type(columns[0].get("name")):
@@ -446,7 +446,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     keys += [*_MOMENTS, "exponent"] if model.has_moments else []
     keys += ["sketch"] if model.sketch is not None else []
     _check_keys(column, tuple(keys))
-    state = {key: _decode_int(column[key], key) for key in _COUNTS}
+    state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS}
     if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
         raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
     state["kind"] = column["kind"]

@@ -116,8 +116,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         ValueError
             If a parameter of the scaler is out of its domain.
         """
-        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        return self._fit(X, sample_weight, reset=True, **options)
+        return self._fit(
+            X,
+            sample_weight,
+            reset=True,
+            columns=columns,
+            exclude=exclude,
+            progress=progress,
+            memory=memory,
+            threads=threads,
+        )
 
     def partial_fit(
         self,
@@ -140,8 +148,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
         """
-        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        return self._fit(X, sample_weight, reset=not self.__sklearn_is_fitted__(), **options)
+        return self._fit(
+            X,
+            sample_weight,
+            reset=not self.__sklearn_is_fitted__(),
+            columns=columns,
+            exclude=exclude,
+            progress=progress,
+            memory=memory,
+            threads=threads,
+        )
 
     def _fit(
         self,
