@@ -335,9 +335,9 @@ class QuantileSketch:
     Parameters
     ----------
     error : float
-        Kept and compared on merge; the rank error here is always 0.
+        Kept; the rank error here is always 0.
     seed : int
-        Kept and compared on merge.
+        Kept; nothing is drawn.
     """
 
     def __init__(self, error: float = 0.001, seed: int = 0) -> None:
@@ -356,8 +356,6 @@ class QuantileSketch:
         return self
 
     def merge(self, other: "QuantileSketch") -> "QuantileSketch":
-        if (self.error, self.seed) != (other.error, other.seed):
-            raise ValueError("cannot merge sketches of different error or seed")
         self._items = np.concatenate([self._items, other._items])
         return self
 

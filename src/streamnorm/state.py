@@ -38,13 +38,13 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ._core import ColumnStats
 from ._version import __version__
+from .atomic import write_atomically
 from .errors import StateError
 from .summary import Summary
 
@@ -60,8 +60,6 @@ FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
 MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
 MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
-
-TEMPORARY = ".streamnorm-tmp"
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
@@ -116,53 +114,6 @@ def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
         Replaced if it exists.
     """
     write_atomically(path, (dumps(scaler, indent=1) + "\n").encode())
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a small file by way of a temporary one beside it, fsync and rename; clear what dead runs left."""
-    target = Path(path)
-    for stale in target.parent.glob(f".{_glob_escape(target.name)}.*{TEMPORARY}"):
-        if not _is_alive(stale):
-            stale.unlink(missing_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(target.parent)
-
-
-def _glob_escape(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
-
-
-def _is_alive(temporary: Path) -> bool:
-    """Whether the process in a temporary file's name still runs (or may: then the file is left alone)."""
-    pid = temporary.name.removesuffix(TEMPORARY).rpartition(".")[2]
-    if not pid.isascii() or not pid.isdigit() or os.name != "posix":
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return int(pid) != os.getpid()
-
-
-def _sync_directory(folder: Path) -> None:
-    """Make the rename durable, where directories can be opened."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def digest(summary: Summary) -> str:
