@@ -1,5 +1,6 @@
 """What all tests share: the hostile inputs, in one list, and hypothesis' settings (no luck, no clock)."""
 
+import copy
 from decimal import Decimal
 from typing import Any
 
@@ -7,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import settings
+
+from streamnorm.scalers import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 settings.register_profile("streamnorm", derandomize=True, deadline=None, max_examples=60)
 settings.load_profile("streamnorm")
@@ -75,3 +78,56 @@ def as_doubles(array: Any) -> np.ndarray:
     if isinstance(array, np.ndarray):
         return array.astype(np.float64)
     return np.array([np.nan if v is None else float(v) for v in array.to_pylist()], dtype=np.float64)
+
+
+SCALERS = {
+    "standard": StandardScaler(),
+    "standard_ddof": StandardScaler(ddof=1),
+    "standard_center": StandardScaler(with_std=False),
+    "standard_scale": StandardScaler(with_mean=False),
+    "minmax": MinMaxScaler(),
+    "minmax_range": MinMaxScaler((-3, 5.5)),
+    "maxabs": MaxAbsScaler(),
+    "robust": RobustScaler(),
+    "robust_unit": RobustScaler(quantile_range=(10.0, 80.0), unit_variance=True),
+    "robust_scale": RobustScaler(with_centering=False),
+}
+
+
+@pytest.fixture(params=list(SCALERS))
+def scaler(request):
+    return copy.deepcopy(SCALERS[request.param])
+
+
+@pytest.fixture
+def X():
+    rng = np.random.default_rng(SEED)
+    X = rng.lognormal(size=(997, 5)) * [1, 1e-13, 1e6, 3, 1] + [0, 0, 1e9, -50, 7]
+    X[:, 4] = 2.5
+    return X
+
+
+@pytest.fixture
+def table():
+    return pa.table(
+        {
+            "id": ["a", "b", "c", "d"],
+            "fare": [1.0, 2.0, None, 6.0],
+            "late": [True, False, None, True],
+            "stops": pa.array([3, 1, 2, None], pa.int16()),
+            "price": pa.array([Decimal("1.10"), Decimal("2.20"), None, Decimal("5.50")], pa.decimal128(7, 2)),
+            "day": pa.array([0, 1, 2, 3], pa.date32()),
+            "grade": pa.array([10, 20, 10, None]).dictionary_encode(),
+        }
+    )
+
+
+def bits(scaler):
+    return [repr(column.stats.state()) for column in scaler.summary_.values()]
+
+
+def same(a, b):
+    """Equal values, NaN to NaN, for arrays and tables."""
+    if isinstance(a, pa.Table | pa.RecordBatch):
+        return a.schema.equals(b.schema, check_metadata=True) and repr(a.to_pydict()) == repr(b.to_pydict())
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
