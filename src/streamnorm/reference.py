@@ -143,6 +143,7 @@ class ColumnStats:
         self.has_moments, self.has_extrema, self.sketch = moments, extrema, sketch
         self.rows = self.null_count = self.nan_count = self.infinite_count = 0
         self.kind: str | None = None
+        self.scale: int | None = None  # of decimals
         self.min: Any = None
         self.max: Any = None
         self._total = _Moments()
@@ -156,8 +157,14 @@ class ColumnStats:
 
     def update(self, array: Any) -> "ColumnStats":
         for chunk in _chunks(array):
+            self._check_scale(getattr(chunk.type, "scale", None) if isinstance(chunk, pa.Array) else None)
             self._update_chunk(*_values(chunk))
         return self
+
+    def _check_scale(self, scale: int | None) -> None:
+        if scale is not None and self.scale not in (None, scale):
+            raise TypeError("decimals join only decimals of the same scale")
+        self.scale = self.scale if scale is None else scale
 
     def _update_chunk(self, values: Any, present: np.ndarray, kind: str) -> None:
         if len(present) == 0:
@@ -212,6 +219,7 @@ class ColumnStats:
             raise ValueError("cannot merge statistics that were not collected in the same way")
         if other.rows == 0:
             return self
+        self._check_scale(other.scale)
         other = other.copy()
         if self.sketch is not None:
             self.sketch.merge(other.sketch)
@@ -304,7 +312,7 @@ class ColumnStats:
             or new.infinite_count > new.count
         ):
             raise ValueError("the counts contradict each other")
-        if new.kind not in (None, *KINDS) or (new.kind is None) != (new.rows == 0):
+        if new.kind not in (None, *KINDS) or (new.kind is None and new.count):
             raise ValueError(f"unknown kind of column {new.kind!r}")
         if new.has_moments and new.count:
             if state["m2"] < 0:
@@ -312,6 +320,8 @@ class ColumnStats:
             new._total = _Moments(new.count, state["mean"], state["mean_lo"], state["m2"], state["exponent"])
         if new.has_extrema and new.count:
             new.min, new.max = new._as_kind(state["min"]), new._as_kind(state["max"])
+            if new.kind == "decimal":
+                new.scale = len(state["min"].partition(".")[2])
             if new.min is None or new.max is None or not new.min <= new.max:
                 raise ValueError("the smallest value is above the largest")
         if sketch is not None and sketch.count != new.count:
@@ -325,9 +335,9 @@ class QuantileSketch:
     Parameters
     ----------
     error : float
-        Kept and compared on merge; the rank error here is always 0.
+        Kept; the rank error here is always 0.
     seed : int
-        Kept and compared on merge.
+        Kept; nothing is drawn.
     """
 
     def __init__(self, error: float = 0.001, seed: int = 0) -> None:
@@ -346,8 +356,6 @@ class QuantileSketch:
         return self
 
     def merge(self, other: "QuantileSketch") -> "QuantileSketch":
-        if (self.error, self.seed) != (other.error, other.seed):
-            raise ValueError("cannot merge sketches of different error or seed")
         self._items = np.concatenate([self._items, other._items])
         return self
 
@@ -438,19 +446,20 @@ def affine_matrix(
     scale: np.ndarray,
     offset: np.ndarray,
     *,
-    clip: tuple[float, float] | None = None,
+    clip: Sequence[tuple[float, float] | None] | None = None,
     inverse: bool = False,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """:func:`affine` with a map per column: X has shape (n, d), center, scale and offset (d,).
+    """:func:`affine` with a map per column: X has shape (n, d), the parts of the map d entries.
 
     The result has the type of X if that is a floating one, and float64 if not.
     """
     if out is None:
         out = np.empty(X.shape, X.dtype if X.dtype.kind == "f" else np.float64)
-    for j in range(X.shape[1]):
+    clips = [None] * X.shape[1] if clip is None else clip
+    for j, bounds in enumerate(clips):
         out[:, j] = affine(
-            X[:, j], center[j], scale[j], offset[j], clip=clip, inverse=inverse, dtype=out.dtype
+            X[:, j], center[j], scale[j], offset[j], clip=bounds, inverse=inverse, dtype=out.dtype
         )
     return out
 

@@ -15,7 +15,7 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
 ``"columns"``
     An array, in the order of the features. Each column is an object with ``"name"`` (a string, or the
     position as a number if the columns have no names), the counts ``"rows" "null_count" "nan_count"
-    "infinite_count"``, ``"kind"`` (``"float"``, ``"int"``, ``"decimal"``, or null before any row) and, as far
+    "infinite_count"``, ``"kind"`` (``"float"``, ``"int"``, ``"decimal"``, or null without values) and, as far
     as they were collected, ``"mean" "mean_lo" "m2" "exponent"`` (the mean is mean + mean_lo; m2, the sum of
     squared deviations, is in units of 4 to the power exponent), ``"min" "max"`` (null without values),
     ``"sketch"`` (base64 of its little-endian bytes).
@@ -157,12 +157,12 @@ def _encode_columns(summary: Summary) -> list[dict[str, Any]]:
 def _encode_column(name: str | int, state: Mapping[str, Any]) -> dict[str, Any]:
     column: dict[str, Any] = {"name": name}
     column |= {key: _encode_int(state[key]) for key in _COUNTS}
-    column["kind"] = state["kind"]
+    count = state["rows"] - state["null_count"] - state["nan_count"]
+    column["kind"] = state["kind"] if count else None
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
         column["exponent"] = int(state["exponent"])
-    if "min" in state:
-        column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
     if "sketch" in state:
         column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
     return column
@@ -377,7 +377,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
     for position, column in enumerate(columns):
         if type(column) is not dict:
             raise _Damage(f"has a column {position} that is not an object")
-        name = column.get("name")
+        name: Any = column.get("name")
         if type(name) not in (str, int) or (type(name) is int and name < 0):
             raise _Damage(f"has a column {position} without a name")
         if name in stats or type(name) is not type(columns[0].get("name")):
@@ -393,20 +393,18 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     model = _guard(
         lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
     )
-    keys = ["name", *_COUNTS, "kind"]
+    keys = ["name", *_COUNTS, "kind", "min", "max"]
     keys += [*_MOMENTS, "exponent"] if model.has_moments else []
-    keys += ["min", "max"] if model.has_extrema else []
     keys += ["sketch"] if model.sketch is not None else []
     _check_keys(column, tuple(keys))
-    state = {key: _decode_int(column[key], key) for key in _COUNTS}
+    state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS}
     if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
         raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
     state["kind"] = column["kind"]
     if model.has_moments:
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
-    if model.has_extrema:
-        state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
+    state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
     if model.sketch is not None:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(

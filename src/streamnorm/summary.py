@@ -83,11 +83,11 @@ class ColumnSummary:
 
     @property
     def min(self) -> Any:
-        return self._extrema("min").min
+        return self.stats.min
 
     @property
     def max(self) -> Any:
-        return self._extrema("max").max
+        return self.stats.max
 
     def quantile(self, q: Any) -> Any:
         """The quantile, interpolated linearly, for a number or an array q in [0, 1]."""
@@ -104,11 +104,6 @@ class ColumnSummary:
     def _moments(self, what: str) -> ColumnStats:
         if not self.stats.has_moments:
             raise self._not_collected(what, "StandardScaler")
-        return self.stats
-
-    def _extrema(self, what: str) -> ColumnStats:
-        if not self.stats.has_extrema:
-            raise self._not_collected(what, "MinMaxScaler")
         return self.stats
 
     def _sketch(self) -> Any:
@@ -128,8 +123,7 @@ class ColumnSummary:
         ]
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
-        if self.stats.has_extrema:
-            fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
+        fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
         if self.stats.sketch is not None:
             fields += [f"median={self.quantile(0.5):.6g}", f"rank_error={self.rank_error:.2g}"]
         return f"ColumnSummary({self.name!r}: {', '.join(fields)})"
@@ -250,12 +244,12 @@ def _list(names: list[Any]) -> str:
 def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:
     """The statistics of both, new."""
     a, b = mine.stats, theirs.stats
-    if (a.has_moments, a.has_extrema, a.sketch is None) != (b.has_moments, b.has_extrema, b.sketch is None):
+    if (a.has_moments, a.sketch is None) != (b.has_moments, b.sketch is None):
         raise NotMergeableError(
             f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with "
             "the same method"
         )
     try:
         return a.copy().merge(b)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise NotMergeableError(f"column {mine.name!r} cannot be merged: {error}") from error

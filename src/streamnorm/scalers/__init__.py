@@ -24,8 +24,9 @@ __all__ = [
 ]
 
 # What a saved state may name.
-CLASSES = {cls.__name__: cls for cls in (*METHODS.values(), ColumnScaler)}
+_all: list[type[BaseScaler]] = [*METHODS.values(), ColumnScaler]
+CLASSES = {cls.__name__: cls for cls in _all}
 
 for _cls in CLASSES.values():
     _cls.__module__ = __name__  # a pickle names the public module, whatever the files behind it are called
-del _cls
+del _all, _cls

@@ -4,6 +4,7 @@ Design: a fit that fails leaves the scaler as it was. New data goes to a copy of
 the place of the old ones at the end; a copy costs a few microseconds a column.
 """
 
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import pyarrow as pa
 from .. import state
 from .._core import ColumnStats, affine, affine_matrix, update_matrix
 from ..errors import DataError, NotMergeableError
-from ..summary import Summary
+from ..summary import ColumnSummary, Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of
@@ -115,8 +116,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         ValueError
             If a parameter of the scaler is out of its domain.
         """
-        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        return self._fit(X, sample_weight, reset=True, **options)
+        return self._fit(
+            X,
+            sample_weight,
+            reset=True,
+            columns=columns,
+            exclude=exclude,
+            progress=progress,
+            memory=memory,
+            threads=threads,
+        )
 
     def partial_fit(
         self,
@@ -139,8 +148,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
         """
-        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        return self._fit(X, sample_weight, reset=not self.__sklearn_is_fitted__(), **options)
+        return self._fit(
+            X,
+            sample_weight,
+            reset=not self.__sklearn_is_fitted__(),
+            columns=columns,
+            exclude=exclude,
+            progress=progress,
+            memory=memory,
+            threads=threads,
+        )
 
     def _fit(
         self,
@@ -217,7 +234,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             i = frame.names.index(name)
             for chunk in frame.chunks(i, fit=True):
                 check_numeric(name, chunk.type)
-                column.stats.update(numeric_chunk(chunk))
+                _update(column, numeric_chunk(chunk))
 
     def _names_in(self, summary: Summary, frame: Frame) -> list[str]:
         """The frame's names of the summary's columns: the same, or by position if the summary has none."""
@@ -262,9 +279,8 @@ class BaseScaler(ScikitLearnContract, ABC):
             column = self.summary_[name]
             if column.count == 0:
                 continue
-            with np.errstate(all="ignore"):
-                reach = np.array([float(column.min) - m.center, float(column.max) - m.center, m.scale]) / 1.0
-            if not np.isfinite(reach).all():
+            reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
+            if not all(map(math.isfinite, reach)):
                 raise DataError(
                     f"column {name!r} spans more than a float64 can hold (from {column.min} to "
                     f"{column.max}): "
@@ -329,16 +345,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         matrix = as_matrix(X, type(self).__name__)
         positions = self._positions(self.summary_, matrix.shape[1])
         maps = list(self._maps().values())
-        in_place = not copy and matrix.dtype.kind == "f" and matrix.flags.writeable
-        out = matrix if in_place else None
-        clips = {m.clip for m in maps}
-        if len(clips) == 1 and positions == list(range(matrix.shape[1])):
+        dtype = matrix.dtype if matrix.dtype.kind == "f" else np.dtype(np.float64)
+        out = matrix if not copy and matrix.dtype == dtype and matrix.flags.writeable else None
+        whole = positions == list(range(matrix.shape[1]))
+        if whole and (out is None or out.flags.c_contiguous):
             vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
-            return affine_matrix(matrix, *vectors, clip=clips.pop(), inverse=inverse, out=out)
+            return affine_matrix(matrix, *vectors, clip=[m.clip for m in maps], inverse=inverse, out=out)
         if out is None:
-            out = matrix.astype(matrix.dtype if matrix.dtype.kind == "f" else np.float64)
+            out = matrix.astype(dtype)  # what passes through
         for j, m in zip(positions, maps, strict=True):
-            out[:, j] = _affine(matrix[:, j], m, inverse, out.dtype)
+            out[:, j] = _affine(matrix[:, j], m, inverse, dtype)
         return out
 
     def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
@@ -454,6 +470,13 @@ def _check_summary(summary: Summary, scaler: str) -> None:
                 f"them out first",
                 column=name,
             )
+
+
+def _update(column: ColumnSummary, chunk: pa.Array) -> None:
+    try:
+        column.stats.update(chunk)
+    except TypeError as error:
+        raise DataError(f"column {column.name!r} changed its type: {error}", column=column.name) from None
 
 
 def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:

@@ -56,6 +56,9 @@ class ColumnScaler(BaseScaler):
     {'id': ['a', 'b'], 'fare': [-1.0, 1.0], 'lat': [-1.0, 1.0]}
     """
 
+    transformers_: dict[Any, _ElementaryScaler]
+    n_samples_seen_: int
+
     def __init__(self, transformers: Mapping[Key, Any], remainder: Any = "passthrough") -> None:
         self.transformers = transformers
         self.remainder = remainder
@@ -141,7 +144,7 @@ class ColumnScaler(BaseScaler):
         return {name: self._method_of(name) for name in chosen}
 
     def _plan(self, schema: pa.Schema, columns: Columns = None, exclude: Columns = None) -> list[str]:
-        explicit = list(self._explicit())
+        explicit: list[Any] = list(self._explicit())
         both = set(explicit).intersection(as_names(exclude) or ())
         if both:
             raise DataError(f"columns {sorted(both)} are excluded and have a method: decide for one")

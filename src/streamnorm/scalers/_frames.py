@@ -133,7 +133,7 @@ class PolarsFrame:
     def _type(self, i: int) -> pa.DataType:
         try:
             return pa.chunked_array(self.data.to_series(i).head(0)).type
-        except Exception:  # polars has its own hierarchy, and panics besides
+        except Exception:  # polars has errors of its own, not imported here
             return _OPAQUE
 
     @property

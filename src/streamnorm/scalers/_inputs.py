@@ -121,7 +121,7 @@ def as_matrix(X: Any, scaler: str) -> np.ndarray:
 
 def _as_array(X: Any) -> np.ndarray:
     if isinstance(X, np.ma.MaskedArray):
-        return X.astype(np.float64).filled(np.nan)
+        return np.ma.filled(X.astype(np.float64), np.nan)
     try:
         return np.asarray(X)
     except (TypeError, ValueError) as error:

@@ -55,7 +55,8 @@ def _array(values: Sequence[Any]) -> np.ndarray:
 def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Where low and high, shape (d,), are closer than ULPS units in the last place, or NaN."""
     largest = np.maximum(np.abs(low), np.abs(high))
-    return ~(high - low >= ULPS * np.spacing(largest))
+    with np.errstate(over="ignore"):  # a range beyond doubles is not constant, and refused later
+        return ~(high - low >= ULPS * np.spacing(largest))
 
 
 class _ElementaryScaler(BaseScaler):
@@ -128,6 +129,11 @@ class StandardScaler(_ElementaryScaler):
     >>> merged.mean_, merged.n_samples_seen_
     (array([2.]), 3)
     """
+
+    mean_: np.ndarray | None
+    var_: np.ndarray | None
+    scale_: np.ndarray | None
+    n_samples_seen_: int | np.ndarray
 
     def __init__(
         self, *, copy: bool = True, with_mean: bool = True, with_std: bool = True, ddof: int = 0
@@ -208,6 +214,13 @@ class MinMaxScaler(_ElementaryScaler):
     array([[5.]])
     """
 
+    data_min_: np.ndarray
+    data_max_: np.ndarray
+    data_range_: np.ndarray
+    scale_: np.ndarray
+    min_: np.ndarray
+    n_samples_seen_: int
+
     def __init__(
         self, feature_range: tuple[float, float] = (0, 1), *, copy: bool = True, clip: bool = False
     ) -> None:
@@ -279,6 +292,10 @@ class MaxAbsScaler(_ElementaryScaler):
            [ 0.5,  0. ]])
     """
 
+    max_abs_: np.ndarray
+    scale_: np.ndarray
+    n_samples_seen_: int
+
     def __init__(self, *, copy: bool = True, clip: bool = False) -> None:
         self.copy = copy
         self.clip = clip
@@ -341,6 +358,10 @@ class RobustScaler(_ElementaryScaler):
     >>> scaler.transform([[5.0]])
     array([[1.]])
     """
+
+    center_: np.ndarray | None
+    scale_: np.ndarray | None
+    n_samples_seen_: int
 
     def __init__(
         self,

@@ -54,9 +54,20 @@ def numeric_chunk(chunk: pa.Array) -> pa.Array:
         return chunk.cast(pa.float64())
     if pa.types.is_temporal(kind):
         return chunk.view(pa.int32() if kind.bit_width == 32 else pa.int64())
-    if pa.types.is_decimal(kind) and kind.bit_width < 128:
-        return chunk.cast(pa.decimal128(kind.precision, kind.scale))
+    if pa.types.is_decimal256(kind):
+        return _narrow_decimals(chunk)
     return chunk
+
+
+def _narrow_decimals(chunk: pa.Array) -> pa.Array:
+    """Decimals of 256 bits in the 128 that the kernels take, if these hold them."""
+    try:
+        return chunk.cast(pa.decimal128(38, chunk.type.scale))
+    except (pa.ArrowInvalid, ValueError):
+        raise DataError(
+            f"decimals of type {chunk.type} hold more than 38 digits: cast the column to decimal128 or "
+            f"float64 first"
+        ) from None
 
 
 def as_names(columns: str | Sequence[str] | None) -> list[str] | None:
