@@ -28,6 +28,7 @@ __all__ = [
     "MaxAbsScaler",
     "MinMaxScaler",
     "Moments",
+    "NotFittedError",
     "NotMergeableError",
     "QuantileSketch",
     "RobustScaler",
@@ -45,3 +46,12 @@ __all__ = [
     "normalize",
     "transform",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # scikit-learn's class once scikit-learn is loaded, so it cannot be bound here for good.
+    if name == "NotFittedError":
+        from . import errors
+
+        return errors.NotFittedError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
