@@ -314,7 +314,7 @@ def common_schema(files: Sequence[ParquetInput]) -> pa.Schema:
         for name in schema.names:
             index = file.schema.get_field_index(name)
             if index < 0:
-                raise file.error(f"is missing, but {files[0].path} has it: write such files to a directory", column=name)
+                raise file.error(f"is missing, but {files[0].path} has it: write them to a directory", column=name)
             ours, theirs = file.schema.field(index), schema.field(name)
             if ours.type != theirs.type:
                 raise file.error(f"its type is {ours.type}, but {theirs.type} in {files[0].path}", column=name)
@@ -322,5 +322,5 @@ def common_schema(files: Sequence[ParquetInput]) -> pa.Schema:
                 schema = schema.set(schema.get_field_index(name), theirs.with_nullable(True))
         extra = [name for name in file.schema.names if name not in schema.names]
         if extra:
-            raise file.error(f"{files[0].path} has no such column: write such files to a directory", column=extra[0])
+            raise file.error(f"{files[0].path} has no such column: write them to a directory", column=extra[0])
     return schema

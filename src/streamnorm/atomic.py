@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import glob
 import os
@@ -66,10 +67,8 @@ class AtomicFile:
 
     def _keep_mode(self) -> None:
         """The permissions of the file that will be replaced."""
-        try:
+        with contextlib.suppress(OSError):  # there is none, or it is somebody else's
             os.fchmod(self.file.fileno(), stat.S_IMODE(os.stat(self.target).st_mode))
-        except OSError:
-            pass  # there is none, or it is somebody else's
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data`.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from .parquet.format import Compression
 from .pipeline import resolve_threads
 from .plan import describe, plan_spans
 from .scalers import METHODS, BaseScaler, ColumnScaler
-from .scalers._select import as_names
+from .scalers._select import as_names, check_columns
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
-from .summary import Summary, near_matches
+from .summary import Summary
 
 logger = logging.getLogger("streamnorm")
 
@@ -190,18 +190,27 @@ class _naming:
 
 def matching_columns(scaler: BaseScaler, file: ParquetInput) -> list[str]:
     """The columns of a file that a fitted scaler speaks of, in the scaler's order."""
-    from .scalers._select import check_columns
-
-    if not scaler.summary_.named:
-        names = scaler._plan(file.schema)
-        if len(names) != len(scaler.summary_):
-            raise file.error(
-                f"has {len(names)} numeric columns, and the scaler was fitted on an array of {len(scaler.summary_)}"
-            )
-        return names
-    names = list(scaler.summary_)
     with _naming(file):
-        check_columns(file.schema, names)
+        return columns_in(scaler, file.schema)
+
+
+def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
+    """The columns of a schema that a fitted scaler speaks of: by name, or by position if it was fitted on an array.
+
+    Raises
+    ------
+    DataError
+        If one is missing or not numeric, or their number is another.
+    """
+    if scaler.summary_.named:
+        names = list(scaler.summary_)
+        check_columns(schema, names)
+        return names
+    names = scaler._plan(schema)
+    if len(names) != len(scaler.summary_):
+        raise DataError(
+            f"there are {len(names)} numeric columns, and the scaler was fitted on an array of {len(scaler.summary_)}"
+        )
     return names
 
 
@@ -371,7 +380,7 @@ def _scaler_of_source(source: Any) -> BaseScaler:
     first, *others = scalers
     for path in others:
         if state.dumps(scalers[path]) != state.dumps(scalers[first]):
-            raise StateError(f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler")
+            raise StateError(f"{path}: was normalized differently than {first}: undo them one by one")
     return scalers[first]
 
 
@@ -379,12 +388,21 @@ def _run(
     source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: _Output, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
     if not is_file_source(source):
-        return stream.run(stream.open_stream(source), sink, _transform_of(scaler, undo, output), _state_entry(scaler, undo), output, progress)
+        return _run_stream(stream.open_stream(source), sink, scaler, undo, output, progress)
     targets = plan_targets(source, sink, output.overwrite)
     files = [file for group in targets.values() for file in group]
     if sink is None:
         return _reader(files, scaler, undo, output)
     return _write_files(targets, scaler, undo, output, ProgressMeter(progress, files))
+
+
+def _run_stream(
+    source: stream.Stream, sink: Any, scaler: BaseScaler, undo: bool, output: _Output, progress: Progress | None
+) -> int | pa.RecordBatchReader:
+    def transform_for(schema: pa.Schema) -> Transform:
+        return _transform_of(scaler, undo, output, columns_in(scaler, schema))
+
+    return stream.run(source, sink, transform_for, _state_entry(scaler, undo), output, progress)
 
 
 def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, list[ParquetInput]]:
@@ -417,9 +435,8 @@ def _is_directory(sink: Any) -> bool:
     return os.fspath(sink).endswith(("/", os.sep)) or Path(sink).is_dir()
 
 
-def _transform_of(scaler: BaseScaler, undo: bool, output: _Output, names: Sequence[str] | None = None) -> Transform:
-    maps = scaler._maps()
-    return Transform(dict(zip(names or map(str, maps), maps.values(), strict=True)), undo, output.dtype)
+def _transform_of(scaler: BaseScaler, undo: bool, output: _Output, names: Sequence[str]) -> Transform:
+    return Transform(dict(zip(names, scaler._maps().values(), strict=True)), undo, output.dtype)
 
 
 def _state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
@@ -547,7 +564,7 @@ def normalize(
                 _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
             else:
                 scaler.fit(kept.reader(), columns=columns, exclude=exclude)
-                stream.run(kept, sink, _transform_of(scaler, False, output), _state_entry(scaler, False), output, progress)
+                _run_stream(kept, sink, scaler, False, output, progress)
     if state is not None:
         scaler.save(state)
     return scaler

@@ -3,8 +3,8 @@
 # Design: tasks are taken in order, each pushes any number of results, and the caller's thread receives all results in
 # task order, whatever the timing. So an outcome never depends on the number of threads, the first error is always that
 # of the earliest task, and only one thread writes. A task that runs ahead waits when what it has pushed and nobody has
-# taken yet exceeds the stash; the task whose turn it is can always pass on one result, so there is no deadlock. Turned down:
-# concurrent.futures, whose results are held however many there are, and which does not stop at Ctrl-C.
+# taken yet exceeds the stash; the task whose turn it is can always pass on one result, so there is no deadlock.
+# Turned down: concurrent.futures, whose results are held however many there are, and which does not stop at Ctrl-C.
 
 from __future__ import annotations
 

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from ._core import ColumnStats
 from .pipeline import Outlet, run_ordered
-from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
+from .scalers._select import numeric_chunk
+from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
 # Row groups are joined into units of a 32nd of the work, within these bounds: fewer, longer units make sketches cheaper
 # (8 ns a value after a million values, 4 after five), more make all cores busy, and tiny row groups cost little each.
@@ -137,8 +140,11 @@ def unit_stats(unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet
         unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns))
     )
     for arrays in batches:
-        for column, array in zip(stats, arrays, strict=True):
-            column.update(array)
+        for name, column, array in zip(unit.columns, stats, arrays, strict=True):
+            try:
+                column.update(numeric_chunk(array))
+            except (TypeError, pa.ArrowException) as error:
+                raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
         outlet.check()
     for name, column in zip(unit.columns, stats, strict=True):
         if column.infinite_count:

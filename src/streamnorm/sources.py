@@ -169,7 +169,8 @@ class ParquetInput:
         for group in row_groups:
             whole = 2 * self.footer.row_groups[group].total_byte_size  # packed and unpacked, all columns of it
             if not 0 < whole <= memory // 16:
-                whole = sum(self._page_need(group, leaf, name, memory) for name in columns for leaf in self._leaves(name))
+                leaves = ((leaf, name) for name in columns for leaf in self._leaves(name))
+                whole = sum(self._page_need(group, leaf, name, memory) for leaf, name in leaves)
             need = max(need, whole)
         return need
 

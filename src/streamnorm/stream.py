@@ -142,10 +142,16 @@ def file_batches(files: Sequence[ParquetInput], schema: pa.Schema, memory: int) 
 
 
 def run(
-    source: Stream, sink: Any, transform: Transform, footer: dict[bytes, bytes], output: _Output, progress: Progress | None
+    source: Stream,
+    sink: Any,
+    transform_for: Callable[[pa.Schema], Transform],
+    footer: dict[bytes, bytes],
+    output: _Output,
+    progress: Progress | None,
 ) -> int | pa.RecordBatchReader:
-    """Transform a stream into a Parquet file, or into a reader."""
+    """Transform a stream, by what `transform_for` makes of its schema, into a Parquet file or a reader."""
     reader = source.reader()
+    transform = transform_for(reader.schema)
     if sink is None:
         return transformed_reader(reader.schema, reader, transform)
     if os.fspath(sink).endswith("/") or Path(sink).is_dir():

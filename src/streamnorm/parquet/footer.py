@@ -288,7 +288,8 @@ class Footer:
         (1 kB a column chunk in Arrow's) a matter of the row groups at hand and not of the file's.
         """
         rows = sum(self.row_groups[group].num_rows for group in row_groups)
-        raw = [self._data[start : skip_struct(self._data, start)] for start in map(self._starts.__getitem__, row_groups)]
+        starts = [self._starts[group] for group in row_groups]
+        raw = [self._data[start : skip_struct(self._data, start)] for start in starts]
         footer = encode(
             {**self._top, FileMetaData.NUM_ROWS: (I64, rows), FileMetaData.ROW_GROUPS: (LIST, (STRUCT, raw))}
         )
