@@ -376,7 +376,7 @@ def test_unknown_versions_are_refused(state):
 
 
 def test_forged_states_are_refused_or_harmless(state):
-    """With a checksum that fits: what contradicts itself is refused, and nothing else crashes a later call."""
+    """With a checksum that fits: what contradicts itself is refused, and nothing crashes a later call."""
     words = list(struct.unpack(f"<{len(state) // 8}Q", state))
     rng = np.random.default_rng(18)
     nasty = [0, 1, 2**63, 2**64 - 1, 2**60, 2**31, 0x7FF0000000000000, 0x7FF8000000000000, 0xFFF0000000000000]

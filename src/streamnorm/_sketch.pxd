@@ -1,5 +1,6 @@
-"""The quantile sketch for other Cython modules: cimport ``QuantileSketch`` and call ``sn_kll_update`` on its ``_kll``,
-without the GIL and with ``_lock`` held.
+"""The quantile sketch for other Cython modules.
+
+Cimport ``QuantileSketch`` and call ``sn_kll_update`` on its ``_kll``, without the GIL, with ``_lock`` held.
 """
 
 from libc.stdint cimport int64_t, uint64_t

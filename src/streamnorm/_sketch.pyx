@@ -1,7 +1,8 @@
 """Binding of the quantile sketch of ``csrc/kll.h``.
 
-# Design: a lock per sketch, held around each call into C, which runs without the GIL: two threads that feed one
-# sketch wait for each other instead of tearing it. Turned down: leaving that to the caller, whom nothing would warn.
+# Design: a lock per sketch, held around each call into C, which runs without the GIL: two threads that feed
+# one sketch wait for each other instead of tearing it. Turned down: leaving that to the caller, whom nothing
+# would warn.
 """
 
 import operator
@@ -44,29 +45,29 @@ def _as_doubles(values):
 cdef class QuantileSketch:
     """Quantiles of a stream of numbers, in little memory, with a bound on their error.
 
-    The rank of ``x`` is the fraction of values that are at most ``x``. The answer to a single query is off in rank
-    by more than `error` with a probability of at most 1 %; :attr:`rank_error` says what holds for this very sketch.
-    While a sketch still holds every value (about ``4 / error`` of them), it is exact.
+    The rank of ``x`` is the fraction of values that are at most ``x``. The answer to a single query is off in
+    rank by more than `error` with a probability of at most 1 %; :attr:`rank_error` says what holds for this
+    very sketch. While a sketch still holds every value (about ``4 / error`` of them), it is exact.
 
-    The same values in the same order give the same bits, however they were cut into calls of :meth:`update`. NaN
-    and null are skipped. Infinities are values.
+    The same values in the same order give the same bits, however they were cut into calls of :meth:`update`.
+    NaN and null are skipped. Infinities are values.
 
     Parameters
     ----------
     error : float, default 0.001
-        Rank error of a single query at 99 % confidence, from 1e-6 to 0.5. Memory grows as ``1 / error`` (70 kB
-        for 0.001 after ten million values).
+        Rank error of a single query at 99 % confidence, from 1e-6 to 0.5. Memory grows as ``1 / error`` (70
+        kB for 0.001 after ten million values).
     seed : int, default 0
         Seed of the random choices, 0 to 2**64 - 1.
 
     Notes
     -----
-    After Karnin, Lang and Liberty, "Optimal quantile approximation in streams" (FOCS 2016), with other compactors;
-    the bound is Azuma and Hoeffding's. ``csrc/kll.c`` tells the method.
+    After Karnin, Lang and Liberty, "Optimal quantile approximation in streams" (FOCS 2016), with other
+    compactors; the bound is Azuma and Hoeffding's. ``csrc/kll.c`` tells the method.
 
-    Merging takes the parts' random choices for independent, which they are unless two parts were copies of one
-    sketch, or saw the same values in the same order with the same seed. Two such parts are recognized when one
-    is merged straight into the other, and their errors are added as the equal things they are.
+    Merging takes the parts' random choices for independent, which they are unless two parts were copies of
+    one sketch, or saw the same values in the same order with the same seed. Two such parts are recognized
+    when one is merged straight into the other, and their errors are added as the equal things they are.
 
     Examples
     --------
@@ -115,7 +116,7 @@ cdef class QuantileSketch:
         Parameters
         ----------
         values : array_like
-            Numbers of any shape, taken in C order; a pyarrow array may have nulls. All are converted to float64.
+            Numbers of any shape, in C order; a pyarrow array may have nulls. All become float64.
 
         Returns
         -------
@@ -187,9 +188,9 @@ cdef class QuantileSketch:
     def quantile(self, q):
         """Value at a rank.
 
-        While every value is held (:attr:`rank_error` is 0) this is ``numpy.quantile(values, q)``, bit for bit,
-        except where NumPy's interpolation overflows or meets an infinity. After that it is the smallest value held
-        whose rank is at least `q`. The minimum (0) and maximum (1) are always exact.
+        While every value is held (:attr:`rank_error` is 0) this is ``numpy.quantile(values, q)``, bit for
+        bit, except where NumPy's interpolation overflows or meets an infinity. After that it is the smallest
+        value held whose rank is at least `q`. The minimum (0) and maximum (1) are always exact.
 
         Parameters
         ----------
@@ -288,7 +289,7 @@ cdef class QuantileSketch:
 
     @property
     def rank_error(self):
-        """Bound on the rank error of a single query at 99 % confidence, for this very sketch; 0 while it is exact."""
+        """Bound on the rank error of a single query at 99 % confidence, as it is now; 0 while exact."""
         with self._lock:
             return sn_kll_rank_error(self._kll)
 

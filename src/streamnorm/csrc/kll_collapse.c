@@ -9,7 +9,7 @@
 #define WIDE_FROM 131072    /* values from which on a sketch works with wide blocks */
 #define COLLAPSE_TOP 0.6    /* of a top class that is collapsed within itself, so much is kept */
 #define COLLAPSE_USEFUL 0.1 /* a collapse frees at least this part of what it reads */
-#define COLLAPSE_LEAST 0.5  /* and reads this part of the capacity in the top class, half as much one below, .. */
+#define COLLAPSE_LEAST 0.5  /* and reads this part of the capacity in the top class, half as much one below */
 
 /* ---- what the schedule depends on: counts alone, in arithmetic that is the same everywhere ---- */
 

@@ -10,10 +10,11 @@
 SN_CLONES void sn_keys_load(int64_t *restrict keys, int64_t *min, int64_t *max, const double *restrict values,
                             int64_t n)
 {
+    typedef int64_t __attribute__((may_alias)) float_bits;
+    const float_bits *bits = (const float_bits *)(const void *)values;
     int64_t lo = INT64_MAX, hi = INT64_MIN;
-    memcpy(keys, values, (size_t)n * sizeof *keys);
     for (int64_t i = 0; i < n; i++) {
-        int64_t key = sn_key_from_bits(keys[i]);
+        int64_t key = sn_key_from_bits(bits[i]);
         keys[i] = key;
         lo = key < lo ? key : lo;
         hi = key > hi ? key : hi;

@@ -37,7 +37,7 @@ struct sn_kll {
     double pair_offset[SN_KLL_CLASSES];
     sn_kll_buffer raw;     /* values, in order of arrival, weight 1 */
     sn_kll_buffer picked;  /* weight 2^pick_log2 */
-    sn_kll_buffer strided; /* weight 2^(pick_log2 + stride_log2), sorted stretches of 64 >> stride_log2 rows */
+    sn_kll_buffer strided; /* weight 2^(pick_log2 + stride_log2), in sorted stretches of rows */
     sn_kll_run *runs;
     int64_t run_count, run_capacity;
 };
