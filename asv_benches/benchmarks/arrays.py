@@ -1,4 +1,4 @@
-"""Implementations by name for values in memory, the arrays to give them, and how they are timed and checked."""
+"""Implementations by name for values in memory: the arrays to give them, how they are checked and timed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from . import data
 from .measure import WrongAnswer, rank_error
 
-# 256 MB of float64 for ten million rows and more: eight times the last-level cache of a large desktop processor.
+# 256 MB of float64 for ten million rows and more, several times the last-level cache of most processors.
 MEMORY_VALUES = max(100_000, min(32_000_000, round(3.2 * data.ROWS)))
 CACHE_VALUES = (4096, 65_536)
 CALLS = 2_000_000 if data.QUICK else 20_000_000  # values that one timing of a small array goes through

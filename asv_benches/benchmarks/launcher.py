@@ -2,9 +2,9 @@
 
 The last line of standard output is ``{"cpu": seconds, "peak_mb": MB, "code": exit status}``.
 
-A child's ``ru_maxrss`` starts at the peak of the process that it was forked from, even after ``exec``: a child
-of a benchmark that holds 256 MB of arrays would seem to need them too. This file stands in between. It imports
-next to nothing, and its ten megabytes are less than any Python program takes that it measures.
+A child's ``ru_maxrss`` starts at the peak of the process that it was forked from, even after ``exec``: the
+child of a benchmark that holds 256 MB of arrays would seem to need them too. This file stands in between. It
+imports next to nothing, and its ten megabytes are less than any Python program takes that it measures.
 """
 
 import os

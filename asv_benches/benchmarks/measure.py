@@ -1,8 +1,8 @@
 """Run the implementations of ``peers``: check their answers, take time and peak memory of fresh processes."""
 
-# Design: times that are compared come from alternating runs (a b, b a, a b, ...), and a ratio is the median of
-# the ratios within a round, not the ratio of two medians. A machine's speed drifts by more than the differences
-# of interest, and a drift takes both sides of a round along.
+# Design: times that are compared come from alternating runs (a b, b a, a b, ...), and a ratio is the median
+# of the ratios within a round, not the ratio of two medians. A machine's speed drifts by more than the
+# differences of interest, and a drift takes both sides of a round along.
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Peak memory of a process that does one job, imports included, in MB of 10^6 bytes.
 
-asv's ``peakmem_`` takes the peak of the benchmark's own process, which has made data and checked answers; these
-run each implementation in a process of its own.
+asv's ``peakmem_`` takes the peak of the benchmark's own process, which has made data and checked answers;
+these run each implementation in a process of its own.
 """
 
 from . import data, measure

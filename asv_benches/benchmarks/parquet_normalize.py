@@ -1,4 +1,4 @@
-"""Fit and write the normalized Parquet file: the standard file by every implementation, the others by ours."""
+"""Fit and write normalized Parquet: the standard file by every implementation, the others by ours."""
 
 import os
 
