@@ -1,11 +1,11 @@
 """Compare streamnorm with its peers on this machine: tables of time, processor time, peak memory and ratios.
 
 ``python asv_benches/report.py`` runs every section; name some to run only those. Each implementation's answer
-is checked before it is timed, each run is a process of its own, and implementations take turns. With
-``--strict`` the exit status is 1 when a target was missed; a failing or wrong implementation always makes it 1.
+is checked before it is timed, each run is a process of its own, and implementations take turns. The exit status
+is 1 when an implementation failed or was wrong, and with ``--strict`` also when a target was missed.
 
-Memory that does not grow with the data: ``report.py memory --rows 100000000 --files standard`` (makes a file of
-5.5 GB and writes another).
+To see that memory does not grow with the data: ``report.py memory --rows 100000000 --files standard``, which
+makes a file of 5.5 GB and writes another.
 """
 
 from __future__ import annotations
