@@ -1,8 +1,8 @@
 """Compare streamnorm with its peers on this machine: tables of time, processor time, peak memory and ratios.
 
 ``python asv_benches/report.py`` runs every section; name some to run only those. Each implementation's answer
-is checked before it is timed, each run is a process of its own, and implementations take turns. The exit status
-is 1 when an implementation failed or was wrong, and with ``--strict`` also when a target was missed.
+is checked before it is timed, each run is a process of its own, and implementations take turns. The exit
+status is 1 when an implementation failed or was wrong, and with ``--strict`` also when a target was missed.
 
 To see that memory does not grow with the data: ``report.py memory --rows 100000000 --files standard``, which
 makes a file of 5.5 GB and writes another.

@@ -194,5 +194,7 @@ def check_sketch(name: str) -> None:
     sketch = SKETCHES[name](array)
     stated = sketch.rank_error if name == "streamnorm" else sketch.normalized_rank_error(False)
     observed = observed_rank_error(name, array)
-    if observed > 2 * stated:  # what is stated holds for one rank at a time, this is the worst of 999
+    # What is stated holds for one rank at a time, this is the worst of 999; definitions of a quantile between
+    # two values differ by one place.
+    if observed > 2 * stated + 1 / len(array):
         raise WrongAnswer(f"sketch {name}: rank error {observed} where {stated} is stated")

@@ -89,11 +89,10 @@ class Affine:
 
     track_gb_per_s.unit = "GB/s"
 
-    def track_copy_time_over_ours(self, impl, dtype, rows):
-        copy = arrays.AFFINE["copy"](self.array, self.out)
-        return arrays.ratio(copy, self.scale, rows)
+    def track_time_over_copy(self, impl, dtype, rows):
+        return arrays.ratio(self.scale, arrays.AFFINE["copy"](self.array, self.out), rows)
 
-    track_copy_time_over_ours.unit = "ratio"
+    track_time_over_copy.unit = "ratio"
 
 
 class Sketch:
