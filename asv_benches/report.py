@@ -137,7 +137,7 @@ def normalize(report: Report) -> None:
 def memory(report: Report) -> None:
     """Peak memory on every shape of file."""
     names = report.names(dict.fromkeys(MEMORY_NAMES))
-    table = report.table("Peak memory, MB", "file", "job", *names, "target")
+    table = report.table("Peak memory, MB, one run each", "file", "job", *names, "target")
     for file in report.files:
         source = data.path(file, report.rows)
         for job in ("fit_moments", "normalize"):
