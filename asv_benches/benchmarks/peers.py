@@ -247,10 +247,6 @@ def streamnorm_fit_quantiles(source: str, **options) -> dict[str, list]:
     return {name: [column.quantile(q) for q in QUANTILES] for name, column in summary.items()}
 
 
-def streamnorm_fit_quantiles_exact(source: str) -> dict[str, list]:
-    return streamnorm_fit_quantiles(source, exact=True)
-
-
 def streamnorm_normalize(source: str, target: str, **options) -> None:
     import streamnorm as sn
 
@@ -280,7 +276,6 @@ JOBS: dict[str, dict[str, Implementation]] = {
     },
     "fit_quantiles": {
         "streamnorm": Implementation(streamnorm_fit_quantiles, OURS, exact=False),
-        "streamnorm_exact": Implementation(streamnorm_fit_quantiles_exact, OURS),
         "polars": Implementation(polars_fit_quantiles, POLARS, exact=False),
         "polars_exact": Implementation(polars_fit_quantiles_exact, POLARS),
         "duckdb": Implementation(duckdb_fit_quantiles, DUCKDB, exact=False),
