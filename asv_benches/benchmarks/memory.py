@@ -7,7 +7,6 @@ these run each implementation in a process of its own.
 from . import data, measure
 from .peers import JOBS
 
-OURS = ["streamnorm", "streamnorm_128MB"]
 PEERS = ["polars", "duckdb", "sklearn"]
 
 
@@ -26,7 +25,7 @@ class _Peak:
 class Fit(_Peak):
     """Moments of every shape of file by ours."""
 
-    params = (OURS, list(data.VARIANTS), [data.ROWS])
+    params = (["streamnorm"], list(data.VARIANTS), [data.ROWS])
     param_names = ("impl", "file", "rows")
 
     def setup(self, impl, file, rows):
@@ -34,6 +33,12 @@ class Fit(_Peak):
 
     def track_peak_rss_fit(self, impl, file, rows):
         return self.peak("fit_moments", impl)
+
+
+class FitTight(Fit):
+    """The same in half the memory."""
+
+    params = (["streamnorm_128MB"], data.SMALL_PAGES, [data.ROWS])
 
 
 class FitQuantiles(_Peak):
@@ -52,7 +57,7 @@ class FitQuantiles(_Peak):
 class Normalize(_Peak):
     """Normalize every shape of file by ours."""
 
-    params = (OURS, list(data.VARIANTS), [data.ROWS])
+    params = (["streamnorm"], list(data.VARIANTS), [data.ROWS])
     param_names = ("impl", "file", "rows")
 
     def setup(self, impl, file, rows):
@@ -60,6 +65,12 @@ class Normalize(_Peak):
 
     def track_peak_rss_normalize(self, impl, file, rows):
         return self.peak("normalize", impl)
+
+
+class NormalizeTight(Normalize):
+    """The same in half the memory."""
+
+    params = (["streamnorm_128MB"], data.SMALL_PAGES, [data.ROWS])
 
 
 class Peers(_Peak):

@@ -54,7 +54,7 @@ class Quantiles(_Timed):
 class Files(_Timed):
     """Our fit of moments on every shape of file."""
 
-    params = (["streamnorm", "streamnorm_128MB"], list(data.VARIANTS), [data.ROWS])
+    params = (["streamnorm"], list(data.VARIANTS), [data.ROWS])
     param_names = ("impl", "file", "rows")
 
     def setup(self, impl, file, rows):
@@ -63,3 +63,9 @@ class Files(_Timed):
 
     def time_fit(self, impl, file, rows):
         JOBS["fit_moments"][impl].function(self.source)
+
+
+class FilesTight(Files):
+    """The same in half the memory."""
+
+    params = (["streamnorm_128MB"], data.SMALL_PAGES, [data.ROWS])

@@ -62,7 +62,7 @@ class Normalize(_Written):
 class Files(_Written):
     """Our normalize on every shape of file."""
 
-    params = (["streamnorm", "streamnorm_128MB"], list(data.VARIANTS), [data.ROWS])
+    params = (["streamnorm"], list(data.VARIANTS), [data.ROWS])
     param_names = ("impl", "file", "rows")
 
     def setup(self, impl, file, rows):
@@ -72,3 +72,9 @@ class Files(_Written):
 
     def time_normalize(self, impl, file, rows):
         JOBS["normalize"][impl].function(self.source, self.target)
+
+
+class FilesTight(Files):
+    """The same in half the memory."""
+
+    params = (["streamnorm_128MB"], data.SMALL_PAGES, [data.ROWS])
