@@ -1,0 +1,202 @@
+"""Implementations by name for values in memory: the arrays to give them, how they are checked and timed."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+
+from . import data
+from .measure import WrongAnswer, rank_error
+
+# 256 MB of float64 for ten million rows and more, several times the last-level cache of most processors.
+MEMORY_VALUES = max(100_000, min(32_000_000, round(3.2 * data.ROWS)))
+CACHE_VALUES = (4096, 65_536)
+CALLS = 2_000_000 if data.QUICK else 20_000_000  # values that one timing of a small array goes through
+ROUNDS = 3 if data.QUICK else 15
+SEED = 7
+
+MOMENT_TOLERANCE = 1e-12  # relative to the larger of |mean| and std
+AFFINE_TOLERANCE = 4e-16  # of a float64 result, relative to the largest: a rounding or two
+RANKS = np.linspace(0.001, 0.999, 999)
+
+
+def values(dtype: str, rows: int, nulls: float = 0.0) -> np.ndarray | pa.Array:
+    """`rows` values about 1000 of type `dtype`; an Arrow array if a share of them is null."""
+    rng = np.random.default_rng([SEED, rows])
+    array = (1000 + 100 * rng.standard_normal(rows)).astype(dtype)
+    return pa.array(array, mask=rng.random(rows) < nulls) if nulls else array
+
+
+def buffer(array: np.ndarray | pa.Array) -> np.ndarray:
+    """The values of `array` as they lie in memory, null or not: what a plain sum reads."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.frombuffer(array.buffers()[1], array.type.to_pandas_dtype())[: len(array)]
+
+
+def seconds(function: Callable[[], object], values_each: int, rounds: int = ROUNDS) -> float:
+    """Best time of one call, out of `rounds` timings of as many calls as make `CALLS` values."""
+    number = max(1, CALLS // values_each)
+    return min(_timing(function, number) for _ in range(rounds))
+
+
+def ratio(
+    mine: Callable[[], object], other: Callable[[], object], values_each: int, rounds: int = ROUNDS
+) -> float:
+    """Time of `mine` over that of `other`: median over `rounds` of adjacent timings, in turning order."""
+    number = max(1, CALLS // values_each)
+    found = []
+    for turn in range(rounds):
+        pair = (mine, other) if turn % 2 == 0 else (other, mine)
+        taken = {function: _timing(function, number) for function in pair}
+        found.append(taken[mine] / taken[other])
+    return median(found)
+
+
+def _timing(function: Callable[[], object], number: int) -> float:
+    start = time.perf_counter()
+    for _ in range(number):
+        function()
+    return (time.perf_counter() - start) / number
+
+
+# Moments: count, mean, M2, min and max, against the least that can be done with the same bytes. Ours is one
+# column's stream that gets the same chunk at each call, as the passes over a file feed it.
+
+
+def _streamnorm_moments(array) -> Callable[[], object]:
+    from streamnorm._core import ColumnStats
+
+    stats = ColumnStats()
+    return lambda: stats.update(array)
+
+
+def _numpy_sum(array) -> Callable[[], object]:
+    plain = buffer(array)
+    return plain.sum
+
+
+MOMENTS: dict[str, Callable] = {"streamnorm": _streamnorm_moments, "numpy_sum": _numpy_sum}
+
+
+@functools.cache
+def check_moments(name: str, dtype: str, nulls: float) -> None:
+    """Compare `name` with NumPy on a few thousand values.
+
+    Raises
+    ------
+    WrongAnswer
+        It is off by more than `MOMENT_TOLERANCE`.
+    """
+    array = values(dtype, 5003, nulls)
+    got = MOMENTS[name](array)()
+    if name == "numpy_sum":
+        return
+    present = np.asarray(array.drop_null() if nulls else array).astype(np.float64)
+    expected = (len(present), present.mean(), present.std(), present.min(), present.max())
+    answer = (got.count, got.mean, got.std(), got.min, got.max)
+    if not np.allclose(answer, expected, rtol=MOMENT_TOLERANCE, atol=0):
+        raise WrongAnswer(
+            f"moments by {name} of {dtype} with {nulls:.0%} nulls: {answer}, NumPy says {expected}"
+        )
+
+
+# The affine map, between two buffers that have both been written before.
+
+CENTER, SCALE = 1000.0, 100.0
+
+
+def _streamnorm_affine(array, out) -> Callable[[], object]:
+    from streamnorm._core import affine
+
+    return lambda: affine(array, CENTER, SCALE, dtype=out.dtype, out=out)
+
+
+def _numpy_affine(array, out) -> Callable[[], object]:
+    def scale() -> None:
+        np.subtract(array, CENTER, out=out)
+        np.divide(out, SCALE, out=out)
+
+    return scale
+
+
+def _copy(array, out) -> Callable[[], object]:
+    return lambda: np.copyto(out, array)
+
+
+AFFINE: dict[str, Callable] = {"streamnorm": _streamnorm_affine, "numpy": _numpy_affine, "copy": _copy}
+
+
+@functools.cache
+def check_affine(name: str, dtype: str) -> None:
+    """Compare `name` with NumPy; raises `WrongAnswer` as `check_moments` does."""
+    array = values(dtype, 5003)
+    out = np.zeros_like(array)
+    AFFINE[name](array, out)()
+    expected = array if name == "copy" else ((array.astype(np.float64) - CENTER) / SCALE).astype(dtype)
+    tolerance = max(AFFINE_TOLERANCE, np.finfo(dtype).eps if name == "numpy" else 0.0)
+    if np.abs(out - expected).max() > 100 * tolerance * np.abs(expected).max():
+        raise WrongAnswer(f"affine by {name} of {dtype} differs from NumPy by {np.abs(out - expected).max()}")
+
+
+# Quantile sketches. Each entry gives a function from values to (quantile function, stated error, bytes).
+
+
+def _streamnorm_sketch(array):
+    from streamnorm import QuantileSketch
+
+    return QuantileSketch(error=0.001, seed=0).update(array)
+
+
+def _datasketches(k: int) -> Callable:
+    def sketch(array):
+        from datasketches import kll_doubles_sketch
+
+        made = kll_doubles_sketch(k)
+        made.update(array)
+        return made
+
+    return sketch
+
+
+SKETCHES: dict[str, Callable] = {
+    "streamnorm": _streamnorm_sketch,
+    "datasketches_200": _datasketches(200),
+    "datasketches_1000": _datasketches(1000),
+    "datasketches_4000": _datasketches(4000),
+}
+
+
+def lognormal(rows: int) -> np.ndarray:
+    return np.exp(np.random.default_rng([SEED, rows]).standard_normal(rows))
+
+
+def observed_rank_error(name: str, array: np.ndarray) -> float:
+    """Largest rank error of the sketch `name` of `array`, over 999 evenly spaced ranks."""
+    sketch = SKETCHES[name](array)
+    found = sketch.quantile(RANKS) if name == "streamnorm" else sketch.get_quantiles(RANKS)
+    ordered = np.sort(array)
+    return max(rank_error(ordered, value, q) for value, q in zip(found, RANKS, strict=True))
+
+
+def sketch_bytes(name: str, array: np.ndarray) -> int:
+    sketch = SKETCHES[name](array)
+    return len(sketch.to_bytes() if name == "streamnorm" else sketch.serialize())
+
+
+@functools.cache
+def check_sketch(name: str) -> None:
+    """Compare the error that `name` states with the observed one; raises `WrongAnswer` if that is larger."""
+    array = lognormal(100_003)
+    sketch = SKETCHES[name](array)
+    stated = sketch.rank_error if name == "streamnorm" else sketch.normalized_rank_error(False)
+    observed = observed_rank_error(name, array)
+    # What is stated holds for one rank at a time, this is the worst of 999; definitions of a quantile between
+    # two values differ by one place.
+    if observed > 2 * stated + 1 / len(array):
+        raise WrongAnswer(f"sketch {name}: rank error {observed} where {stated} is stated")

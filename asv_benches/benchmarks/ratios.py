@@ -1,0 +1,58 @@
+"""Our wall time over a peer's: both in fresh processes, alternating, the median over a few rounds.
+
+Below one we are faster. "scan+copy" is the sum of a bare scan and of copying the file unchanged.
+"""
+
+from . import data, measure
+from .peers import JOBS
+
+ROUNDS = 1 if data.QUICK else 5
+FLOORS = {
+    "bare_scan": [("scan", "bare_scan")],
+    "scan+copy": [("scan", "bare_scan"), ("copy", "copy_unchanged")],
+}
+
+
+def peers(job: str, *floors: str) -> list[str]:
+    return [*floors, *(name for name in JOBS[job] if not name.startswith("streamnorm"))]
+
+
+class _Ratio:
+    timeout = 3600
+    unit = "ours / theirs"
+    param_names = ("impl", "rows")
+    job = ""
+
+    def setup(self, impl, rows):
+        self.others = FLOORS.get(impl) or [(self.job, impl)]
+        for entry in [(self.job, "streamnorm"), *self.others]:
+            measure.check(*entry)
+        self.source = data.path("standard", rows)
+
+    def wall_ratio(self):
+        taken = measure.alternate([(self.job, "streamnorm"), *self.others], self.source, ROUNDS)
+        return measure.wall_ratio(*taken.values())
+
+
+class FitMoments(_Ratio):
+    job = "fit_moments"
+    params = (peers(job, "bare_scan"), [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
+
+
+class FitQuantiles(_Ratio):
+    job = "fit_quantiles"
+    params = (peers(job, "bare_scan"), [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
+
+
+class Normalize(_Ratio):
+    job = "normalize"
+    params = (peers(job, "scan+copy"), [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
