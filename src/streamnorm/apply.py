@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import pyarrow as pa
 
 from ._core import affine
 from .atomic import AtomicFile
-from .parquet.encode import EncodedChunk, FloatChunkEncoder, Scratch, encode_arrow
+from .parquet.encode import FLOAT_DTYPES, EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
 from .parquet.format import Compression
 from .parquet.random_access import RandomAccess
 from .parquet.splice import mismatch
@@ -133,6 +134,7 @@ class ParquetJob:
     memory: int
     threads: int
     bench: Workbench = field(default_factory=Workbench)
+    buffers: PageBuffers = field(default_factory=PageBuffers)
 
     def run(self, target: AtomicFile, meter: ProgressMeter) -> int:
         """Write the file to `target` (which the caller commits) and return the number of rows."""
@@ -144,39 +146,40 @@ class ParquetJob:
         tasks = list(self._tasks(writer, schema, copied))
         sources = {file.path: RandomAccess(file.path) for file in self.files} if copied else {}
         try:
-            for index, result in run_ordered(
+            for task in run_ordered(
                 tasks,
                 lambda task, outlet: self._work(task, writer, outlet),
+                lambda task, result: self._write(task, result, writer, sources),
                 threads=self.threads,
                 stash=self.memory // 8,
                 need=self._need,
                 limit=self.memory * 5 // 8,
             ):
-                task = tasks[index]
-                if result is None:
-                    meter.add(task.span.rows / len(schema))
-                elif task.how == "normalize":
-                    part, made = result
-                    append = writer.append_pages if isinstance(made, EncodedChunk) else writer.append_partial
-                    append(task.first_row_group + part, task.name, made)
-                elif task.how == "encode":
-                    part, encoded = result
-                    writer.append_arrow(task.first_row_group + part, task.name, encoded)
-                else:
-                    file = task.span.file
-                    writer.copy_field(
-                        task.first_row_group,
-                        task.name,
-                        sources[file.path],
-                        file.footer,
-                        file.footer.field_index(task.name),
-                        task.span.row_groups[0],
-                    )
+                meter.add(task.span.rows / len(schema))
             writer.close()
         finally:
             for source in sources.values():
                 source.close()
         return sum(span.rows for span in self.spans)
+
+    def _write(
+        self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, sources: Mapping[Path, RandomAccess]
+    ) -> None:
+        """Append what a task has made, or copy what it stands for."""
+        part, made = result
+        row_group = task.first_row_group + part
+        if task.how == "encode":
+            writer.append_arrow(row_group, task.name, made)
+        elif task.how == "copy":
+            file = task.span.file
+            field_index = file.footer.field_index(task.name)
+            source = sources[file.path]
+            writer.copy_field(row_group, task.name, source, file.footer, field_index, task.span.row_groups[0])
+        elif isinstance(made, EncodedChunk):
+            writer.append_pages(row_group, task.name, made)
+        else:
+            writer.append_partial(row_group, task.name, made)
+            self.buffers.give_back(made)
 
     def _choose_copies(self, writer: ParquetWriter, schema: pa.Schema) -> set[str]:
         """The fields that can be copied as they are from every input; the writer takes their schema over."""
@@ -222,14 +225,15 @@ class ParquetJob:
 
     def _normalize(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         """Push the pages as they are made, and at the end of each chunk its metadata."""
-        dtype = np.dtype(writer.arrow_schema.field(task.name).type.to_pandas_dtype())
+        dtype = FLOAT_DTYPES[writer.arrow_schema.field(task.name).type]
         encoder: FloatChunkEncoder | None = None
         current = -1
         for part, array in self._parts(task, (), outlet):
             if part != current:
                 if encoder is not None:
                     outlet.push((current, encoder.finish()), 0)
-                encoder, current = writer.float_encoder(task.name, scratch=self.bench.scratch), part
+                encoder = writer.float_encoder(task.name, scratch=self.bench.scratch, buffers=self.buffers)
+                current = part
             numbers = numeric_chunk(array)
             values = self.transform.values(task.name, numbers, dtype, self.bench.room(len(numbers), dtype))
             validity = numbers.buffers()[0] if numbers.null_count else None

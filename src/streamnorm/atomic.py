@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from ._core import write_all
 from .errors import StreamnormError
 
 SUFFIX = ".streamnorm-tmp"
@@ -82,7 +83,7 @@ class AtomicFile:
         done = 0
         try:
             while done < len(view):
-                done += self.file.write(view[done:])
+                done += write_all(self.file.fileno(), view[done:])
         except OSError as error:
             raise StreamnormError(
                 f"{self.target}: cannot be written ({error.strerror}); make room and run again, nothing was left behind"

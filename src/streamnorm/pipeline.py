@@ -1,10 +1,12 @@
 """Work on threads, results in order, memory in bounds: the one concurrency primitive of the engine."""
 
-# Design: tasks are taken in order, each pushes any number of results, and the caller's thread receives all results in
-# task order, whatever the timing. So an outcome never depends on the number of threads, the first error is always that
-# of the earliest task, and only one thread writes. A task that runs ahead waits when what it has pushed and nobody has
-# taken yet exceeds the stash; the task whose turn it is can always pass on one result, so there is no deadlock.
-# Turned down: concurrent.futures, whose results are held however many there are, and which does not stop at Ctrl-C.
+# Design: tasks are taken in order, each makes any number of results, and all results are consumed in task order,
+# whatever the timing. So an outcome never depends on the number of threads, the first error is always that of the
+# earliest task, and only one thread writes at a time. The worker whose task's turn it is consumes its results itself,
+# while they are in its core's cache; what the others make waits in a stash, and they wait once that is full. The task
+# whose turn it is never waits, so there is no deadlock. Turned down: a thread that does nothing but consume, which took
+# a third longer to write a file (it fetches each page from another core's cache, and competes with the workers), and
+# concurrent.futures, whose results are held however many there are, and which does not stop at Ctrl-C.
 
 from __future__ import annotations
 
@@ -41,20 +43,23 @@ def resolve_threads(threads: int | None) -> int:
 def run_ordered(
     tasks: Sequence[Any],
     work: Callable[[Any, Outlet], None],
+    consume: Callable[[Any, Any], None],
     *,
     threads: int,
-    stash: int,
+    stash: int = 0,
     need: Callable[[Any], int] = lambda task: 0,
     limit: int = 0,
-) -> Iterator[tuple[int, Any]]:
-    """Run ``work(task, outlet)`` for every task on `threads` workers and yield ``(task index, result)`` in order.
+) -> Iterator[Any]:
+    """Run ``work(task, outlet)`` for every task on worker threads, and ``consume(task, result)`` in order.
 
     Parameters
     ----------
     tasks : sequence
     work : callable
         Calls ``outlet.push(result, nbytes)`` for each of its results, and ``outlet.check()`` now and then in long work.
-        Must hold no lock that the caller needs.
+        Must hold no lock that `consume` needs.
+    consume : callable
+        Called by one worker at a time, in task order, and within a task in the order of ``push``.
     threads : int
     stash : int
         Bytes of results that may wait for their turn.
@@ -65,23 +70,23 @@ def run_ordered(
 
     Yields
     ------
-    (int, object)
-        In task order, and in the order of ``push`` within a task. After the last result of task i, ``(i, None)``.
+    task
+        In order, in the calling thread, each after its last result was consumed.
 
     Raises
     ------
     Exception
         What the earliest failing task raised; later tasks are cancelled. Closing the iterator (or Ctrl-C in the
-        thread that consumes it) cancels and joins the workers, too.
+        thread that iterates) cancels and joins the workers, too.
     """
-    run = _Run(tasks, work, stash, need, limit)
+    run = _Run(tasks, work, consume, stash, need, limit)
     workers = [threading.Thread(target=run.serve, daemon=True) for _ in range(min(threads, len(tasks)))]
     try:
         for worker in workers:
             worker.start()
         for index in range(len(tasks)):
-            yield from ((index, result) for result in run.results_of(index))
-            yield index, None
+            run.wait_for(index)
+            yield tasks[index]
     finally:
         run.cancel()
         for worker in workers:
@@ -89,7 +94,6 @@ def run_ordered(
                 worker.join()
 
 
-_DONE = object()
 RUN_AHEAD = 64  # tasks
 
 
@@ -109,45 +113,60 @@ class Outlet:
             raise Cancelled
 
 
+class _Running:
+    """What a task has pushed before its turn, and how it ended. Guarded by the run's ``changed``."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Any, int]] = deque()
+        self.ended = False
+        self.error: BaseException | None = None
+
+
 class _Run:
-    """What workers and consumer share; every field is guarded by ``changed``."""
+    """What workers and caller share; every field is guarded by ``changed``.
+
+    Results of the task whose turn it is are consumed by the worker that runs it, or, if it has ended before its turn,
+    by the worker that passes the turn on. So there is one consumer at a time without a lock around ``consume``.
+    """
 
     def __init__(
         self,
         tasks: Sequence[Any],
         work: Callable[[Any, Outlet], None],
+        consume: Callable[[Any, Any], None],
         stash: int,
         need: Callable[[Any], int],
         limit: int,
     ) -> None:
-        self.tasks, self.work, self.stash = tasks, work, stash
+        self.tasks, self.work, self.consume, self.stash = tasks, work, consume, stash
         self.need, self.limit = need, limit
         self.changed = threading.Condition()
         self.taking = threading.Lock()
         self.next_task = 0
         self.held = 0
         self.turn = 0
-        self.waiting_bytes = 0
+        self.stashed = 0
         self.cancelled = False
-        self.results: dict[int, deque[tuple[Any, int]]] = {}
+        self.error: BaseException | None = None
+        self.running: dict[int, _Running] = {}
 
     def serve(self) -> None:
+        """What a worker does."""
         while (taken := self.take()) is not None:
             index, held = taken
+            error: BaseException | None = None
             try:
                 self.work(self.tasks[index], Outlet(self, index))
-                self.put(index, _DONE, 0)
             except Cancelled:
                 return
-            except BaseException as error:  # handed over to the consumer, KeyboardInterrupt and all
-                self.put(index, error, 0)
-                return
-            finally:
-                if held > LARGE:
-                    give_back()
-                with self.changed:
-                    self.held -= held
-                    self.changed.notify_all()
+            except BaseException as raised:  # handed over to the caller, KeyboardInterrupt and all
+                error = raised
+            if held > LARGE:
+                give_back()
+            with self.changed:
+                self.held -= held
+                self.changed.notify_all()
+            self.end(index, error)
 
     def take(self) -> tuple[int, int] | None:
         """The next task and what it needs, once there is room. Tasks enter in order, so the one whose turn it is has
@@ -158,18 +177,16 @@ class _Run:
                 if self.cancelled or index >= len(self.tasks):
                     return None
                 self.next_task += 1
+                self.running[index] = _Running()
             try:
                 need = self.need(self.tasks[index])
             except BaseException as error:
-                self.results[index] = deque([(error, 0)])
-                with self.changed:
-                    self.changed.notify_all()
+                self.end(index, error)
                 return None
             with self.changed:
                 while not self.cancelled and self.must_wait(index, need):
                     self.changed.wait()
                 self.held += need
-                self.results[index] = deque()
                 return index, need
 
     def must_wait(self, index: int, need: int) -> bool:
@@ -178,44 +195,60 @@ class _Run:
 
     def push(self, index: int, result: Any, nbytes: int) -> None:
         with self.changed:
-            while not self.cancelled and self.is_full(index, nbytes):
+            while not self.cancelled and index != self.turn and 0 < self.stashed > self.stash - nbytes:
                 self.changed.wait()
             if self.cancelled:
                 raise Cancelled
-        self.put(index, result, nbytes)
-
-    def is_full(self, index: int, nbytes: int) -> bool:
-        """Whether a result must wait. The task whose turn it is may always have one result under way."""
-        if index == self.turn and not self.results[index]:
-            return False
-        return self.waiting_bytes > 0 and self.waiting_bytes + nbytes > self.stash
-
-    def put(self, index: int, result: Any, nbytes: int) -> None:
-        with self.changed:
-            self.results[index].append((result, nbytes))
-            self.waiting_bytes += nbytes
-            self.changed.notify_all()
-
-    def results_of(self, index: int) -> Iterator[Any]:
-        with self.changed:
-            self.turn = index
-            self.changed.notify_all()
-        while True:
-            with self.changed:
-                while not self.results.get(index):
-                    self.changed.wait()
-                result, nbytes = self.results[index].popleft()
-            if result is _DONE:
-                with self.changed:
-                    del self.results[index]
+            if index != self.turn:
+                self.running[index].waiting.append((result, nbytes))
+                self.stashed += nbytes
                 return
-            if isinstance(result, BaseException):
-                raise result
-            yield result
+        self.drain(index)
+        self.consume(self.tasks[index], result)
+
+    def drain(self, index: int) -> None:
+        """Consume what a task whose turn it is has stashed."""
+        waiting = self.running[index].waiting
+        while waiting:
+            result, nbytes = waiting.popleft()
+            self.consume(self.tasks[index], result)
             del result
             with self.changed:
-                self.waiting_bytes -= nbytes
+                self.stashed -= nbytes
                 self.changed.notify_all()
+
+    def end(self, index: int, error: BaseException | None) -> None:
+        """Note that a task has ended; if it is its turn, pass the turn on, over all that have ended, too."""
+        with self.changed:
+            self.running[index].ended, self.running[index].error = True, error
+            if index != self.turn:
+                return
+        while True:
+            try:
+                if self.running[index].error is None:
+                    self.drain(index)
+            except BaseException as raised:
+                self.running[index].error = raised
+            with self.changed:
+                if self.cancelled:
+                    return
+                ended = self.running.pop(index)
+                if ended.error is not None:
+                    self.error = ended.error
+                    self.cancelled = True
+                else:
+                    self.turn = index = index + 1
+                self.changed.notify_all()
+                if self.cancelled or index not in self.running or not self.running[index].ended:
+                    return
+
+    def wait_for(self, index: int) -> None:
+        """Return when a task's results are consumed; raise what stopped the run."""
+        with self.changed:
+            while self.turn <= index and self.error is None:
+                self.changed.wait()
+            if self.turn <= index and self.error is not None:
+                raise self.error
 
     def cancel(self) -> None:
         with self.changed:

@@ -17,11 +17,11 @@ from .pipeline import Outlet, run_ordered
 from .scalers._select import numeric_chunk
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
-# Row groups are joined into units of a 32nd of the work, within these bounds: fewer, longer units make sketches cheaper
+# Row groups are joined into units of a 16th of the work, within these bounds: fewer, longer units make sketches cheaper
 # (8 ns a value after a million values, 4 after five), more make all cores busy, and tiny row groups cost little each.
 MIN_UNIT_ROWS, MAX_UNIT_ROWS = 1 << 17, 1 << 23
 MAX_UNIT_CHUNKS = 1 << 14  # column chunks whose metadata a reader holds at a time, 1 kB each in Arrow's objects
-UNITS = 32
+UNITS = 16
 UNIT_BYTES = 8 << 20  # columns are read together while a batch of them stays below this
 MAX_COLUMNS = 64
 
@@ -113,22 +113,22 @@ def scan(
         outlet.push(unit_stats(unit, readers, new_stats, outlet), 0)
 
     merged: dict[str, ColumnStats] = {}
-    for index, result in run_ordered(
-        units,
-        work,
-        threads=threads,
-        stash=0,
-        need=lambda unit: unit.file.reading_need(unit.row_groups, unit.columns, memory),
-        limit=memory // 2,
-    ):
-        if result is None:
-            continue
-        unit = units[index]
-        for name, stats in zip(unit.columns, result, strict=True):
+
+    def consume(unit: ScanUnit, found: list[ColumnStats]) -> None:
+        for name, stats in zip(unit.columns, found, strict=True):
             if name in merged:
                 merged[name].merge(stats)
             else:
                 merged[name] = stats
+
+    for unit in run_ordered(
+        units,
+        work,
+        consume,
+        threads=threads,
+        need=lambda unit: unit.file.reading_need(unit.row_groups, unit.columns, memory),
+        limit=memory // 2,
+    ):
         meter.add(unit.rows * len(unit.columns) / len(columns))
     return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
 

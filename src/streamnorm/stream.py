@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
-from .parquet.encode import encode_arrow
+from .parquet.encode import FLOAT_DTYPES, encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .scalers._select import check_columns, numeric_chunk
@@ -182,10 +182,11 @@ def _write(
         def work(name: str, outlet: Outlet, table: pa.Table = table) -> None:
             outlet.push(_encode_column(writer, bench, transform, table, name), 0)
 
-        for index, result in run_ordered(schema.names, work, threads=output.threads, stash=0):
-            if result is not None:
-                name = schema.names[index]
-                (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, result)
+        def consume(name: str, made: Any, group: int = group) -> None:
+            (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, made)
+
+        for _ in run_ordered(schema.names, work, consume, threads=output.threads):
+            pass
         rows += table.num_rows
         if progress is not None:
             progress(rows, total, writer.position)
@@ -197,7 +198,7 @@ def _encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform
     field = writer.arrow_schema.field(name)
     if name not in transform.maps:
         return encode_arrow(field, table.column(name), writer.compression)
-    dtype = np.dtype(field.type.to_pandas_dtype())
+    dtype = FLOAT_DTYPES[field.type]
     encoder = writer.float_encoder(name, scratch=bench.scratch)
     for chunk in table.column(name).chunks:
         for start in range(0, len(chunk), 131_072):

@@ -9,11 +9,16 @@ parallel.
 # version 2 (no gain, and fewer readers), page checksums (a fifth of the encoding time; nobody asked), page
 # indexes (statistics of pages are kept by few readers, and cost memory until the footer is written).
 #
+# Design: where snappy gains nothing, pages are stored in snappy's own format as one literal: the same bytes for a
+# reader, which copies once, and no search for matches and no copy here. Every SAMPLE_PAGES-th page is compressed to
+# see whether it pays. On random doubles that is a quarter of the encoding's processor time.
+#
 # Design: every other column is encoded by pyarrow as a file of one column in memory, and its chunks are
 # spliced in: all of Parquet's nesting, decimals and strings for the price of patching offsets. Writing those
 # encodings once more was turned down; they are not this package's trade.
 """
 
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -28,10 +33,12 @@ from streamnorm.parquet.format import Compression, Statistics
 from streamnorm.parquet.thrift import BINARY, BOOL, I64, Struct, encode
 
 __all__ = [
+    "FLOAT_DTYPES",
     "ArrowLeaf",
     "EncodedChunk",
     "EncodedField",
     "FloatChunkEncoder",
+    "PageBuffers",
     "Scratch",
     "encode_arrow",
     "float_statistics",
@@ -41,10 +48,18 @@ __all__ = [
 # reader needs more than one page in memory.
 PAGE_ROWS = 131_072
 
+# Pages between two that are compressed to see whether compression pays, and the ratio from which it does not.
+SAMPLE_PAGES = 16
+STORE_RATIO = 0.98
+
 # A page's size must fit an int32 after any codec's expansion (at most a sixth, snappy's).
 MAX_PAGE_ROWS = 1 << 27
 
 _PHYSICAL = {2: fmt.FIXED_LEN_BYTE_ARRAY, 4: fmt.FLOAT, 8: fmt.DOUBLE}
+
+
+# pyarrow's own mapping, DataType.to_pandas_dtype, imports pandas where it is installed: a sixth of a second.
+FLOAT_DTYPES = {pa.float16(): np.dtype("f2"), pa.float32(): np.dtype("f4"), pa.float64(): np.dtype("f8")}
 
 
 def float_statistics(stats: PageStats, null_count: int, dtype: np.dtype, extrema: bool = True) -> Struct:
@@ -106,6 +121,8 @@ class FloatChunkEncoder:
     scratch : Scratch, optional
         Where pages are put together before they are compressed; it grows to one page. Encoders that are used
         in turn by one worker share it.
+    buffers : PageBuffers, optional
+        Where stored pages come from, and go back to by `PageBuffers.give_back`.
 
     Raises
     ------
@@ -123,6 +140,7 @@ class FloatChunkEncoder:
         *,
         page_rows: int = PAGE_ROWS,
         scratch: "Scratch | None" = None,
+        buffers: "PageBuffers | None" = None,
     ):
         self.dtype = np.dtype(dtype)
         if self.dtype.kind != "f" or self.dtype.itemsize not in _PHYSICAL:
@@ -135,6 +153,8 @@ class FloatChunkEncoder:
         self._extrema = statistics
         self._page_rows = page_rows
         self._scratch = Scratch() if scratch is None else scratch
+        self._buffers = PageBuffers(0) if buffers is None else buffers
+        self._compresses = True
         self._stats = PageStats()
         self._pages: list = []
         self._page_count = 0
@@ -190,23 +210,24 @@ class FloatChunkEncoder:
         bitmap = validity if valid < rows else None
         head = levels_bytes(rows, valid) if self.nullable else 0
         body_size = head + valid * size
-        if self._codec is not None and not self.nullable:
+        stores = self._codec is None
+        if self.compression.name == "snappy" and self._page_count % SAMPLE_PAGES:
+            stores = not self._compresses
+        if not stores and not self.nullable:
             # No levels in front and no gaps: the values are the page already.
             pack_page(None, 0, self._stats, raw, size, None, 0, rows, rows, False)
-            body = self._codec.compress(raw)
+            body: object = self._compressed_body(raw)
         else:
             # The levels end where the values can be aligned, and one slot follows for the kernel to step on.
-            start = -head % 8
+            before = snappy_literal(body_size) if stores and self._codec is not None else b""
+            start = -(head + len(before)) % 8 + len(before)
             room = start + head + (valid + 1) * size
-            target = self._scratch.get(room) if self._codec is not None else np.empty(room, np.uint8)
+            target = self._buffers.take(room) if stores else self._scratch.get(room)
             pack_page(target, start, self._stats, raw, size, bitmap, offset, rows, valid, self.nullable)
-            body = target[start : start + body_size]
-            if self._codec is not None:
-                body = self._codec.compress(body)
-        if self._codec is not None:
-            # The codec allocates for its worst case, and a buffer's memoryview keeps that first length.
-            body.resize(body.size, shrink_to_fit=True)
-            body = body.slice(0, body.size)
+            target[start - len(before) : start] = np.frombuffer(before, np.uint8)
+            body = target[start - len(before) : start + body_size]
+            if not stores:
+                body = self._compressed_body(body)
         header = encode(fmt.data_page_header(rows, body_size, len(body)))
         self._pages += (header, body)
         self._page_count += 1
@@ -214,6 +235,13 @@ class FloatChunkEncoder:
         self._nulls += rows - valid
         self._uncompressed += len(header) + body_size
         self._compressed += len(header) + len(body)
+
+    def _compressed_body(self, body: np.ndarray) -> pa.Buffer:
+        packed = self._codec.compress(body)
+        self._compresses = packed.size < STORE_RATIO * len(body)
+        # The codec allocates for its worst case, and a buffer's memoryview keeps that first length.
+        packed.resize(packed.size, shrink_to_fit=True)
+        return packed.slice(0, packed.size)
 
     def take_pages(self) -> list:
         """Hand over the pages made so far, so that they can be written before the chunk is finished."""
@@ -236,6 +264,53 @@ class FloatChunkEncoder:
             self.take_pages(), metadata, self._rows, self._nulls, self._stats.nan_count, self._uncompressed,
             self._compressed,
         )  # fmt: skip
+
+
+def snappy_literal(size: int) -> bytes:
+    """What turns `size` bytes into a snappy block when put in front of them: the block's length, and a literal's tag
+    (https://github.com/google/snappy/blob/main/format_description.txt, with a length of four bytes)."""
+    if size == 0:
+        return b"\0"
+    length = bytearray()
+    rest = size
+    while rest > 0x7F:
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    length.append(rest)
+    return bytes(length) + bytes([63 << 2]) + (size - 1).to_bytes(4, "little")
+
+
+class PageBuffers:
+    """Page-sized buffers that go from the encoders to whoever writes the pages, and back.
+
+    Fresh ones cost page faults: a megabyte takes longer to be mapped than to be filled. Any thread may call.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes kept for later at most.
+    """
+
+    def __init__(self, limit: int = 32 << 20):
+        self._limit = limit
+        self._kept: list[np.ndarray] = []
+        self._lock = threading.Lock()
+
+    def take(self, size: int) -> np.ndarray:
+        """A buffer of at least `size` bytes, whose content is whatever it was."""
+        with self._lock:
+            for index in range(len(self._kept) - 1, -1, -1):
+                if self._kept[index].size >= size:
+                    return self._kept.pop(index)
+        return np.empty(size + size // 64 + 64, np.uint8)
+
+    def give_back(self, pages: Iterable) -> None:
+        """Take the buffers of pages that are written; nothing may use the pages any more."""
+        for page in pages:
+            if isinstance(page, np.ndarray) and isinstance(page.base, np.ndarray):
+                with self._lock:
+                    if sum(kept.size for kept in self._kept) + page.base.size <= self._limit:
+                        self._kept.append(page.base)
 
 
 class Scratch:

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from streamnorm._version import __version__
 from streamnorm.parquet import format as fmt
 from streamnorm.parquet.encode import (
+    FLOAT_DTYPES,
     EncodedChunk,
     EncodedField,
     FloatChunkEncoder,
@@ -102,7 +103,8 @@ class ParquetWriter:
         self.arrow_schema = arrow_schema
         self.key_value_metadata = dict(key_value_metadata or {})
         sink = pa.BufferOutputStream()
-        pq.write_table(arrow_schema.empty_table(), sink, **writer_options(self.compression))
+        # Closed at once: an empty table would do, too, but making one imports pandas where it is installed.
+        pq.ParquetWriter(sink, arrow_schema, **writer_options(self.compression)).close()
         template = parse_footer(sink.getvalue(), "<schema>")
         self._template = template
         self._elements = [list(found.elements) for found in template.fields]
@@ -197,7 +199,7 @@ class ParquetWriter:
         index = self.field_index(field)
         arrow = self.arrow_schema.field(index)
         return FloatChunkEncoder(
-            arrow.type.to_pandas_dtype(),
+            FLOAT_DTYPES[arrow.type],
             arrow.nullable,
             options.pop("compression", self.compression),
             **options,
@@ -425,9 +427,8 @@ class ParquetWriter:
         view = memoryview(data)
         while len(view):
             # An unbuffered file may take less than it was given; others return None or the whole length.
-            piece = view[:WRITE_BYTES]
-            done = self._file.write(piece)
-            done = len(piece) if done is None else done
+            done = self._file.write(view)
+            done = len(view) if done is None else done
             self._position += done
             view = view[done:]
 
