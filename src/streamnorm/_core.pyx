@@ -141,8 +141,11 @@ ARROW_TYPES = {
     b"tDs": SN_INT64, b"tDm": SN_INT64, b"tDu": SN_INT64, b"tDn": SN_INT64,
 }
 NUMPY_TYPES = {
-    "i1": SN_INT8, "i2": SN_INT16, "i4": SN_INT32, "i8": SN_INT64, "u1": SN_UINT8, "u2": SN_UINT16, "u4": SN_UINT32,
-    "u8": SN_UINT64, "f2": SN_FLOAT16, "f4": SN_FLOAT32, "f8": SN_FLOAT64, "b1": SN_BOOL8,
+    np.dtype(name): type
+    for name, type in {
+        "i1": SN_INT8, "i2": SN_INT16, "i4": SN_INT32, "i8": SN_INT64, "u1": SN_UINT8, "u2": SN_UINT16,
+        "u4": SN_UINT32, "u8": SN_UINT64, "f2": SN_FLOAT16, "f4": SN_FLOAT32, "f8": SN_FLOAT64, "b1": SN_BOOL8,
+    }.items()
 }
 DECIMAL_TYPES = {"32": SN_DECIMAL32, "64": SN_DECIMAL64, "128": SN_DECIMAL128}
 NULL_TYPE = -1
@@ -212,8 +215,10 @@ cdef class NumpyBuffer:
 def as_numeric_ndarray(array):
     """`array` as an ndarray of a type with a kernel; a copy only where NumPy's type has none."""
     array = np.asarray(array)
-    if array.dtype.kind in "iufb" and array.dtype.str[1:] in NUMPY_TYPES:
-        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    if array.dtype in NUMPY_TYPES:
+        return array
+    if not array.dtype.isnative:
+        return as_numeric_ndarray(array.astype(array.dtype.newbyteorder("=")))
     if array.dtype.kind in "mM":
         return array.view(np.int64)
     if array.dtype.kind in "fO":  # long double, and objects that are numbers
@@ -222,7 +227,7 @@ def as_numeric_ndarray(array):
 
 
 cdef sn_type numpy_type(array) except *:
-    return NUMPY_TYPES[array.dtype.str[1:]]
+    return NUMPY_TYPES[array.dtype]
 
 
 cdef int fill_from_numpy(sn_array *out, NumpyBuffer buffer, sn_type type) except -1:
