@@ -25,7 +25,7 @@ from .memory import parse_memory
 from .parquet.footer import read_footer
 from .parquet.format import Compression
 from .pipeline import resolve_threads
-from .plan import describe, plan_spans
+from .plan import describe, describe_columns, plan_spans
 from .scalers import METHODS, BaseScaler, ColumnScaler
 from .scalers._select import as_names, check_columns
 from .scan import Progress, ProgressMeter, scan
@@ -149,9 +149,7 @@ def _fit_files(
     names = _columns_to_fit(scaler, files, reset, columns, exclude)
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
-    logger.info(
-        "fitting %d column(s): %s", len(names), _shortened(names), extra={"event": "fit", "columns": names}
-    )
+    _log_columns("fitting", names, files[0])
     found = Summary(scan(files, names, scaler._new_stats, memory=memory, threads=threads, meter=meter))
     if reset:
         scaler._adopt(found, named=True)
@@ -214,9 +212,15 @@ def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
     return names
 
 
-def _shortened(names: Sequence[Any], most: int = 12) -> str:
-    listed = ", ".join(map(str, names[:most]))
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+def _log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
+    """Say which columns a pass works on and which it leaves alone."""
+    chosen = set(names)
+    passing = [name for name in file.schema.names if name not in chosen]
+    logger.info(
+        "%s",
+        describe_columns(doing, names, passing),
+        extra={"event": "columns", "columns": list(names), "passing": passing},
+    )
 
 
 # ------------------------------------------------------------------------------------------------ transform
@@ -455,6 +459,7 @@ def _write_files(
         names = [matching_columns(scaler, file) for file in files][0]
         check_same_types(files, names)
         common_schema(files)
+        _log_columns("undoing" if undo else "normalizing", names, files[0])
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
         jobs.append((target, files, spans, names))
     rows = 0
