@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import logging
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,8 @@ from types import TracebackType
 from typing import IO
 
 from .errors import StreamnormError
+
+logger = logging.getLogger("streamnorm")
 
 SUFFIX = ".streamnorm-tmp"
 EARLY_WRITEBACK = 32 << 20  # bytes between requests to start writing back, so that the final sync finds little to do
@@ -53,6 +56,8 @@ class AtomicFile:
             raise TargetExists(f"{self.target}: exists already; pass overwrite (--overwrite) to replace it")
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
+        if self.target.exists() and not self.target.is_file():
+            raise StreamnormError(f"{self.target}: is a device or a pipe; name an ordinary file")
         remove_stale(self.target)
         self.path = self.target.with_name(f".{self.target.name}.{os.getpid()}{SUFFIX}")
         self._written = self._unsynced = 0
@@ -62,8 +67,12 @@ class AtomicFile:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
         except OSError as error:
             raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        self._keep_mode()
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self._keep_mode()
+        except BaseException:  # a signal, too: nobody else knows of the file yet
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _keep_mode(self) -> None:
         """The permissions of the file that will be replaced."""
@@ -120,6 +129,12 @@ class AtomicFile:
             raise StreamnormError(
                 f"{self.target}: cannot be written ({error.strerror}); nothing was left behind"
             ) from error
+        logger.info(
+            "%s: written, %.1f MB",
+            self.target,
+            self.file.tell() / 1e6,
+            extra={"event": "written", "target": str(self.target), "bytes": self.file.tell()},
+        )
         self.file.close()
         sync_directory(self.target.parent)
 
