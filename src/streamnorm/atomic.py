@@ -50,14 +50,9 @@ class AtomicFile:
 
     def __init__(self, target: str | os.PathLike[str], *, overwrite: bool) -> None:
         self.target = Path(target)
-        if self.target.is_dir():
-            raise StreamnormError(f"{self.target}: is a directory; name a file in it")
-        if not overwrite and os.path.lexists(self.target):
-            raise TargetExists(f"{self.target}: exists already; pass overwrite (--overwrite) to replace it")
+        check_target(self.target, overwrite=overwrite)
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
-        if self.target.exists() and not self.target.is_file():
-            raise StreamnormError(f"{self.target}: is a device or a pipe; name an ordinary file")
         remove_stale(self.target)
         self.path = self.target.with_name(f".{self.target.name}.{os.getpid()}{SUFFIX}")
         self._written = self._unsynced = 0
@@ -147,6 +142,27 @@ class AtomicFile:
         if not self.file.closed:
             self.path.unlink(missing_ok=True)
             self.file.close()
+
+
+def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Find out before the work begins whether a file of this name may be written.
+
+    Raises
+    ------
+    TargetExists
+        If it exists and must not be replaced.
+    StreamnormError
+        If it is no ordinary file, or its folder is missing.
+    """
+    path = Path(target)
+    if path.is_dir():
+        raise StreamnormError(f"{path}: is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise StreamnormError(f"{path}: there is no directory {path.parent}; make it first")
+    if path.exists() and not path.is_file():
+        raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
+    if not overwrite and os.path.lexists(path):
+        raise TargetExists(f"{path}: exists already; pass overwrite (--overwrite) to replace it")
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:

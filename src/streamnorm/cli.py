@@ -174,7 +174,7 @@ def normalize(
     from . import engine
 
     if state is not None:
-        _check_target(state, options["overwrite"], others=[*source, sink])
+        _check_state_target(state, options["overwrite"], others=[*source, sink])
     with console.listening(), console.progress(passes=2) as progress:
         scaler = engine.normalize(
             source, sink, progress=progress, **given({"method": scaler_of(method), "state": state, **options})
@@ -198,7 +198,7 @@ def fit(console: Console, source: list[str], sink: str, method: Any, overwrite: 
     """
     from . import engine
 
-    _check_target(sink, overwrite, others=source)
+    _check_state_target(sink, overwrite, others=source)
     with console.listening(), console.progress() as progress:
         scaler = engine.fit(source, progress=progress, **given({"method": scaler_of(method), **options}))
         scaler.save(sink)
@@ -268,7 +268,7 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> No
     """
     from . import engine
 
-    _check_target(sink, overwrite)
+    _check_state_target(sink, overwrite)
     with console.listening():
         scaler = engine.merge(source)
         scaler.save(sink)
@@ -315,23 +315,14 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
-def _check_target(path: str, overwrite: bool, others: Sequence[str] = ()) -> None:
+def _check_state_target(path: str, overwrite: bool, others: Sequence[str] = ()) -> None:
     """What can be known about a state file's place before the work begins."""
-    from .atomic import TargetExists
-    from .errors import StreamnormError
+    from .atomic import check_target
 
     for other in others:
         if os.path.abspath(other) == os.path.abspath(path):
             raise click.UsageError(f"{path} is given as a data file and as the file for the statistics")
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        raise StreamnormError(f"{path}: is a directory; name a file in it")
-    if not os.path.isdir(folder):
-        raise StreamnormError(f"{path}: there is no directory {folder}; make it first")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
-    if os.path.lexists(path) and not overwrite:
-        raise TargetExists(f"{path}: exists already; pass --overwrite to replace it")
+    check_target(path, overwrite=overwrite)
 
 
 def _say_done(console: Console, verb: str, rows: int, into: str, target: str, also: str = "") -> None:

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
-from .atomic import AtomicFile, TargetExists
-from .errors import DataError, StateError
+from .atomic import AtomicFile, check_target
+from .errors import DataError, StateError, StreamnormError
 from .memory import parse_memory
 from .parquet.footer import read_footer
 from .parquet.format import Compression
@@ -416,22 +416,27 @@ def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, l
     ------
     DataError
         If two inputs would go to the same output.
-    TargetExists
-        If an output exists and may not be replaced.
+    StreamnormError
+        If an output exists and may not be replaced, or cannot be written where it is wanted.
     """
     found = find_files(source)
     targets: dict[Path | None, list[ParquetInput]] = {}
-    if sink is None or not _is_directory(sink):
-        targets[None if sink is None else Path(sink)] = [ParquetInput(path) for path in found]
+    if sink is None:
+        targets[None] = [ParquetInput(path) for path in found]
+    elif not _is_directory(sink):
+        check_target(sink, overwrite=overwrite)
+        targets[Path(sink)] = [ParquetInput(path) for path in found]
     else:
+        if Path(sink).is_file():
+            raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
         for path, name in found.items():
             target = Path(sink) / name
             if target in targets:
                 raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
             targets[target] = [ParquetInput(path)]
-    for target in targets:
-        if target is not None and not overwrite and os.path.lexists(target):
-            raise TargetExists(f"{target}: exists already; pass overwrite (--overwrite) to replace it")
+        for target in targets:
+            if target.parent.is_dir():
+                check_target(target, overwrite=overwrite)
     return targets
 
 
@@ -464,8 +469,7 @@ def _write_files(
         jobs.append((target, files, spans, names))
     rows = 0
     for target, files, spans, names in jobs:
-        if _is_directory(os.fspath(target.parent) + "/"):
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
         change = describe(spans)
         if change:
             logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
