@@ -20,7 +20,7 @@ import pyarrow as pa
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
-from .errors import DataError, StateError, StreamnormError
+from .errors import DataError, NotMergeableError, StateError, StreamnormError
 from .memory import parse_memory
 from .parquet.footer import read_footer
 from .parquet.format import Compression
@@ -384,7 +384,9 @@ def _scaler_of_source(source: Any) -> BaseScaler:
     first, *others = scalers
     for path in others:
         if state.dumps(scalers[path]) != state.dumps(scalers[first]):
-            raise StateError(f"{path}: was normalized differently than {first}: undo them one by one")
+            raise StateError(
+                f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
+            )
     return scalers[first]
 
 
@@ -619,7 +621,7 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
     if text is None:
-        raise StateError(f"{os.fspath(path)}: this Parquet file carries no streamnorm state")
+        raise StateError(f"{os.fspath(path)}: carries no streamnorm state: give a file that streamnorm normalized, or name a state file")
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
 
@@ -644,13 +646,19 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
     >>> sn.merge([sn.fit([[0.0]]), sn.fit([[2.0], [4.0]])]).mean_
     array([2.])
     """
-    loaded = (item if isinstance(item, BaseScaler) else load(item) for item in scalers)
-    first = next(loaded, None)
-    if first is None:
+    merged: BaseScaler | None = None
+    for item in scalers:
+        scaler = item if isinstance(item, BaseScaler) else load(item)
+        if merged is None:
+            merged = type(scaler)(**scaler.get_params(deep=False))
+        try:
+            merged.merge(scaler)
+        except NotMergeableError as error:
+            if isinstance(item, BaseScaler):
+                raise
+            raise NotMergeableError(f"{os.fspath(item)}: cannot be merged with those before it: {error}") from None
+    if merged is None:
         raise ValueError("there is nothing to merge")
-    merged = type(first)(**first.get_params(deep=False)).merge(first)
-    for other in loaded:
-        merged.merge(other)
     return merged
 
 
