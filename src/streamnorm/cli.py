@@ -16,7 +16,7 @@ import click
 
 from ._version import __version__
 from .console import Console, one_line
-from .interrupt import Interrupted, interruptible
+from .interrupt import Interrupted, ignore_signals, interruptible
 from .options import (
     PARQUET_OUT,
     WITH_OUTPUT,
@@ -43,8 +43,8 @@ class Program(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
         args = sys.argv[1:] if args is None else list(args)
         console = Console(as_json=_wants_json(args))
-        # The exit code is complete before the signals' old handlers are back: a late Ctrl-C changes nothing.
-        with interruptible():
+        with interruptible() as watch:
+            console.check = watch.check
             code = _exit_code(console, lambda: self._run(args, console, extra))
         sys.exit(code)
 
@@ -343,4 +343,7 @@ def _say_done(console: Console, verb: str, rows: int, into: str, target: str, al
 
 def main() -> NoReturn:
     """The entry point."""
-    cli.main()
+    try:
+        cli.main()
+    finally:
+        ignore_signals()

@@ -39,6 +39,8 @@ class Console:
     ----------
     as_json, verbose, quiet : bool
         As the options say.
+    check : callable
+        Called by the progress callback; raises if the job is to stop.
     bytes_done : float
         As the last call of the progress callback said, for one pass.
     written : list of str
@@ -49,6 +51,7 @@ class Console:
         self.as_json = as_json
         self.verbose = False
         self.quiet = False
+        self.check: Callable[[], None] = lambda: None
         self.bytes_done = 0.0
         self.written: list[str] = []
         self._started = time.monotonic()
@@ -128,6 +131,7 @@ class Console:
     @contextmanager
     def progress(self, passes: int = 1) -> Iterator[Callable[[int, int | None, int], None]]:
         """A progress callback: a bar on a terminal, a line a second in JSON, else nothing to see."""
+        self.check()
         if self.as_json:
             yield self._json_progress(passes)
         elif not self.quiet and sys.stderr is not None and sys.stderr.isatty():
@@ -137,6 +141,7 @@ class Console:
             yield lambda rows_done, rows_total, bytes_done: self._note(bytes_done, passes)
 
     def _note(self, bytes_done: int, passes: int) -> None:
+        self.check()
         self.bytes_done = bytes_done / passes
 
     def _json_progress(self, passes: int) -> Callable[[int, int | None, int], None]:
