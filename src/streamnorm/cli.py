@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -49,13 +50,12 @@ class Program(click.Group):
         sys.exit(code)
 
     def _run(self, args: list[str], console: Console, extra: dict[str, Any]) -> Any:
-        try:
-            return super().main(
-                args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False}
-            )
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
+        result = super().main(
+            args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False}
+        )
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
+        return result
 
 
 def _wants_json(args: Sequence[str]) -> bool:
@@ -272,7 +272,13 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> No
     with console.listening():
         scaler = engine.merge(source)
         scaler.save(sink)
-    _say_done(console, f"merged {len(source)} states of", scaler.summary_.rows, "into", sink)
+    _say_done(
+        console,
+        f"merged {len(source)} state{'' if len(source) == 1 else 's'} of",
+        scaler.summary_.rows,
+        "into",
+        sink,
+    )
 
 
 @cli.command(epilog=example("inspect stats.json --columns fare,tip"))
@@ -291,15 +297,28 @@ def inspect(console: Console, path: str, as_json: bool, columns: list[str] | Non
     with console.listening():
         said = engine.inspect(path)
     chosen = said["columns"] if columns is None else _columns_of(said, columns)
-    if as_json:
-        click.echo(listing.as_json({**said, "columns": chosen}))
-        return
-    from rich.console import Console as Terminal
+    with _standard_output() as stdout:
+        if as_json:
+            stdout.write(listing.as_json({**said, "columns": chosen}) + "\n")
+        else:
+            shown = chosen if show_all or columns is not None else chosen[: listing.FIRST]
+            stdout.write(listing.as_table(said, shown, len(chosen) - len(shown), tty=stdout.isatty()))
 
-    width = None if sys.stdout.isatty() else 10_000  # in a pipe or a file, nothing is left out
-    terminal = Terminal(file=sys.stdout, width=width)
-    shown = chosen if show_all or columns is not None else chosen[: listing.FIRST]
-    listing.print_table(terminal, said, shown, len(chosen) - len(shown))
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Where results go; what goes wrong there says so."""
+    from .errors import StreamnormError
+
+    if sys.stdout is None:
+        raise StreamnormError("standard output is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]:
@@ -332,7 +351,7 @@ def _say_done(console: Console, verb: str, rows: int, into: str, target: str, al
         "done",
         one_line(
             f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {target}{also} in {seconds:.2f} s"
-            + (f" ({speed:.0f} MB/s)" if console.bytes_done else "")
+            + (f" ({speed:.0f} MB/s)" if console.bytes_done >= 1e6 else "")
         ),
         rows=rows,
         seconds=round(seconds, 3),

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from io import StringIO
+from typing import Any
 
 from .console import one_line
 
-if TYPE_CHECKING:
-    from rich.console import Console as Terminal
-
 FIRST = 40  # columns listed unless all are asked for
+UNLIMITED = 1_000_000  # characters
 
 # The statistics in the order in which they are given room; the table shows them in the order of `inspect`.
 _BY_WEIGHT = (
@@ -51,12 +50,14 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
-def print_table(
-    terminal: Terminal, said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidden: int
-) -> None:
-    """Print what `inspect` said: some of its columns, and how many more there are."""
+def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidden: int, *, tty: bool) -> str:
+    """What `inspect` said for people: some of its columns, and how many more there are."""
+    from rich.console import Console
     from rich.table import Table
 
+    # Rendered first and written by the caller: rich ends the process when a pipe breaks.
+    text = StringIO()
+    terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns, digest {said['digest']}", **_PLAIN)
     cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
@@ -75,6 +76,7 @@ def print_table(
     if left_out:
         names = ", ".join(map(_heading, left_out))
         terminal.print(f"no room for {names}: a wider terminal, a pipe or --json has them", **_PLAIN)
+    return text.getvalue()
 
 
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
