@@ -38,10 +38,16 @@ from .options import (
 EXIT_FAULT, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
 
 
+class _ReaderGone(Exception):
+    """Whoever read standard output has seen enough."""
+
+
 class Program(click.Group):
     """The group of commands; `main` ends every run with an exit code and, if need be, one line of reasons."""
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
         args = sys.argv[1:] if args is None else list(args)
         console = Console(as_json=_wants_json(args))
         with interruptible() as watch:
@@ -75,8 +81,8 @@ def _exit_code(console: Console, run: Callable[[], Any]) -> int:
         return _say_interrupted(console, interrupt.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _say_interrupted(console, 130)
-    except BrokenPipeError:
-        # Whoever read standard output has seen enough. Python must not try to flush it again.
+    except _ReaderGone:
+        # Python must not try to flush standard output again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_PIPE
     except Exception as error:
@@ -316,7 +322,7 @@ def _standard_output() -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
     except BrokenPipeError:
-        raise
+        raise _ReaderGone from None
     except OSError as error:
         raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
 

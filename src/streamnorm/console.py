@@ -106,7 +106,7 @@ class Console:
         LOGGER.propagate = False
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = self._warn
+                warnings.showwarning = self._warn  # type: ignore[assignment]
                 yield
         finally:
             LOGGER.removeHandler(handler)

@@ -26,11 +26,11 @@ from .parquet.footer import read_footer
 from .parquet.format import Compression
 from .pipeline import resolve_threads
 from .plan import describe, describe_columns, plan_spans
-from .scalers import METHODS, BaseScaler, ColumnScaler
+from .scalers import METHODS, AffineMap, BaseScaler, ColumnScaler
 from .scalers._select import as_names, check_columns
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
-from .summary import Summary
+from .summary import ColumnSummary, Summary
 
 logger = logging.getLogger("streamnorm")
 
@@ -677,19 +677,19 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no state, or it is damaged.
     """
     scaler = load(path)
+    maps = scaler._maps()
     return {
         "path": os.fspath(path),
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
-        "columns": [_describe_column(scaler, name) for name in scaler.summary_],
+        "columns": [_describe_column(scaler.summary_[name], maps[name]) for name in scaler.summary_],
     }
 
 
-def _describe_column(scaler: BaseScaler, name: str | int) -> dict[str, Any]:
-    column, m = scaler.summary_[name], scaler._maps()[name]
+def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "name": name,
+        "name": column.name,
         "count": column.count,
         "null_count": column.null_count,
         "nan_count": column.nan_count,

@@ -120,7 +120,8 @@ def _fitting(cells: Mapping[str, Sequence[str]], width: int) -> tuple[list[str],
     """The statistics that fit side by side, and those that do not; the name always does."""
     known = [key for key in _BY_WEIGHT if key in cells]
     by_weight = known + [key for key in cells if key not in known]
-    room, chosen = width, set()
+    room = width
+    chosen: set[str] = set()
     for key in by_weight:
         need = max(map(len, [_heading(key), *cells[key]])) + _PADDING
         if need - _PADDING > room and chosen:
