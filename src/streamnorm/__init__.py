@@ -1,23 +1,33 @@
 """Normalization statistics over data larger than memory: streaming, mergeable, repeatable.
 
-``fit`` computes them, ``transform`` and ``inverse`` apply and undo them, ``normalize`` does the whole job from file to
-file in bounded memory. The scalers have scikit-learn's parameters and results.
+``fit`` computes them, ``transform`` and ``inverse`` apply and undo them, ``normalize`` does the whole job
+from file to file in bounded memory. The scalers have scikit-learn's parameters and results.
 """
 
-from ._core import ColumnStats
-from ._sketch import QuantileSketch
+# Design: names are imported when they are first used, so that `streamnorm --help` and a program that needs a
+# part do not wait for NumPy and Arrow (0.2 s). Type checkers and editors read the ordinary imports below.
+# Turned down: a command line in a package of its own, which people would have to find.
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
-from .engine import fit, inspect, inverse, load, merge, normalize, transform
-from .errors import (
-    DataError,
-    NotMergeableError,
-    StateError,
-    StatisticNotCollected,
-    StreamnormError,
-)
-from .kernels import Extrema, Moments
-from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-from .summary import ColumnSummary, Summary
+
+if TYPE_CHECKING:
+    from ._core import ColumnStats
+    from ._sketch import QuantileSketch
+    from .engine import fit, inspect, inverse, load, merge, normalize, transform
+    from .errors import (
+        DataError,
+        NotFittedError,
+        NotMergeableError,
+        StateError,
+        StatisticNotCollected,
+        StreamnormError,
+    )
+    from .kernels import Extrema, Moments
+    from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from .summary import ColumnSummary, Summary
 
 __all__ = [
     "ColumnScaler",
@@ -47,11 +57,36 @@ __all__ = [
     "transform",
 ]
 
+_NAMES_IN = {
+    "_core": ("ColumnStats",),
+    "_sketch": ("QuantileSketch",),
+    "engine": ("fit", "inspect", "inverse", "load", "merge", "normalize", "transform"),
+    "errors": (
+        "DataError",
+        "NotFittedError",
+        "NotMergeableError",
+        "StateError",
+        "StatisticNotCollected",
+        "StreamnormError",
+    ),
+    "kernels": ("Extrema", "Moments"),
+    "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),
+    "summary": ("ColumnSummary", "Summary"),
+}
+_HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
+_MODULES = ("errors", "reference", "scalers", "state", "summary")
 
-def __getattr__(name: str) -> object:
-    # scikit-learn's class once scikit-learn is loaded, so it cannot be bound here for good.
-    if name == "NotFittedError":
-        from . import errors
 
-        return errors.NotFittedError
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    if name != "NotFittedError":  # which class that is may change when scikit-learn is imported
+        globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

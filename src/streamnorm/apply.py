@@ -321,7 +321,10 @@ def common_schema(files: Sequence[ParquetInput]) -> pa.Schema:
                 raise file.error(f"is missing, but {files[0].path} has it: write them to a directory", column=name)
             ours, theirs = file.schema.field(index), schema.field(name)
             if ours.type != theirs.type:
-                raise file.error(f"its type is {ours.type}, but {theirs.type} in {files[0].path}", column=name)
+                raise file.error(
+                    f"its type is {ours.type}, but {theirs.type} in {files[0].path}: write such files to a directory",
+                    column=name,
+                )
             if ours.nullable and not theirs.nullable:
                 schema = schema.set(schema.get_field_index(name), theirs.with_nullable(True))
         extra = [name for name in file.schema.names if name not in schema.names]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import logging
 import os
 import stat
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import IO
 
 from ._core import write_all
 from .errors import StreamnormError
+
+logger = logging.getLogger("streamnorm")
 
 SUFFIX = ".streamnorm-tmp"
 EARLY_WRITEBACK = 32 << 20  # bytes between requests to start writing back, so that the final sync finds little to do
@@ -48,10 +51,7 @@ class AtomicFile:
 
     def __init__(self, target: str | os.PathLike[str], *, overwrite: bool) -> None:
         self.target = Path(target)
-        if self.target.is_dir():
-            raise StreamnormError(f"{self.target}: is a directory; name a file in it")
-        if not overwrite and os.path.lexists(self.target):
-            raise TargetExists(f"{self.target}: exists already; pass overwrite (--overwrite) to replace it")
+        check_target(self.target, overwrite=overwrite)
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
         remove_stale(self.target)
@@ -63,8 +63,12 @@ class AtomicFile:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
         except OSError as error:
             raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
-        fcntl.flock(self.file, fcntl.LOCK_EX)
-        self._keep_mode()
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self._keep_mode()
+        except BaseException:  # a signal, too: nobody else knows of the file yet
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _keep_mode(self) -> None:
         """The permissions of the file that will be replaced."""
@@ -121,6 +125,12 @@ class AtomicFile:
             raise StreamnormError(
                 f"{self.target}: cannot be written ({error.strerror}); nothing was left behind"
             ) from error
+        logger.info(
+            "%s: written, %.1f MB",
+            self.target,
+            self.file.tell() / 1e6,
+            extra={"event": "written", "target": str(self.target), "bytes": self.file.tell()},
+        )
         self.file.close()
         sync_directory(self.target.parent)
 
@@ -133,6 +143,27 @@ class AtomicFile:
         if not self.file.closed:
             self.path.unlink(missing_ok=True)
             self.file.close()
+
+
+def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Find out before the work begins whether a file of this name may be written.
+
+    Raises
+    ------
+    TargetExists
+        If it exists and must not be replaced.
+    StreamnormError
+        If it is no ordinary file, or its folder is missing.
+    """
+    path = Path(target)
+    if path.is_dir():
+        raise StreamnormError(f"{path}: is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise StreamnormError(f"{path}: there is no directory {path.parent}; make it first")
+    if path.exists() and not path.is_file():
+        raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
+    if not overwrite and os.path.lexists(path):
+        raise TargetExists(f"{path}: exists already; pass overwrite (--overwrite) to replace it")
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:

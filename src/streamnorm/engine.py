@@ -19,18 +19,18 @@ import pyarrow as pa
 
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
-from .atomic import AtomicFile, TargetExists
-from .errors import DataError, StateError
+from .atomic import AtomicFile, check_target
+from .errors import DataError, NotMergeableError, StateError, StreamnormError
 from .memory import parse_memory
 from .parquet.footer import read_footer
 from .parquet.format import Compression
 from .pipeline import resolve_threads
-from .plan import describe, plan_spans
-from .scalers import METHODS, BaseScaler, ColumnScaler
+from .plan import describe, describe_columns, plan_spans
+from .scalers import METHODS, AffineMap, BaseScaler, ColumnScaler
 from .scalers._select import as_names, check_columns
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
-from .summary import Summary
+from .summary import ColumnSummary, Summary
 
 logger = logging.getLogger("streamnorm")
 
@@ -149,9 +149,7 @@ def _fit_files(
     names = _columns_to_fit(scaler, files, reset, columns, exclude)
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
-    logger.info(
-        "fitting %d column(s): %s", len(names), _shortened(names), extra={"event": "fit", "columns": names}
-    )
+    _log_columns("fitting", names, files[0])
     found = Summary(scan(files, names, scaler._new_stats, memory=memory, threads=threads, meter=meter))
     if reset:
         scaler._adopt(found, named=True)
@@ -214,9 +212,15 @@ def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
     return names
 
 
-def _shortened(names: Sequence[Any], most: int = 12) -> str:
-    listed = ", ".join(map(str, names[:most]))
-    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+def _log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
+    """Say which columns a pass works on and which it leaves alone."""
+    chosen = set(names)
+    passing = [name for name in file.schema.names if name not in chosen]
+    logger.info(
+        "%s",
+        describe_columns(doing, names, passing),
+        extra={"event": "columns", "columns": list(names), "passing": passing},
+    )
 
 
 # ------------------------------------------------------------------------------------------------ transform
@@ -380,7 +384,9 @@ def _scaler_of_source(source: Any) -> BaseScaler:
     first, *others = scalers
     for path in others:
         if state.dumps(scalers[path]) != state.dumps(scalers[first]):
-            raise StateError(f"{path}: was normalized differently than {first}: undo them one by one")
+            raise StateError(
+                f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
+            )
     return scalers[first]
 
 
@@ -412,22 +418,27 @@ def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, l
     ------
     DataError
         If two inputs would go to the same output.
-    TargetExists
-        If an output exists and may not be replaced.
+    StreamnormError
+        If an output exists and may not be replaced, or cannot be written where it is wanted.
     """
     found = find_files(source)
     targets: dict[Path | None, list[ParquetInput]] = {}
-    if sink is None or not _is_directory(sink):
-        targets[None if sink is None else Path(sink)] = [ParquetInput(path) for path in found]
+    if sink is None:
+        targets[None] = [ParquetInput(path) for path in found]
+    elif not _is_directory(sink):
+        check_target(sink, overwrite=overwrite)
+        targets[Path(sink)] = [ParquetInput(path) for path in found]
     else:
+        if Path(sink).is_file():
+            raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
         for path, name in found.items():
             target = Path(sink) / name
             if target in targets:
                 raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
             targets[target] = [ParquetInput(path)]
-    for target in targets:
-        if target is not None and not overwrite and os.path.lexists(target):
-            raise TargetExists(f"{target}: exists already; pass overwrite (--overwrite) to replace it")
+        for target in targets:
+            if target.parent.is_dir():
+                check_target(target, overwrite=overwrite)
     return targets
 
 
@@ -455,12 +466,12 @@ def _write_files(
         names = [matching_columns(scaler, file) for file in files][0]
         check_same_types(files, names)
         common_schema(files)
+        _log_columns("undoing" if undo else "normalizing", names, files[0])
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
         jobs.append((target, files, spans, names))
     rows = 0
     for target, files, spans, names in jobs:
-        if _is_directory(os.fspath(target.parent) + "/"):
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
         change = describe(spans)
         if change:
             logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
@@ -610,7 +621,7 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
     if text is None:
-        raise StateError(f"{os.fspath(path)}: this Parquet file carries no streamnorm state")
+        raise StateError(f"{os.fspath(path)}: carries no streamnorm state: give a file that streamnorm normalized, or name a state file")
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
 
@@ -635,13 +646,19 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
     >>> sn.merge([sn.fit([[0.0]]), sn.fit([[2.0], [4.0]])]).mean_
     array([2.])
     """
-    loaded = (item if isinstance(item, BaseScaler) else load(item) for item in scalers)
-    first = next(loaded, None)
-    if first is None:
+    merged: BaseScaler | None = None
+    for item in scalers:
+        scaler = item if isinstance(item, BaseScaler) else load(item)
+        if merged is None:
+            merged = type(scaler)(**scaler.get_params(deep=False))
+        try:
+            merged.merge(scaler)
+        except NotMergeableError as error:
+            if isinstance(item, BaseScaler):
+                raise
+            raise NotMergeableError(f"{os.fspath(item)}: cannot be merged with those before it: {error}") from None
+    if merged is None:
         raise ValueError("there is nothing to merge")
-    merged = type(first)(**first.get_params(deep=False)).merge(first)
-    for other in loaded:
-        merged.merge(other)
     return merged
 
 
@@ -660,19 +677,19 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no state, or it is damaged.
     """
     scaler = load(path)
+    maps = scaler._maps()
     return {
         "path": os.fspath(path),
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
-        "columns": [_describe_column(scaler, name) for name in scaler.summary_],
+        "columns": [_describe_column(scaler.summary_[name], maps[name]) for name in scaler.summary_],
     }
 
 
-def _describe_column(scaler: BaseScaler, name: str | int) -> dict[str, Any]:
-    column, m = scaler.summary_[name], scaler._maps()[name]
+def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     said: dict[str, Any] = {
-        "name": name,
+        "name": column.name,
         "count": column.count,
         "null_count": column.null_count,
         "nan_count": column.nan_count,

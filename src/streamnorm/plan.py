@@ -123,3 +123,21 @@ def describe(spans: Sequence[Span]) -> str | None:
     if all(span.keeps for span in spans):
         return None
     return f"{before:,} row groups become {after:,}, to fit the memory"
+
+
+def describe_columns(doing: str, names: Sequence[str], passing: Sequence[str]) -> str:
+    """A sentence for people: which columns a pass works on, and which pass through.
+
+    Examples
+    --------
+    >>> describe_columns("fitting", ["fare", "tip"], ["zone"])
+    'fitting 2 of 3 columns: fare, tip; passing through 1: zone'
+    """
+    total = len(names) + len(passing)
+    rest = f"; passing through {len(passing)}: {_shortened(passing)}" if passing else ""
+    return f"{doing} {len(names)} of {total} column{'s' if total > 1 else ''}: {_shortened(names)}{rest}"
+
+
+def _shortened(names: Sequence[str], most: int = 12) -> str:
+    listed = ", ".join(names[:most])
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import os
 import threading
@@ -20,7 +21,6 @@ import pyarrow.parquet as pq
 from .errors import DataError
 from .parquet.footer import Footer, largest_page, read_footer
 from .state import FOOTER_KEY
-from .summary import near_matches
 
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
 READ_BUFFER = 1 << 20
@@ -70,6 +70,8 @@ def _expand(item: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
         if not files:
             raise DataError(f"{path}: the directory holds no *.parquet file", file=str(path))
         return [(file, file.relative_to(path)) for file in files]
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path}: is a pipe or a device, and Parquet is read from its end: save it first", file=str(path))
     if path.exists():
         return [(path, Path(path.name))]
     pattern = os.fspath(item)
@@ -90,7 +92,8 @@ def _fixed_part(pattern: str) -> Path:
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    return f"; {near_matches(name, known)}" if known else ""
+    close = difflib.get_close_matches(name, known, cutoff=0.85)  # two names that end in .parquet are 0.6 alike
+    return "; did you mean " + " or ".join(map(repr, close)) + "?" if close else ""
 
 
 def without_state(schema: pa.Schema) -> pa.Schema:

@@ -119,7 +119,7 @@ class Compression:
             if isinstance(level, bool) or not isinstance(level, int):
                 raise ValueError(f"compression_level must be an integer or None, not {level!r}")
             if arrow is None or not pa.Codec.supports_compression_level(arrow):
-                raise ValueError(f"compression {name!r} has no levels; leave compression_level out")
+                raise ValueError(f"compression {name!r} has no levels; leave the level out")
             low, high = pa.Codec.minimum_compression_level(arrow), pa.Codec.maximum_compression_level(arrow)
             if not low <= level <= high:
                 raise ValueError(f"compression {name!r} takes levels {low} to {high}, not {level}")

@@ -29,10 +29,7 @@ class ArrowFrame:
     def __init__(self, data: pa.Table | pa.RecordBatch) -> None:
         self.data = data
         self.rows: int = data.num_rows
-
-    @property
-    def names(self) -> list[str]:
-        return self.data.schema.names
+        self.names: list[str] = data.schema.names  # which makes a list of them each time
 
     @property
     def schema(self) -> pa.Schema:

@@ -1,0 +1,374 @@
+"""The command line: parse, call one library function, print."""
+
+# Design: a command is the library function of its name; its options are that function's keywords with
+# dashes, and an option that is not given is not passed on, so that the library's defaults are the only
+# ones. What the library needs (NumPy, Arrow: 0.2 s) is imported when a command runs, not for --help. Errors
+# of every kind end in `Program.main`, which turns them into one line and an exit code.
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn, TextIO
+
+import click
+
+from ._version import __version__
+from .console import Console, one_line
+from .interrupt import Interrupted, ignore_signals, interruptible
+from .options import (
+    PARQUET_OUT,
+    WITH_OUTPUT,
+    example,
+    files,
+    fitting,
+    given,
+    inputs,
+    names,
+    output,
+    overwrite,
+    running,
+    scaler_of,
+    settings,
+    writing,
+)
+
+EXIT_FAULT, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
+
+
+class _ReaderGone(Exception):
+    """Whoever read standard output has seen enough."""
+
+
+class Program(click.Group):
+    """The group of commands; `main` ends every run with an exit code and, if need be, one line of reasons."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        args = sys.argv[1:] if args is None else list(args)
+        console = Console(as_json=_wants_json(args))
+        with interruptible() as watch:
+            console.check = watch.check
+            code = _exit_code(console, lambda: self._run(args, console, extra))
+        sys.exit(code)
+
+    def _run(self, args: list[str], console: Console, extra: dict[str, Any]) -> Any:
+        result = super().main(
+            args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False}
+        )
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
+        return result
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    """Whether errors of the command line itself are to be JSON, too."""
+    return "--log-format=json" in args or ("--log-format", "json") in zip(args, args[1:], strict=False)
+
+
+def _exit_code(console: Console, run: Callable[[], Any]) -> int:
+    try:
+        result = run()
+        return result if isinstance(result, int) else 0
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "streamnorm"
+        console.error(f"{_lower_first(error.format_message())} (see '{where} --help')", EXIT_USAGE)
+        return EXIT_USAGE
+    except Interrupted as interrupt:
+        return _say_interrupted(console, interrupt.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        return _say_interrupted(console, 130)
+    except _ReaderGone:
+        # Python must not try to flush standard output again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_PIPE
+    except Exception as error:
+        if console.verbose:
+            console.traceback(error)
+        console.error(_explain(error, console.verbose), EXIT_FAULT, **_place(error))
+        return EXIT_FAULT
+
+
+def _say_interrupted(console: Console, code: int) -> int:
+    done = console.written
+    if not done:
+        outcome = "nothing was written"
+    elif len(done) == 1:
+        outcome = f"{done[0]} was complete by then"
+    else:
+        outcome = f"{len(done)} files were complete by then, up to {done[-1]}"
+    console.error(f"interrupted; {outcome}", code, event="interrupted", written=done)
+    return code
+
+
+def _explain(error: Exception, verbose: bool) -> str:
+    from .errors import StreamnormError
+
+    if isinstance(error, StreamnormError | click.ClickException):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not enough memory: allow less with --memory, or use fewer --threads"
+    advice = "" if verbose else "; run again with --verbose to see where it comes from"
+    return f"unexpected {type(error).__name__}: {error}{advice}"
+
+
+def _place(error: Exception) -> dict[str, Any]:
+    """The place that an error names, as fields of a JSON line."""
+    place = {name: getattr(error, name, None) for name in ("file", "row_group", "column")}
+    return {name: value for name, value in place.items() if value is not None}
+
+
+def _lower_first(message: str) -> str:
+    message = message.strip().rstrip(".")
+    return message[:1].lower() + message[1:]
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+@click.group(
+    cls=Program,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 the data or a file is at fault; 2 the command line is; 130 interrupted.\n\n"
+    + example("normalize trips.parquet -o normalized.parquet"),
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@settings
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Normalize Parquet data that is larger than memory.
+
+    Statistics are fitted in one pass, in bounded memory, and applied in another. They can be saved, merged
+    and undone.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(EXIT_USAGE)
+
+
+@cli.command(
+    options_metavar=WITH_OUTPUT,
+    epilog=example("normalize trips.parquet -o normalized.parquet --method robust"),
+)
+@inputs
+@output(PARQUET_OUT)
+@fitting
+@writing
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(),
+    callback=files,
+    help="Also save the statistics there, as JSON. The footer of OUT has them in any case.",
+)
+@running
+@click.pass_obj
+def normalize(
+    console: Console, source: list[str], sink: str, method: Any, state: str | None, **options: Any
+) -> None:
+    """Fit IN and write it normalized.
+
+    IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
+    together.
+    """
+    from . import engine
+
+    if state is not None:
+        _check_state_target(state, options["overwrite"], others=[*source, sink])
+    with console.listening(), console.progress(passes=2) as progress:
+        scaler = engine.normalize(
+            source, sink, progress=progress, **given({"method": scaler_of(method), "state": state, **options})
+        )
+    also = "" if state is None else f", statistics to {state}"
+    _say_done(console, "wrote", scaler.summary_.rows, "to", sink, also)
+
+
+@cli.command(options_metavar=WITH_OUTPUT, epilog=example("fit trips.parquet -o stats.json --exclude zone_id"))
+@inputs
+@output("JSON file for the statistics.")
+@fitting
+@overwrite
+@running
+@click.pass_obj
+def fit(console: Console, source: list[str], sink: str, method: Any, overwrite: bool, **options: Any) -> None:
+    """Compute the statistics of IN and save them.
+
+    IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
+    together.
+    """
+    from . import engine
+
+    _check_state_target(sink, overwrite, others=source)
+    with console.listening(), console.progress() as progress:
+        scaler = engine.fit(source, progress=progress, **given({"method": scaler_of(method), **options}))
+        scaler.save(sink)
+    _say_done(console, "fitted", scaler.summary_.rows, "into", sink)
+
+
+@cli.command(
+    options_metavar=WITH_OUTPUT,
+    epilog=example("transform trips.parquet -o normalized.parquet --state stats.json"),
+)
+@inputs
+@output(PARQUET_OUT)
+@click.option(
+    "--state",
+    metavar="FILE",
+    required=True,
+    type=click.Path(),
+    callback=files,
+    help="Statistics to apply: a JSON file, or a Parquet file that streamnorm normalized.",
+)
+@writing
+@running
+@click.pass_obj
+def transform(console: Console, source: list[str], sink: str, state: str, **options: Any) -> None:
+    """Normalize IN by statistics that were fitted before."""
+    from . import engine
+
+    scaler = engine.load(state)
+    with console.listening(), console.progress() as progress:
+        rows = engine.transform(source, sink, scaler, progress=progress, **given(options))
+    _say_done(console, "wrote", rows, "to", sink)
+
+
+@cli.command(options_metavar=WITH_OUTPUT, epilog=example("inverse normalized.parquet -o restored.parquet"))
+@inputs
+@output(PARQUET_OUT)
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=click.Path(),
+    callback=files,
+    help="Statistics that IN was normalized by. [default: those in its footer]",
+)
+@writing
+@running
+@click.pass_obj
+def inverse(console: Console, source: list[str], sink: str, state: str | None, **options: Any) -> None:
+    """Undo normalize or transform, up to rounding and clipping."""
+    from . import engine
+
+    scaler = None if state is None else engine.load(state)
+    with console.listening(), console.progress() as progress:
+        rows = engine.inverse(source, sink, scaler, progress=progress, **given(options))
+    _say_done(console, "wrote", rows, "to", sink)
+
+
+@cli.command(options_metavar=WITH_OUTPUT, epilog=example("merge monday.json tuesday.json -o both.json"))
+@click.argument("source", metavar="STATE...", nargs=-1, required=True, type=click.Path(), callback=files)
+@output("JSON file for the merged statistics.")
+@overwrite
+@settings
+@click.pass_obj
+def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> None:
+    """Merge statistics: the result has seen what all of STATE have.
+
+    STATE are JSON files, or Parquet files that streamnorm normalized.
+    """
+    from . import engine
+
+    _check_state_target(sink, overwrite)
+    with console.listening():
+        scaler = engine.merge(source)
+        scaler.save(sink)
+    _say_done(
+        console,
+        f"merged {len(source)} state{'' if len(source) == 1 else 's'} of",
+        scaler.summary_.rows,
+        "into",
+        sink,
+    )
+
+
+@cli.command(epilog=example("inspect stats.json --columns fare,tip"))
+@click.argument("path", metavar="FILE", type=click.Path(), callback=files)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all columns unless some are named.")
+@click.option(
+    "--columns", metavar="NAME,...", multiple=True, callback=names, help="Columns to show; may be repeated."
+)
+@click.option("--all", "show_all", is_flag=True, help="Show all columns, however many there are.")
+@settings
+@click.pass_obj
+def inspect(console: Console, path: str, as_json: bool, columns: list[str] | None, show_all: bool) -> None:
+    """Show the statistics in FILE: a JSON file, or a Parquet file that streamnorm normalized."""
+    from . import engine, listing
+
+    with console.listening():
+        said = engine.inspect(path)
+    chosen = said["columns"] if columns is None else _columns_of(said, columns)
+    with _standard_output() as stdout:
+        if as_json:
+            stdout.write(listing.as_json({**said, "columns": chosen}) + "\n")
+        else:
+            shown = chosen if show_all or columns is not None else chosen[: listing.FIRST]
+            stdout.write(listing.as_table(said, shown, len(chosen) - len(shown), tty=stdout.isatty()))
+
+
+@contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """Where results go; what goes wrong there says so."""
+    from .errors import StreamnormError
+
+    if sys.stdout is None:
+        raise StreamnormError("standard output is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _ReaderGone from None
+    except OSError as error:
+        raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
+
+
+def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]:
+    from .errors import DataError
+    from .summary import near_matches
+
+    by_name = {str(column["name"]): column for column in said["columns"]}
+    for name in wanted:
+        if name not in by_name:
+            raise DataError(
+                f"{said['path']}: there is no column {name!r}: {near_matches(name, by_name)}", column=name
+            )
+    return [by_name[name] for name in dict.fromkeys(wanted)]
+
+
+def _check_state_target(path: str, overwrite: bool, others: Sequence[str] = ()) -> None:
+    """What can be known about a state file's place before the work begins."""
+    from .atomic import check_target
+
+    for other in others:
+        if os.path.abspath(other) == os.path.abspath(path):
+            raise click.UsageError(f"{path} is given as a data file and as the file for the statistics")
+    check_target(path, overwrite=overwrite)
+
+
+def _say_done(console: Console, verb: str, rows: int, into: str, target: str, also: str = "") -> None:
+    seconds = console.seconds
+    speed = console.bytes_done / 1e6 / seconds
+    console.say(
+        "done",
+        one_line(
+            f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {target}{also} in {seconds:.2f} s"
+            + (f" ({speed:.0f} MB/s)" if console.bytes_done >= 1e6 else "")
+        ),
+        rows=rows,
+        seconds=round(seconds, 3),
+        mb_per_s=round(speed, 1),
+        target=target,
+    )
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    try:
+        cli.main()
+    finally:
+        ignore_signals()

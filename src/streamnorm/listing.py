@@ -1,0 +1,131 @@
+"""What ``streamnorm inspect`` prints: a table that fits the terminal, or JSON."""
+
+# Design: a terminal that is too narrow for all statistics gets the ones that matter most, whole, and a line
+# that names the others. Turned down: rich's own way of making room, which cuts digits off numbers.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+from .console import one_line
+
+FIRST = 40  # columns listed unless all are asked for
+UNLIMITED = 1_000_000  # characters
+
+# The statistics in the order in which they are given room; the table shows them in the order of `inspect`.
+_BY_WEIGHT = (
+    "name", "count", "mean", "std", "min", "max", "median", "center", "scale", "null_count", "nan_count",
+    "q25", "q75", "offset", "rank_error",
+)  # fmt: skip
+_HEADINGS = {"null_count": "nulls", "nan_count": "NaN", "rank_error": "rank error"}
+_PADDING = 2  # blanks between two columns of the table
+
+
+def as_json(said: Mapping[str, Any]) -> str:
+    """RFC 8259 JSON: NaN, infinities, decimals and integers beyond 2**53 are strings, as in state files."""
+    return json.dumps(_jsonable(said), indent=2, allow_nan=False)
+
+
+def _jsonable(value: Any) -> Any:
+    from . import state
+
+    if isinstance(value, Mapping):
+        if all(isinstance(key, str) for key in value):
+            return {key: _jsonable(item) for key, item in value.items()}
+        return {"pairs": [[_jsonable(key), _jsonable(item)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_jsonable(item) for item in value]
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        return state._encode_int(value)
+    if isinstance(value, float):
+        return state._encode_float(value)
+    if hasattr(value, "get_params"):
+        return {"class": type(value).__name__, "params": _jsonable(value.get_params(deep=False))}
+    return str(value)
+
+
+def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidden: int, *, tty: bool) -> str:
+    """What `inspect` said for people: some of its columns, and how many more there are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    # Rendered first and written by the caller: rich ends the process when a pipe breaks.
+    text = StringIO()
+    terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
+    terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
+    terminal.print(f"{len(said['columns'])} columns, digest {said['digest']}", **_PLAIN)
+    cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
+    chosen, left_out = _fitting(cells, terminal.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0))
+    for key in chosen:
+        table.add_column(_heading(key), justify="left" if key == "name" else "right", no_wrap=True)
+    for row in zip(*(cells[key] for key in chosen), strict=True):
+        table.add_row(*(_text(cell) for cell in row))
+    terminal.print()
+    terminal.print(table)
+    if hidden:
+        terminal.print(
+            f"and {hidden:,} more columns: --all lists them, --columns NAME some of them", **_PLAIN
+        )
+    if left_out:
+        names = ", ".join(map(_heading, left_out))
+        terminal.print(f"no room for {names}: a wider terminal, a pipe or --json has them", **_PLAIN)
+    return text.getvalue()
+
+
+_PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+
+
+def _text(cell: str) -> Any:
+    from rich.text import Text
+
+    return Text(cell)  # a name in brackets is no markup
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    shown = ", ".join(f"{name}={one_line(repr(value))}" for name, value in params.items() if name != "copy")
+    return f"({shown})"
+
+
+def _keys(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every key that one of the columns has, in the order in which the fullest one has them."""
+    fullest = max(columns, key=len, default={"name": ""})
+    return [*fullest, *dict.fromkeys(key for column in columns for key in column if key not in fullest)]
+
+
+def _heading(key: str) -> str:
+    return _HEADINGS.get(key, key)
+
+
+def _cell(key: str, column: Mapping[str, Any]) -> str:
+    value = column.get(key)
+    if key not in column:
+        return ""
+    if value is None:
+        return "-"
+    if key.endswith("count"):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return one_line(format(value, "f") if isinstance(value, Decimal) else value)
+
+
+def _fitting(cells: Mapping[str, Sequence[str]], width: int) -> tuple[list[str], list[str]]:
+    """The statistics that fit side by side, and those that do not; the name always does."""
+    known = [key for key in _BY_WEIGHT if key in cells]
+    by_weight = known + [key for key in cells if key not in known]
+    room = width
+    chosen: set[str] = set()
+    for key in by_weight:
+        need = max(map(len, [_heading(key), *cells[key]])) + _PADDING
+        if need - _PADDING > room and chosen:
+            break
+        chosen.add(key)
+        room -= need
+    return [key for key in cells if key in chosen], [key for key in cells if key not in chosen]

@@ -1,0 +1,247 @@
+"""The options of the command line: their names, what they say of themselves, how their values are checked."""
+
+# Design: a value is checked here if the command line alone shows that it is wrong (exit code 2); what takes a
+# look at a file is the library's business (exit code 1). Checks that need the library import it when the
+# option is given. Defaults are those of the library's signatures, which a test compares with the texts.
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from .console import Console
+
+METHODS = ("standard", "minmax", "maxabs", "robust")
+CODECS = ("snappy", "zstd", "gzip", "brotli", "lz4", "none")
+DTYPES = ("float16", "float32", "float64")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def names(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> list[str] | None:
+    """Column names: each value is a line of CSV."""
+    return [name for value in values for name in _split(value, param)] or None
+
+
+def _split(value: str, param: click.Parameter | None = None) -> list[str]:
+    try:
+        found = next(csv.reader([value], strict=True), [])
+    except csv.Error as error:
+        raise click.BadParameter(f"{value!r} is not a list of names: {error}", param=param) from None
+    if not found or "" in found:
+        raise click.BadParameter(f"{value!r} has an empty name between its commas", param=param)
+    return found
+
+
+def _method(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> Any:
+    """One name, or (name or None, {column: name}) if columns have methods of their own."""
+    plain: list[str] = []
+    own: dict[str, str] = {}
+    for value in values:
+        columns, equals, name = value.rpartition("=")
+        if name not in METHODS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(METHODS)}", param=param)
+        if not equals:
+            plain.append(name)
+            continue
+        for column in _split(columns, param):
+            if column in own:
+                raise click.BadParameter(f"column {column!r} is given two methods", param=param)
+            own[column] = name
+    if len(plain) > 1:
+        raise click.BadParameter(
+            f"{' and '.join(plain)}: give one for all columns, or COLUMN=METHOD", param=param
+        )
+    rest = plain[0] if plain else None
+    if own and rest is None and ctx.params.get("columns"):
+        raise click.BadParameter(
+            "with --columns, add a plain METHOD for them beside COLUMN=METHOD", param=param
+        )
+    return (rest, own) if own else rest
+
+
+def scaler_of(method: Any) -> Any:
+    """What `_method` found as the library's ``method``."""
+    if not isinstance(method, tuple):
+        return method
+    from .scalers import ColumnScaler
+
+    rest, own = method
+    return ColumnScaler(own, remainder=rest or "passthrough")
+
+
+def _memory(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from .engine import parse_memory
+
+        _check_option(param, parse_memory, value)
+    return value
+
+
+def _compression_level(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    if value is not None:
+        from .parquet.format import Compression
+
+        _check_option(param, Compression.of, ctx.params.get("compression") or "snappy", value)
+    return value
+
+
+def _check_option(param: click.Parameter, check: Callable[..., Any], *values: Any) -> None:
+    try:
+        check(*values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param=param) from None
+
+
+def files(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Paths; a dash is none."""
+    if value is not None and "-" in ([value] if isinstance(value, str) else value):
+        raise click.BadParameter(
+            "'-' is no file, and a pipe will not do: Parquet is read from its end", param=param
+        )
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _setting(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """--verbose, --quiet and --log-format go to the console, from before or after the name of the command."""
+    console = ctx.find_object(Console)
+    if console is None or not value:
+        return
+    if param.name == "log_format":
+        console.as_json = value == "json"
+    else:
+        setattr(console, str(param.name), True)
+    if console.verbose and console.quiet:
+        raise click.UsageError("--verbose and --quiet contradict each other", ctx)
+
+
+def _together(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+def _flag(*names: str, text: str) -> Callable[[F], F]:
+    return click.option(*names, is_flag=True, expose_value=False, is_eager=True, callback=_setting, help=text)
+
+
+settings = _together(
+    _flag(
+        "--verbose",
+        "-v",
+        text="Say more: changed row groups, complete files, the origin of an unexpected error.",
+    ),
+    _flag("--quiet", "-q", text="Say nothing but warnings and errors."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        expose_value=False,
+        is_eager=True,
+        callback=_setting,
+        help="Form of standard error; json: one object a line, progress once a second. [default: text]",
+    ),
+)
+
+inputs = click.argument("source", metavar="IN...", nargs=-1, required=True, type=click.Path(), callback=files)
+
+
+def output(what: str) -> Callable[[F], F]:
+    """The option -o."""
+    return click.option(
+        "--output", "-o", "sink", metavar="OUT", required=True, type=click.Path(), callback=files, help=what
+    )
+
+
+PARQUET_OUT = (
+    "Parquet file to write; an existing directory, or a name that ends in a slash: one file for each input."
+)
+WITH_OUTPUT = "-o OUT [OPTIONS]"
+
+overwrite = click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")
+
+fitting = _together(
+    click.option(
+        "--method",
+        metavar="[COLUMN,...=]METHOD",
+        multiple=True,
+        callback=_method,
+        help=f"{', '.join(METHODS)}. With columns, it is for these; repeat it for others. The remaining "
+        "columns take the METHOD that is given without columns, or else pass through. [default: standard]",
+    ),
+    click.option(
+        "--columns",
+        metavar="NAME,...",
+        multiple=True,
+        callback=names,
+        is_eager=True,
+        help="Columns to normalize; may be repeated. A name with a comma stands in quotes: '\"a,b\",c'. "
+        "[default: every integer, float and decimal column]",
+    ),
+    click.option(
+        "--exclude",
+        metavar="NAME,...",
+        multiple=True,
+        callback=names,
+        help="Columns to leave alone; may be repeated.",
+    ),
+)
+
+writing = _together(
+    click.option(
+        "--dtype",
+        type=click.Choice(DTYPES),
+        help="Type of the normalized columns. [default: floats keep theirs, all else becomes float64]",
+    ),
+    click.option(
+        "--compression",
+        type=click.Choice(CODECS),
+        is_eager=True,
+        help="Codec of what is written anew. [default: snappy]",
+    ),
+    click.option(
+        "--compression-level",
+        type=int,
+        metavar="N",
+        callback=_compression_level,
+        help="Level, for codecs that have levels.",
+    ),
+    click.option(
+        "--row-group-size",
+        type=click.IntRange(min=1),
+        metavar="ROWS",
+        help="Rows of a row group. [default: as in the input, if the memory allows]",
+    ),
+    overwrite,
+)
+
+running = _together(
+    click.option(
+        "--memory",
+        metavar="SIZE",
+        callback=_memory,
+        help="Bound of the buffers, such as 64MB or 1GiB. [default: 256MB]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Worker threads; the result does not depend on it. [default: one a core]",
+    ),
+    settings,
+)
+
+
+def example(*lines: str) -> str:
+    """The end of a help text."""
+    return "\b\nExample:\n" + "\n".join(f"  streamnorm {line}" for line in lines)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
