@@ -85,7 +85,6 @@ def passengers(rows, seed=SEED):
         ),
         "map": pa.array(some([[("k", i), ("l", None)] for i in range(rows)]), pa.map_(pa.string(), pa.int64())),
         "dictionary": pa.array(some([("JFK", "LGA", "EWR")[i % 3] for i in range(rows)])).dictionary_encode(),
-        "dictionary_of_numbers": pa.array(some([i % 4 * 10 for i in range(rows)]), pa.int64()).dictionary_encode(),
         "nothing": pa.nulls(rows),
     }
     fields = [
