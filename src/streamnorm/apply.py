@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from ._core import affine
 from .atomic import AtomicFile
+from .parquet import thrift
 from .parquet.encode import FLOAT_DTYPES, EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
 from .parquet.format import Compression
 from .parquet.random_access import RandomAccess
@@ -31,6 +32,8 @@ from .scalers._select import numeric_chunk, output_type
 from .scan import ProgressMeter
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
 
+# PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
+DICTIONARY_READABLE = frozenset({0, 2, 3, 4, 8})
 PAGE_ROOM = 5 * BATCH_ROWS * 8  # a batch, its values, the page put together, compressed, and room that codecs ask for
 
 
@@ -246,7 +249,7 @@ class ParquetJob:
     def _encode(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         out_field = writer.arrow_schema.field(task.name)
         # Few long strings, many times over, stay few in memory as a dictionary.
-        encoded = (task.name,) if _is_string(out_field.type) else ()
+        encoded = (task.name,) if _is_string(out_field.type) and _reads_as_dictionary(task.span, task.name) else ()
         gathered: list[pa.Array] = []
         current = 0
         for part, array in self._parts(task, encoded, outlet):
@@ -300,6 +303,17 @@ def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
 
 def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _reads_as_dictionary(span: Span, name: str) -> bool:
+    """Whether pyarrow can read a flat field as a dictionary; it cannot where strings are delta encoded."""
+    footer = span.file.footer
+    (leaf,) = footer.fields[footer.field_index(name)].leaves
+    for group in span.row_groups:
+        _, encodings = thrift.value_of(footer.chunk(group, leaf).metadata, 2, thrift.LIST, (thrift.I32, ()))
+        if not DICTIONARY_READABLE.issuperset(encodings):
+            return False
+    return True
 
 
 def common_schema(files: Sequence[ParquetInput]) -> pa.Schema:

@@ -107,6 +107,11 @@ class AtomicFile:
         """The descriptor."""
         return self.file.fileno()
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be written."""
+        return self.file.closed
+
     def flush(self) -> None:
         """Nothing is buffered here."""
 
