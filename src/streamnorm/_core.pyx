@@ -19,7 +19,7 @@ from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strcmp
 
-from streamnorm._sketch cimport QuantileSketch, sn_kll, sn_kll_copy
+from streamnorm._sketch cimport QuantileSketch, sn_kll
 
 
 cdef extern from "arrow_abi.h":
@@ -57,6 +57,10 @@ cdef extern from "load.h" nogil:
         pass
 
     int64_t sn_type_width(sn_type type)
+
+
+cdef extern from "kll.h" nogil:
+    sn_kll *sn_kll_copy(const sn_kll *kll)
 
 
 cdef extern from "column.h" nogil:
@@ -110,6 +114,8 @@ cdef extern from "affine.h" nogil:
     void sn_affine_rows_float32(float *out, const float *x, const sn_affine_map *map, double *scratch, int64_t n,
                                 int64_t d)
 
+
+__all__ = ["ColumnStats", "affine", "affine_matrix", "update_matrix"]
 
 KINDS = (None, "float", "int", "decimal")
 
