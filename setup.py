@@ -5,7 +5,7 @@ Environment
 STREAMNORM_SANITIZE=1
     Build with AddressSanitizer and UndefinedBehaviorSanitizer (``make sanitize`` does the rest).
 STREAMNORM_WERROR=1
-    Turn compiler warnings in our own C into errors.
+    Turn compiler warnings into errors.
 """
 
 import os
@@ -18,15 +18,30 @@ SRC = "src/streamnorm"
 
 # Design: -ffp-contract=off, because the fused multiply-adds that a wide target would use and the portable one
 # would not give other bits; a result must not depend on the processor. No -march=native (a wheel travels; the
-# kernels choose at run time) and no -ffast-math (NaN is data).
-C_FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+# kernels choose at run time) and no -ffast-math (NaN is data). -g0, because Debian's and python.org's interpreters
+# hand their own -g on, and the debug symbols would be four fifths of a wheel; turned down: stripping by the linker,
+# whose flag differs between systems.
+C_FLAGS = [
+    "-std=gnu11",
+    "-O3",
+    "-g0",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+]
 WARNINGS = ["-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
 flags, link = C_FLAGS + WARNINGS, []
+# Builds with other flags get other folders: setuptools looks at times alone and would take the objects of one for the
+# other's.
+build_base = "build"
 if os.environ.get("STREAMNORM_WERROR"):
     flags.append("-Werror")
+    build_base += "/werror"
 if os.environ.get("STREAMNORM_SANITIZE"):
     sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-g", "-O1", "-DSN_NO_CLONES"]
     flags, link = flags + sanitize, link + sanitize[:1]
+    build_base += "/sanitize"
 
 
 def extension(name, sources):
@@ -64,5 +79,6 @@ setup(
             "freethreading_compatible": True,
         },
         build_dir="build/cython",
-    )
+    ),
+    options={"build": {"build_base": build_base}},
 )

@@ -1,8 +1,7 @@
 # cython: language_level=3
 """What other Cython code may cimport: the column accumulator and kernels that hold no GIL.
 
-No header of ours is needed to compile against this file. ``examples/etl`` and ``tests/test_cimport.py`` build
-a module that uses it.
+No header of ours is needed to compile against this file; ``tests/test_cimport.py`` builds a module that uses it.
 """
 from libc.stdint cimport int64_t, uint8_t
 

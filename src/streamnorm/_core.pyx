@@ -21,7 +21,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strcmp, strerror
 from posix.unistd cimport write
 
-from streamnorm._sketch cimport QuantileSketch, sn_kll, sn_kll_copy
+from streamnorm._sketch cimport QuantileSketch, sn_kll
 
 
 cdef extern from "arrow_abi.h":
@@ -59,6 +59,10 @@ cdef extern from "load.h" nogil:
         pass
 
     int64_t sn_type_width(sn_type type)
+
+
+cdef extern from "kll.h" nogil:
+    sn_kll *sn_kll_copy(const sn_kll *kll)
 
 
 cdef extern from "column.h" nogil:
@@ -115,6 +119,8 @@ cdef extern from "affine.h" nogil:
 
 cdef enum:
     WRITE_BYTES = 1 << 18
+
+__all__ = ["ColumnStats", "affine", "affine_matrix", "update_matrix"]
 
 KINDS = (None, "float", "int", "decimal")
 

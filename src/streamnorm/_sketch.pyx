@@ -15,6 +15,38 @@ import numpy as np
 
 from streamnorm.errors import StateError
 
+
+cdef extern from "kll.h" nogil:
+    ctypedef enum sn_status:
+        SN_OK
+        SN_ERR_NOMEM
+        SN_ERR_INVALID
+        SN_ERR_CORRUPT
+        SN_ERR_INCOMPATIBLE
+
+    double SN_KLL_MIN_ERROR
+    double SN_KLL_MAX_ERROR
+
+    sn_kll *sn_kll_new(double error, uint64_t seed)
+    sn_kll *sn_kll_copy(const sn_kll *kll)
+    void sn_kll_free(sn_kll *kll)
+    sn_status sn_kll_update(sn_kll *kll, const double *values, int64_t n)
+    sn_status sn_kll_merge(sn_kll *into, const sn_kll *from_)
+    double sn_kll_error(const sn_kll *kll)
+    uint64_t sn_kll_seed(const sn_kll *kll)
+    int64_t sn_kll_count(const sn_kll *kll)
+    double sn_kll_min(const sn_kll *kll)
+    double sn_kll_max(const sn_kll *kll)
+    double sn_kll_rank_error(const sn_kll *kll)
+    double sn_kll_rank_error_worst(const sn_kll *kll)
+    size_t sn_kll_nbytes(const sn_kll *kll)
+    sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq)
+    double sn_kll_rank(const sn_kll *kll, double x)
+    size_t sn_kll_serialized_size(const sn_kll *kll)
+    void sn_kll_serialize(unsigned char *out, const sn_kll *kll)
+    sn_status sn_kll_deserialize(sn_kll **out, const unsigned char *data, size_t size)
+
+
 __all__ = ["QuantileSketch"]
 
 NO_MEMORY = "the quantile sketch ran out of memory"
@@ -356,3 +388,13 @@ cdef class QuantileSketch:
     def __repr__(self):
         seen = f"count={self.count}, rank_error={self.rank_error:.2g}"
         return f"QuantileSketch(error={self.error:g}, seed={self.seed}, {seen})"
+
+
+# ------------------------------------------------------------------ for other Cython code (see _sketch.pxd)
+
+cdef int sketch_update_float64(QuantileSketch sketch, const double *values, int64_t length) noexcept nogil:
+    return sn_kll_update(sketch._kll, values, length)
+
+
+cdef int sketch_quantiles(QuantileSketch sketch, double *out, const double *q, int64_t length) noexcept nogil:
+    return sn_kll_quantiles(sketch._kll, out, q, length)

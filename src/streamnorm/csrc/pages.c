@@ -124,11 +124,10 @@ typedef int32_t i32_lanes __attribute__((vector_size(64)));
         I nans[2] = {{0}};                                                                  \
         int64_t nan_count = 0;                                                              \
         int i = 0;                                                                          \
-        for (int k = 0; k < 2; k++)                                                         \
-            for (int l = 0; l < WIDTH; l++) {                                               \
-                lo[k][l] = low;                                                             \
-                hi[k][l] = high;                                                            \
-            }                                                                               \
+        for (int k = 0; k < 2; k++) {                                                       \
+            lo[k] = (V){0} + low;                                                           \
+            hi[k] = (V){0} + high;                                                          \
+        }                                                                                   \
         for (; i + 2 * WIDTH <= n; i += 2 * WIDTH)                                          \
             for (int k = 0; k < 2; k++) {                                                   \
                 V v;                                                                        \

@@ -1,7 +1,10 @@
 from typing import Any
 
-BytesLike = Any  # whatever has the buffer protocol; collections.abc.Buffer is newer than Python 3.11
+from typing_extensions import disjoint_base
 
+_BytesLike = Any  # whatever has the buffer protocol; collections.abc.Buffer is newer than Python 3.11
+
+@disjoint_base
 class PageStats:
     @property
     def min(self) -> float: ...
@@ -12,15 +15,15 @@ class PageStats:
     @property
     def nan_count(self) -> int: ...
 
-def count_valid(validity: BytesLike, offset: int, length: int) -> int: ...
+def count_valid(validity: _BytesLike, offset: int, length: int) -> int: ...
 def levels_bytes(rows: int, valid: int) -> int: ...
 def pack_page(
-    out: BytesLike | None,
+    out: _BytesLike | None,
     start: int,
     stats: PageStats,
-    values: BytesLike,
+    values: _BytesLike,
     itemsize: int,
-    validity: BytesLike | None,
+    validity: _BytesLike | None,
     offset: int,
     rows: int,
     valid: int,
