@@ -131,7 +131,7 @@ def test_every_job_of_the_library_is_a_command():
 
 
 def test_choices_are_those_of_the_library():
-    assert options.METHODS == tuple(METHODS)
+    assert tuple(METHODS) == options.METHODS
     for codec in options.CODECS:
         Compression.of(codec)
     with pytest.raises(ValueError) as caught:

@@ -8,8 +8,8 @@ import threading
 import numpy as np
 import pyarrow as pa
 import pytest
-from streamnorm._sketch import QuantileSketch
 
+from streamnorm._sketch import QuantileSketch
 from streamnorm.errors import StateError
 
 EXACT_UP_TO = 4096  # values that a sketch of error 0.001 holds at the least

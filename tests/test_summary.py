@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from streamnorm._core import ColumnStats
 from streamnorm._sketch import QuantileSketch
-
 from streamnorm.errors import NotMergeableError, StatisticNotCollected, StreamnormError
 from streamnorm.summary import Summary
 

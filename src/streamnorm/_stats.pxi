@@ -1,0 +1,472 @@
+# Part of _core.pyx: the statistics of one column.
+
+cdef column_fields *fields_of(ColumnStats self) noexcept:
+    return <column_fields *>self._column
+
+
+cdef int update_array(ColumnStats self, const sn_array *array, bint null_type) except -1:
+    cdef sn_status status = SN_OK
+    with self._lock:
+        if null_type:
+            sn_column_update_nulls(fields_of(self), array.length)
+        else:
+            with nogil:
+                status = sn_column_update(<column_fields *>self._column, array)
+    return check(status)
+
+
+cdef int update_arrow_array(ColumnStats self, obj) except -1:
+    cdef int type = 0
+    cdef int32_t scale = 0
+    cdef sn_array array
+    schema_capsule, array_capsule = obj.__arrow_c_array__()
+    cdef ArrowSchema *schema = <ArrowSchema *>PyCapsule_GetPointer(schema_capsule, b"arrow_schema")
+    cdef ArrowArray *data = <ArrowArray *>PyCapsule_GetPointer(array_capsule, b"arrow_array")
+    if is_encoded(schema):
+        return update_arrow_array(self, plain_arrow(obj))
+    arrow_type(&type, &scale, schema)
+    fill_from_arrow(&array, type, scale, data)
+    return update_array(self, &array, type == NULL_TYPE)
+
+
+cdef int update_arrow_stream(ColumnStats self, obj) except -1:
+    cdef int type = 0, code
+    cdef int32_t scale = 0
+    cdef sn_array array
+    cdef ArrowSchema schema
+    cdef ArrowArray data
+    capsule = obj.__arrow_c_stream__()
+    cdef ArrowArrayStream *stream = <ArrowArrayStream *>PyCapsule_GetPointer(capsule, b"arrow_array_stream")
+    if stream.get_schema(stream, &schema) != 0:
+        raise ValueError(f"the Arrow stream has no schema: {stream_error(stream)}")
+    try:
+        if is_encoded(&schema):
+            return update_arrow_stream(self, plain_arrow(obj))
+        arrow_type(&type, &scale, &schema)
+    finally:
+        if schema.release != NULL:
+            schema.release(&schema)
+    while True:
+        with nogil:
+            code = stream.get_next(stream, &data)
+        if code != 0:
+            raise ValueError(f"the Arrow stream broke off: {stream_error(stream)}")
+        if data.release == NULL:
+            return 0
+        try:
+            fill_from_arrow(&array, type, scale, &data)
+            update_array(self, &array, type == NULL_TYPE)
+        finally:
+            data.release(&data)
+
+
+cdef column_fields closed(ColumnStats self):
+    """The fields with the open block counted in; borrows the block and leaves the sketch out."""
+    cdef column_fields fields
+    with self._lock:
+        fields = fields_of(self)[0]
+        fields.sketch = NULL
+        sn_column_close(&fields)
+    return fields
+
+
+cdef tuple exact_extrema(ColumnStats self, const column_fields *c):
+    cdef int64_t high[2]
+    cdef uint64_t low[2]
+    if not sn_column_integer_extrema(c, high, low):
+        return None, None
+    return (<object>high[0] << 64) | low[0], (<object>high[1] << 64) | low[1]
+
+
+cdef tuple extrema_of(ColumnStats self):
+    cdef column_fields c = closed(self)
+    if c.rows == c.no_value:
+        return None, None
+    if c.kind == SN_KIND_FLOAT:
+        return c.min + 0.0, c.max + 0.0  # -0.0 and 0.0 are one value; which came first must not show
+    low, high = exact_extrema(self, &c)
+    if c.kind == SN_KIND_DECIMAL:
+        return scaled_decimal(low, c.scale), scaled_decimal(high, c.scale)
+    return low, high
+
+
+cdef class ColumnStats:
+    """Streaming statistics of one column: counts, moments, extrema and, on request, quantiles.
+
+    Parameters
+    ----------
+    moments : bool, default True
+        Collect mean and variance.
+    extrema : bool, default True
+        Report ``min`` and ``max`` (they cost nothing beside the rest).
+    sketch : QuantileSketch, optional
+        An empty sketch; the column feeds a copy of it.
+
+    Notes
+    -----
+    Nulls and NaN are counted and skipped. The stream is cut into blocks of 2,048 rows by row position, so the bits
+    of every statistic are the same however the rows are split over calls of `update`. Moments follow Chan, Golub and
+    LeVeque (1979), with the mean kept as an unevaluated pair.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> stats = ColumnStats().update(np.array([1.0, 2.0, np.nan, 4.0]))
+    >>> stats.count, stats.nan_count, stats.mean, stats.max
+    (3, 1, 2.3333333333333335, 4.0)
+    """
+
+    def __cinit__(self):
+        self._lock = threading.Lock()
+        self._column = <sn_column *>malloc(sizeof(column_fields))
+        if self._column == NULL:
+            raise MemoryError
+        sn_column_init(<column_fields *>self._column, True, NULL)
+
+    def __init__(self, *, bint moments=True, bint extrema=True, QuantileSketch sketch=None):
+        cdef sn_kll *own = NULL
+        if sketch is not None:
+            own = sn_kll_copy(sketch._kll)
+            if own == NULL:
+                raise MemoryError
+        sn_column_release(<column_fields *>self._column)
+        sn_column_init(<column_fields *>self._column, moments, own)
+
+    def __dealloc__(self):
+        if self._column != NULL:
+            sn_column_release(<column_fields *>self._column)
+            free(self._column)
+
+    # -------------------------------------------------------------- feeding
+
+    def update(self, array):
+        """Add a chunk.
+
+        Parameters
+        ----------
+        array : ndarray of shape (n,), Arrow array or Arrow stream of arrays
+            Integers, floats, bool, decimals, or temporal values (as their integers).
+
+        Returns
+        -------
+        ColumnStats
+            Itself.
+
+        Raises
+        ------
+        TypeError
+            If the values are not numbers, or decimals of another scale than before.
+        """
+        cdef sn_array data
+        cdef NumpyBuffer buffer
+        if not isinstance(array, np.ndarray):
+            if hasattr(array, "__arrow_c_array__"):
+                update_arrow_array(self, array)
+                return self
+            if hasattr(array, "__arrow_c_stream__"):
+                update_arrow_stream(self, array)
+                return self
+        array = as_numeric_ndarray(array)
+        if array.ndim != 1:
+            raise ValueError(f"expected an array of one dimension, got shape {array.shape}")
+        buffer = NumpyBuffer(array)
+        fill_from_numpy(&data, buffer, numpy_type(array))
+        update_array(self, &data, False)
+        return self
+
+    def merge(self, ColumnStats other not None):
+        """Add what `other` has seen, as if its rows came after these; `other` is left as it was.
+
+        Raises
+        ------
+        TypeError
+            If the two did not collect the same statistics, or decimals of different scale.
+        """
+        cdef ColumnStats part = other.copy()  # its own lock is not held together with ours
+        cdef sn_status status
+        with self._lock:
+            with nogil:
+                status = sn_column_merge(<column_fields *>self._column, <column_fields *>part._column)
+        check(status)
+        return self
+
+    def copy(self):
+        """An independent copy."""
+        cdef ColumnStats other = ColumnStats.__new__(ColumnStats)
+        cdef column_fields copied
+        with self._lock:
+            check(sn_column_copy(&copied, fields_of(self)))
+        sn_column_release(fields_of(other))
+        fields_of(other)[0] = copied
+        return other
+
+    def __copy__(self):
+        return self.copy()
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __reduce__(self):
+        return ColumnStats.from_state, (self.state(),)
+
+    # -------------------------------------------------------------- reading
+
+    @property
+    def has_moments(self):
+        """Whether mean and variance are collected."""
+        return bool(fields_of(self).has_moments)
+
+    @property
+    def has_extrema(self):
+        """Whether min and max are known (always)."""
+        return True
+
+    @property
+    def sketch(self):
+        """A copy of the quantile sketch, or None."""
+        cdef QuantileSketch sketch
+        cdef sn_kll *copied
+        with self._lock:
+            if fields_of(self).sketch == NULL:
+                return None
+            copied = sn_kll_copy(fields_of(self).sketch)
+        if copied == NULL:
+            raise MemoryError
+        return QuantileSketch._wrap(copied)
+
+    @property
+    def rows(self):
+        """All rows seen."""
+        return fields_of(self).rows
+
+    @property
+    def null_count(self):
+        """Rows that are null."""
+        return fields_of(self).nulls
+
+    @property
+    def nan_count(self):
+        """Values that are NaN."""
+        cdef column_fields c = closed(self)
+        return c.no_value - c.nulls
+
+    @property
+    def count(self):
+        """Values that are neither null nor NaN."""
+        cdef column_fields c = closed(self)
+        return c.rows - c.no_value
+
+    @property
+    def infinite_count(self):
+        """Values that are infinite: in min and max, not in the moments' sums."""
+        return closed(self).infinities
+
+    @property
+    def kind(self):
+        """``"float"``, ``"int"`` or ``"decimal"``; None before any data."""
+        return KINDS[fields_of(self).kind]
+
+    @property
+    def mean(self):
+        """The mean, rounded; NaN without values or with infinite ones."""
+        cdef column_fields c = closed(self)
+        return c.moments.mean if c.moments.count > 0 and c.infinities == 0 else NAN
+
+    @property
+    def mean_lo(self):
+        """What `mean` lacks of the mean: the two are an unevaluated pair."""
+        return closed(self).moments.mean_lo
+
+    @property
+    def m2(self):
+        """Sum of squared deviations from the mean, in units of 4**exponent."""
+        cdef column_fields c = closed(self)
+        return c.moments.m2 if c.infinities == 0 else NAN
+
+    @property
+    def exponent(self):
+        """See `m2`; 0 unless magnitudes reach 2**480 or all stay below 2**-400."""
+        cdef column_fields c = closed(self)
+        return c.moments.exponent if c.moments.count > 0 else 0
+
+    def var(self, double ddof=0):
+        """Variance with divisor ``count - ddof``; NaN where that is not positive."""
+        cdef column_fields c = closed(self)
+        return sn_moments_variance(&c.moments, ddof) if c.infinities == 0 else NAN
+
+    def std(self, double ddof=0):
+        """Standard deviation; finite also where the variance overflows."""
+        cdef column_fields c = closed(self)
+        return sn_moments_std(&c.moments, ddof) if c.infinities == 0 else NAN
+
+    @property
+    def min(self):
+        """Smallest value: float, int or Decimal after the column's kind; None without values."""
+        return extrema_of(self)[0]
+
+    @property
+    def max(self):
+        """Largest value: float, int or Decimal after the column's kind; None without values."""
+        return extrema_of(self)[1]
+
+    # -------------------------------------------------------------- state
+
+    def state(self):
+        """The statistics as plain Python values; `from_state` takes them back.
+
+        Returns
+        -------
+        dict
+            ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
+            are collected and ``sketch`` (bytes) when quantiles are. Integer and decimal extrema are strings of digits.
+            The open block is closed in it.
+        """
+        cdef column_fields c = closed(self)
+        low, high = extrema_of(self)
+        state = {
+            "rows": c.rows,
+            "null_count": c.nulls,
+            "nan_count": c.no_value - c.nulls,
+            "infinite_count": c.infinities,
+            "kind": KINDS[c.kind],
+            "min": low if c.kind == SN_KIND_FLOAT or low is None else str(low),
+            "max": high if c.kind == SN_KIND_FLOAT or high is None else str(high),
+        }
+        if c.kind == SN_KIND_DECIMAL:
+            if low is not None:
+                state["min"], state["max"] = f"{low:f}", f"{high:f}"  # as many digits as the type has
+        if c.has_moments:
+            state["mean"] = c.moments.mean
+            state["mean_lo"] = c.moments.mean_lo
+            state["m2"] = c.moments.m2
+            state["exponent"] = c.moments.exponent if c.moments.count > 0 else 0
+        sketch = self.sketch
+        if sketch is not None:
+            state["sketch"] = sketch.to_bytes()
+        return state
+
+    @classmethod
+    def from_state(cls, state):
+        """Rebuild from `state`.
+
+        Raises
+        ------
+        ValueError
+            If the values contradict each other.
+        """
+        cdef ColumnStats stats
+        cdef column_fields *c
+        cdef int64_t high[2]
+        cdef uint64_t low[2]
+        sketch = QuantileSketch.from_bytes(state["sketch"]) if "sketch" in state else None
+        stats = cls(moments="mean" in state, sketch=sketch)
+        c = fields_of(stats)
+        if state["kind"] not in KINDS:
+            raise ValueError(f"unknown kind of column {state['kind']!r}")
+        c.kind = <sn_kind><int>KINDS.index(state["kind"])
+        c.rows, c.nulls, c.infinities = state["rows"], state["null_count"], state["infinite_count"]
+        c.no_value = c.nulls + <int64_t>state["nan_count"]
+        count = c.rows - c.no_value
+        if min(c.rows, c.nulls, c.no_value - c.nulls, c.infinities, count) < 0 or c.infinities > count:
+            raise ValueError("counts contradict each other")
+        if sketch is not None and sketch.count != count:
+            raise ValueError("the sketch holds another number of values than the column")
+        if (state["min"] is None) != (count == 0) or (state["max"] is None) != (count == 0):
+            raise ValueError("min and max contradict the count")
+        if count > 0 and c.kind == SN_KIND_NONE:
+            raise ValueError("a column with values has a kind")
+        if count == 0:
+            c.kind = SN_KIND_NONE  # nothing is known that could contradict other data
+        elif c.kind == SN_KIND_DECIMAL:
+            c.scale = len(state["min"].partition(".")[2])
+        if count > 0:
+            if c.kind == SN_KIND_FLOAT:
+                c.min, c.max = state["min"], state["max"]
+            else:
+                bounds = [Decimal(state["min"]), Decimal(state["max"])]
+                c.min, c.max = float(bounds[0]), float(bounds[1])
+                for i in range(2):
+                    exact = unscaled_int(bounds[i], c.scale)
+                    if not -(1 << 127) <= exact < 1 << 127:
+                        raise ValueError("min or max does not fit 128 bits")
+                    high[i] = exact >> 64
+                    low[i] = exact & 0xFFFFFFFFFFFFFFFF
+                sn_column_set_integer_extrema(c, high, low)
+                if bounds[0] > bounds[1]:
+                    raise ValueError("min is larger than max")
+            if not c.min <= c.max:
+                raise ValueError("min is larger than max")
+        if c.has_moments and count > c.infinities:
+            c.moments.count = count - c.infinities
+            c.moments.mean, c.moments.mean_lo = state["mean"], state["mean_lo"]
+            c.moments.m2 = state["m2"]
+            c.moments.exponent = state["exponent"]
+            if state["exponent"] not in (-600, 0, 600):
+                raise ValueError("unknown exponent of the sum of squares")
+            finite = np.isfinite([c.moments.mean, c.moments.mean_lo, c.moments.m2]).all()
+            if not finite or c.moments.m2 < 0 or c.moments.mean + c.moments.mean_lo != c.moments.mean:
+                raise ValueError("the moments are not those of any data")
+        return stats
+
+    def __repr__(self):
+        return f"<ColumnStats: {self.count} values, {self.null_count} null, {self.nan_count} NaN>"
+
+
+cdef stream_error(ArrowArrayStream *stream):
+    cdef const char *text = stream.get_last_error(stream)
+    return text.decode("utf-8", "replace") if text != NULL else "no reason given"
+
+
+def scaled_decimal(unscaled, scale):
+    """unscaled / 10**scale, exactly (arithmetic of the decimal module would round to its context)."""
+    return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -scale))
+
+
+def unscaled_int(value, scale):
+    """The inverse of `scaled_decimal`; ValueError where digits would be lost."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int) or exponent + scale < 0 or exponent + scale > 80:
+        raise ValueError(f"{value} is no decimal with {scale} digits behind the point")
+    unscaled = int("".join(map(str, digits))) * 10 ** (exponent + scale)
+    return -unscaled if sign else unscaled
+
+
+def update_matrix(columns, X):
+    """Feed column j of a 2-D array to ``columns[j]``, cache block by cache block, without the GIL.
+
+    Parameters
+    ----------
+    columns : list of ColumnStats, one a column, all different
+    X : ndarray of shape (n_rows, n_columns)
+    """
+    cdef sn_array first
+    cdef NumpyBuffer buffer
+    cdef int64_t d = len(columns), j, stride
+    cdef sn_status status
+    cdef column_fields **pointers
+    X = as_numeric_ndarray(X)
+    if X.ndim != 2 or X.shape[1] != d:
+        raise ValueError(f"expected an array of shape (n, {d}), got {X.shape}")
+    if len(set(map(id, columns))) != d:
+        raise ValueError("each column needs a ColumnStats of its own")
+    if d == 0 or X.shape[0] == 0:
+        return
+    buffer = NumpyBuffer(X)
+    fill_from_numpy(&first, buffer, numpy_type(X))
+    stride = buffer.view.strides[1]
+    pointers = <column_fields **>calloc(d, sizeof(column_fields *))
+    if pointers == NULL:
+        raise MemoryError
+    ordered = sorted(columns, key=id)  # one order of locking for every caller
+    for column in ordered:
+        (<ColumnStats?>column)._lock.acquire()
+    try:
+        for j in range(d):
+            pointers[j] = fields_of(<ColumnStats>columns[j])
+        with nogil:
+            status = sn_column_update_matrix(pointers, &first, stride, d)
+        check(status)
+    finally:
+        for column in ordered:
+            (<ColumnStats>column)._lock.release()
+        free(pointers)
