@@ -131,10 +131,10 @@ class AtomicFile:
                 f"{self.target}: cannot be written ({error.strerror}); nothing was left behind"
             ) from error
         logger.info(
-            "%s: written, %.1f MB",
+            "%s: written, %s bytes",
             self.target,
-            self.file.tell() / 1e6,
-            extra={"event": "written", "target": str(self.target), "bytes": self.file.tell()},
+            f"{self.tell():,}",
+            extra={"event": "written", "target": str(self.target), "bytes": self.tell()},
         )
         self.file.close()
         sync_directory(self.target.parent)

@@ -56,9 +56,7 @@ class Program(click.Group):
         sys.exit(code)
 
     def _run(self, args: list[str], console: Console, extra: dict[str, Any]) -> Any:
-        result = super().main(
-            args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False}
-        )
+        result = super().main(args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False})
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
         return result
@@ -169,9 +167,7 @@ def cli(ctx: click.Context) -> None:
 )
 @running
 @click.pass_obj
-def normalize(
-    console: Console, source: list[str], sink: str, method: Any, state: str | None, **options: Any
-) -> None:
+def normalize(console: Console, source: list[str], sink: str, method: Any, state: str | None, **options: Any) -> None:
     """Fit IN and write it normalized.
 
     IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
@@ -290,9 +286,7 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> No
 @cli.command(epilog=example("inspect stats.json --columns fare,tip"))
 @click.argument("path", metavar="FILE", type=click.Path(), callback=files)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, all columns unless some are named.")
-@click.option(
-    "--columns", metavar="NAME,...", multiple=True, callback=names, help="Columns to show; may be repeated."
-)
+@click.option("--columns", metavar="NAME,...", multiple=True, callback=names, help="Columns to show; may be repeated.")
 @click.option("--all", "show_all", is_flag=True, help="Show all columns, however many there are.")
 @settings
 @click.pass_obj
@@ -334,9 +328,7 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     by_name = {str(column["name"]): column for column in said["columns"]}
     for name in wanted:
         if name not in by_name:
-            raise DataError(
-                f"{said['path']}: there is no column {name!r}: {near_matches(name, by_name)}", column=name
-            )
+            raise DataError(f"{said['path']}: there is no column {name!r}: {near_matches(name, by_name)}", column=name)
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 

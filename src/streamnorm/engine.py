@@ -621,7 +621,9 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
     if text is None:
-        raise StateError(f"{os.fspath(path)}: carries no streamnorm state: give a file that streamnorm normalized, or name a state file")
+        raise StateError(
+            f"{os.fspath(path)}: carries no streamnorm state: give a file that streamnorm normalized, or name a state file"
+        )
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
 
@@ -656,7 +658,8 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
         except NotMergeableError as error:
             if isinstance(item, BaseScaler):
                 raise
-            raise NotMergeableError(f"{os.fspath(item)}: cannot be merged with those before it: {error}") from None
+            message = f"{os.fspath(item)}: cannot be merged with those before it: {error}"
+            raise NotMergeableError(message) from None
     if merged is None:
         raise ValueError("there is nothing to merge")
     return merged

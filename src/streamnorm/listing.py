@@ -70,9 +70,7 @@ def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidd
     terminal.print()
     terminal.print(table)
     if hidden:
-        terminal.print(
-            f"and {hidden:,} more columns: --all lists them, --columns NAME some of them", **_PLAIN
-        )
+        terminal.print(f"and {hidden:,} more columns: --all lists them, --columns NAME some of them", **_PLAIN)
     if left_out:
         names = ", ".join(map(_heading, left_out))
         terminal.print(f"no room for {names}: a wider terminal, a pipe or --json has them", **_PLAIN)

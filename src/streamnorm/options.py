@@ -52,14 +52,10 @@ def _method(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -
                 raise click.BadParameter(f"column {column!r} is given two methods", param=param)
             own[column] = name
     if len(plain) > 1:
-        raise click.BadParameter(
-            f"{' and '.join(plain)}: give one for all columns, or COLUMN=METHOD", param=param
-        )
+        raise click.BadParameter(f"{' and '.join(plain)}: give one for all columns, or COLUMN=METHOD", param=param)
     rest = plain[0] if plain else None
     if own and rest is None and ctx.params.get("columns"):
-        raise click.BadParameter(
-            "with --columns, add a plain METHOD for them beside COLUMN=METHOD", param=param
-        )
+        raise click.BadParameter("with --columns, add a plain METHOD for them beside COLUMN=METHOD", param=param)
     return (rest, own) if own else rest
 
 
@@ -99,9 +95,7 @@ def _check_option(param: click.Parameter, check: Callable[..., Any], *values: An
 def files(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     """Paths; a dash is none."""
     if value is not None and "-" in ([value] if isinstance(value, str) else value):
-        raise click.BadParameter(
-            "'-' is no file, and a pipe will not do: Parquet is read from its end", param=param
-        )
+        raise click.BadParameter("'-' is no file, and a pipe will not do: Parquet is read from its end", param=param)
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -158,9 +152,7 @@ def output(what: str) -> Callable[[F], F]:
     )
 
 
-PARQUET_OUT = (
-    "Parquet file to write; an existing directory, or a name that ends in a slash: one file for each input."
-)
+PARQUET_OUT = "Parquet file to write; an existing directory, or a name that ends in a slash: one file for each input."
 WITH_OUTPUT = "-o OUT [OPTIONS]"
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")

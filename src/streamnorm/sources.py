@@ -71,7 +71,7 @@ def _expand(item: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
             raise DataError(f"{path}: the directory holds no *.parquet file", file=str(path))
         return [(file, file.relative_to(path)) for file in files]
     if path.exists() and not path.is_file():
-        raise DataError(f"{path}: is a pipe or a device, and Parquet is read from its end: save it first", file=str(path))
+        raise DataError(f"{path}: is a pipe or a device, and Parquet is read from its end: save it", file=str(path))
     if path.exists():
         return [(path, Path(path.name))]
     pattern = os.fspath(item)
