@@ -622,7 +622,7 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
     if text is None:
         raise StateError(
-            f"{os.fspath(path)}: carries no streamnorm state: give a file that streamnorm normalized, or name a state file"
+            f"{os.fspath(path)}: carries no streamnorm state: give a file that has one, or name a state file"
         )
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
