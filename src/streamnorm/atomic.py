@@ -55,18 +55,19 @@ class AtomicFile:
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
         remove_stale(self.target)
-        self.path = self.target.with_name(f".{self.target.name}.{os.getpid()}{SUFFIX}")
+        self._pid = os.getpid()
+        self.path = self.target.with_name(f".{self.target.name}.{self._pid}{SUFFIX}")
         self._written = self._unsynced = 0
         try:
             self.file: IO[bytes] = open(self.path, "xb", buffering=0)  # noqa: SIM115
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            self._keep_mode()
         except FileExistsError:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
         except OSError as error:
+            self.path.unlink(missing_ok=True)
             raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX)
-            self._keep_mode()
-        except BaseException:  # a signal, too: nobody else knows of the file yet
+        except BaseException:  # a signal, which may come when the file is there and nobody knows of it yet
             self.path.unlink(missing_ok=True)
             raise
 
@@ -145,6 +146,16 @@ class AtomicFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._discard()
+
+    def __del__(self) -> None:
+        # A signal may come between the making of this object and the `with` that would clean up. A process that was
+        # forked meanwhile has a copy, but no say.
+        if hasattr(self, "file") and os.getpid() == self._pid:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove the file unless it has its real name."""
         if not self.file.closed:
             self.path.unlink(missing_ok=True)
             self.file.close()
