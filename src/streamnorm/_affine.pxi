@@ -2,8 +2,9 @@
 
 cdef sn_affine_map affine_map(double center, double scale, double offset, clip, bint inverse) except *:
     cdef sn_affine_map map
-    map.center, map.scale, map.inverse = center, scale, inverse
     # x + -0.0 and x - 0.0 are x for every x, -0.0 included; x + 0.0 is not.
+    map.scale, map.inverse = scale, inverse
+    map.center = center if center != 0.0 else (-0.0 if inverse else 0.0)
     map.offset = offset if offset != 0.0 else (0.0 if inverse else -0.0)
     map.low, map.high = (-INFINITY, INFINITY) if clip is None else clip
     return map

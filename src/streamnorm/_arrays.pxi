@@ -111,7 +111,11 @@ def plain_arrow(obj):
 
     if not isinstance(obj, (pa.Array, pa.ChunkedArray)):
         obj = pa.chunked_array(obj) if hasattr(obj, "__arrow_c_stream__") else pa.array(obj)
-    if pa.types.is_dictionary(obj.type) or pa.types.is_run_end_encoded(obj.type):
+    if pa.types.is_run_end_encoded(obj.type):
+        import pyarrow.compute as pc
+
+        return pc.run_end_decode(obj)
+    if pa.types.is_dictionary(obj.type):
         return obj.cast(obj.type.value_type)
     return obj
 

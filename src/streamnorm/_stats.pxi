@@ -447,6 +447,9 @@ def update_matrix(columns, X):
     X = as_numeric_ndarray(X)
     if X.ndim != 2 or X.shape[1] != d:
         raise ValueError(f"expected an array of shape (n, {d}), got {X.shape}")
+    for column in columns:
+        if not isinstance(column, ColumnStats):
+            raise TypeError(f"expected a ColumnStats for each column, got {type(column).__name__}")
     if len(set(map(id, columns))) != d:
         raise ValueError("each column needs a ColumnStats of its own")
     if d == 0 or X.shape[0] == 0:
@@ -459,7 +462,7 @@ def update_matrix(columns, X):
         raise MemoryError
     ordered = sorted(columns, key=id)  # one order of locking for every caller
     for column in ordered:
-        (<ColumnStats?>column)._lock.acquire()
+        (<ColumnStats>column)._lock.acquire()
     try:
         for j in range(d):
             pointers[j] = fields_of(<ColumnStats>columns[j])

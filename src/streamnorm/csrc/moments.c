@@ -106,7 +106,7 @@ static void moments_of_rare_block(sn_moments *m, sn_block_extrema *extrema, cons
     double magnitude = 0.0;
     int64_t infinities = 0, count = 0;
     for (int64_t i = 0; i < n; i++) {
-        int infinite = isinf(x[i]);
+        int infinite = isinf(x[i]) != 0; /* glibc's isinf has a sign */
         infinities += infinite;
         copy[i] = infinite ? NAN : x[i];
         if (copy[i] == copy[i]) {
