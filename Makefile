@@ -86,14 +86,16 @@ clean: ## remove all that was made here
 
 %/.created:
 	@test -n "$(PYTHON)" || { echo 'streamnorm needs Python 3.11 or later: name one, make PYTHON=...' >&2; exit 1; }
-	$(PYTHON) -m venv $* || { echo 'no venv: on Debian, apt install python3-venv' >&2; exit 1; }
-	touch $@
+	@echo 'making the virtual environment $* with $(PYTHON)'
+	@$(PYTHON) -m venv $* || { echo 'no venv: on Debian, apt install python3-venv' >&2; exit 1; }
+	@touch $@
 
 # Modules that were removed from src/ must not come back from the folder of an earlier build.
 define install
-	$(if $(wildcard build/lib*),find build/lib* -type f ! -name '*.so' -delete)
+	@$(if $(wildcard build/lib*),find build/lib* -type f ! -name '*.so' -delete,:)
+	@echo "compiling and installing into $(VENV): half a minute, and what pip has to fetch"
 	$(PIP) '.$(1)'
-	touch $@
+	@touch $@
 endef
 
 $(VENV)/.installed: $(VENV)/.created $(SOURCES)
@@ -101,7 +103,7 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 
 $(VENV)/.installed-%: $(VENV)/.created $(SOURCES)
 	$(call install,[$*])
-	touch $(VENV)/.installed
+	@touch $(VENV)/.installed
 
 $(SANITIZED)/.sanitized: $(SANITIZED)/.created $(SOURCES)
 	STREAMNORM_SANITIZE=1 $(SANITIZED)/bin/python -m pip --disable-pip-version-check install -q '.[test]'

@@ -62,7 +62,8 @@ def main() -> None:
     same = [name for name in before.column_names if name not in names and before[name].equals(after[name])]
     print(f"\nPassed through, value for value: {', '.join(same)}.")
     nulls = [sum(table[name].null_count for name in names) for table in (before, after)]
-    print(f"Nulls: {nulls[0]:,} before, {nulls[1]:,} after. A constant column (year) is centered and not scaled.")
+    print(f"Nulls: {nulls[0]:,} before, {nulls[1]:,} after.")
+    print("A constant column (year) is centered and not scaled.")
     print(f"Undone by the state in the file's footer: off by at most {largest_difference(before, undone, names):.0e}.")
     print("\nThe same from the command line, with the virtual environment's bin/ in PATH:")
     print("  streamnorm normalize examples/data/flights.parquet -o normalized.parquet")
