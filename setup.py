@@ -4,6 +4,8 @@ Environment
 -----------
 STREAMNORM_SANITIZE=1
     Build with AddressSanitizer and UndefinedBehaviorSanitizer (``make sanitize`` does the rest).
+STREAMNORM_DEBUG=1
+    Build with symbols and little optimization (``make debug``).
 STREAMNORM_WERROR=1
     Turn compiler warnings into errors.
 """
@@ -35,6 +37,9 @@ flags, link = C_FLAGS + WARNINGS, []
 # Builds with other flags get other folders: setuptools looks at times alone and would take the objects of one for the
 # other's.
 build_base = "build"
+if os.environ.get("STREAMNORM_DEBUG"):
+    flags += ["-g", "-Og"]
+    build_base += "/debug"
 if os.environ.get("STREAMNORM_WERROR"):
     flags.append("-Werror")
     build_base += "/werror"
