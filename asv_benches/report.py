@@ -19,12 +19,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from statistics import median
 
-from rich.console import Console
-from rich.table import Table
-
 from benchmarks import accuracy, arrays, data, measure
 from benchmarks.measure import Measurement
 from benchmarks.peers import JOBS
+from rich.console import Console
+from rich.table import Table
 
 SCAN, COPY = ("scan", "bare_scan"), ("copy", "copy_unchanged")
 OURS = "streamnorm"

@@ -262,7 +262,7 @@ def streamnorm_normalize_128(source: str, target: str) -> None:
 
 
 POLARS, DUCKDB, SKLEARN = ("polars",), ("duckdb",), ("pyarrow.parquet", "sklearn.preprocessing")
-ARROW, OURS = ("pyarrow.parquet",), ("streamnorm",)
+ARROW, OURS = ("pyarrow.parquet",), ("streamnorm.engine",)  # streamnorm itself imports its modules when used
 
 JOBS: dict[str, dict[str, Implementation]] = {
     "scan": {"bare_scan": Implementation(bare_scan, ARROW)},
