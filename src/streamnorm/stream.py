@@ -24,7 +24,7 @@ from .parquet.encode import FLOAT_DTYPES, encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .scalers._select import check_columns, numeric_chunk
-from .sources import ParquetInput, one_line, without_state
+from .sources import ParquetInput, locate_damage, without_state
 
 if TYPE_CHECKING:
     from .engine import _Output
@@ -132,13 +132,14 @@ def file_batches(files: Sequence[ParquetInput], schema: pa.Schema, memory: int) 
     for file in files:
         total = sum(group.total_byte_size for group in file.footer.row_groups)
         rows = max(1, min(131_072, int(memory / 16 / max(total / max(file.num_rows, 1), 8 * len(schema)))))
-        try:
-            for group in range(len(file.footer.row_groups)):
-                with file.open(range(group, group + 1)) as reader:
+        for group in range(len(file.footer.row_groups)):
+            row_group = range(group, group + 1)
+            try:
+                with file.open(row_group) as reader:
                     for batch in reader.iter_batches(rows, use_threads=False):
                         yield batch.select(schema.names)
-        except (OSError, pa.ArrowException) as error:
-            raise file.error(f"cannot be read ({one_line(error)})") from error
+            except (OSError, pa.ArrowException) as error:
+                raise locate_damage(file, row_group, schema.names, error) from error
 
 
 def run(
