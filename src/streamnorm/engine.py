@@ -103,6 +103,8 @@ def fit(
     >>> scaler.data_max_
     array([9.])
     """
+    if isinstance(source, (list, tuple)) and not source:
+        find_files(source)  # raises
     return make_scaler(method).fit(
         source, columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress
     )
@@ -561,6 +563,8 @@ def normalize(
     output = OutputOptions(
         dtype, compression, compression_level, row_group_size, overwrite, memory, threads
     ).checked()
+    if state is not None:
+        _check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
     if is_file_source(source):
         _normalize_files(source, sink, scaler, columns, exclude, output, progress)
     else:
@@ -579,6 +583,17 @@ def normalize(
     if state is not None:
         scaler.save(state)
     return scaler
+
+
+def _check_state_target(target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str]) -> None:
+    """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
+    if target.is_dir():
+        raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
+    if not target.parent.is_dir():
+        raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
+    outputs = [Path(sink) / name for name in inputs.values()] if _is_directory(sink) else [Path(sink)]
+    if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
+        raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")
 
 
 def _normalize_files(
