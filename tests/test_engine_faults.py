@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import stat
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +76,9 @@ for name in sorted(os.listdir(folder)):
     if not name.endswith(".parquet"):
         continue
     path = os.path.join(folder, name)
-    for job in (lambda: sn.normalize(path, target, overwrite=True), lambda: sn.transform(path, None, scaler).read_all()):
+    def write(): sn.normalize(path, target, overwrite=True)
+    def read(): sn.transform(path, None, scaler).read_all()
+    for job in write, read:
         print(name, flush=True)
         try:
             job()
@@ -207,7 +210,8 @@ def test_passengers_that_differ_matter_for_one_output_alone(tmp_path, out):
     table = numbers(100)
     write(tmp_path / "in" / "1.parquet", table)
     second = write(tmp_path / "in" / "2.parquet", table.drop_columns(["s"]))
-    fails(sn.DataError, lambda: sn.normalize(tmp_path / "in", out / "x.parquet"), file=second, column="s", match="directory")
+    text = fails(sn.DataError, lambda: sn.normalize(tmp_path / "in", out / "x.parquet"), file=second, column="s")
+    assert "directory" in text
     assert listing(out) == {}
     sn.normalize(tmp_path / "in", out)
     assert pq.read_schema(out / "2.parquet").names == ["a", "b"]
@@ -236,9 +240,8 @@ def test_two_columns_of_one_name(job, tmp_path, out):
 
 def test_a_missing_column_suggests_another(tmp_path, out):
     for name, hint in [("arr_dellay", "did you mean 'arr_delay'"), ("Distance", "distance"), ("xyzzy", "'year'")]:
-        text = fails(
-            sn.DataError, lambda name=name: sn.normalize(FLIGHTS, out / "x.parquet", columns=[name]), file=FLIGHTS, column=name
-        )
+        job = partial(sn.normalize, FLIGHTS, out / "x.parquet", columns=[name])
+        text = fails(sn.DataError, job, file=FLIGHTS, column=name)
         assert hint in text
     scaler = sn.fit(pa.table({"dep_delay": [1.0], "speed": [2.0]}))
     fails(sn.DataError, lambda: sn.transform(FLIGHTS, out / "x.parquet", scaler), file=FLIGHTS, column="speed")
@@ -248,7 +251,8 @@ def test_a_missing_column_suggests_another(tmp_path, out):
 @pytest.mark.parametrize("column", ["string", "binary", "list", "struct", "map", "fixed"])
 def test_a_named_column_that_is_not_numeric(column, tmp_path, out):
     path = write(tmp_path / "x.parquet", passengers(30))
-    text = fails(sn.DataError, lambda: sn.normalize(path, out / "x.parquet", columns=[column]), file=path, column=column)
+    job = partial(sn.normalize, path, out / "x.parquet", columns=[column])
+    text = fails(sn.DataError, job, file=path, column=column)
     assert "numbers" in text or "numeric" in text
     assert listing(out) == {}
 
@@ -485,7 +489,8 @@ def test_a_failed_overwrite_keeps_the_old_file(source, out):
     before = listing(out)
     start, size = column_chunk(source, 9, "b")
     damage(source, start, b"\xff" * size)
-    fails(sn.DataError, lambda: sn.normalize(source, out / "x.parquet", overwrite=True), file=source, row_group=9, column="b")
+    job = partial(sn.normalize, source, out / "x.parquet", overwrite=True)
+    fails(sn.DataError, job, file=source, row_group=9, column="b")
     assert listing(out) == before
     assert sn.load(out / "x.parquet").digest() == good.digest()
 
@@ -604,9 +609,10 @@ def test_a_full_disk(limit, spool, tmp_path, out):
 
 def test_the_state_where_it_cannot_go(source, out):
     before = listing(source.parent)
-    fails(sn.StreamnormError, lambda: sn.normalize(source, out / "x.parquet", state=out / "no" / "s.json"), match="s.json")
-    fails(sn.StreamnormError, lambda: sn.normalize(source, out / "x.parquet", state=out / "x.parquet"), match="state")
-    fails(sn.StreamnormError, lambda: sn.normalize(source, out / "x.parquet", state=source), match="state")
+    for state in (out / "no" / "s.json", out / "x.parquet", source, out):
+        job = partial(sn.normalize, source, out / "x.parquet", state=state)
+        fails(sn.StreamnormError, job, match="state")
+        assert listing(out) == {}
     assert listing(out) == {}
     assert listing(source.parent) == before
 
