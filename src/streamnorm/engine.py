@@ -129,7 +129,8 @@ def fit_into(
         return
     files = open_files(X)
     meter = ProgressMeter(progress, files)
-    _fit_files(scaler, files, reset, columns, exclude, parse_memory(memory), resolve_threads(threads), meter)
+    size = parse_memory(memory)
+    _fit_files(scaler, files, reset, columns, exclude, size, resolve_threads(threads, size), meter)
 
 
 def open_files(source: Any) -> list[ParquetInput]:
@@ -257,7 +258,7 @@ class OutputOptions:
             size,
             self.overwrite,
             parse_memory(self.memory),
-            resolve_threads(self.threads),
+            resolve_threads(self.threads, parse_memory(self.memory)),
         )
 
 
@@ -574,7 +575,7 @@ def normalize(
                 "the source can be read only once, and normalize reads twice: pass spool=True to keep it in a "
                 "temporary file, or give a file or a table"
             )
-        with stream.spooled(data, sink) if not data.rereadable else stream.as_is(data) as kept:
+        with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
             if isinstance(kept, Path):
                 _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
             else:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
+from .memory import give_back
 from .parquet.encode import FLOAT_DTYPES, encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
@@ -235,11 +236,19 @@ def as_is(source: Stream) -> Iterator[Stream]:
 
 
 @contextmanager
-def spooled(source: Stream, sink: Any) -> Iterator[Path]:
+def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
     """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
     with AtomicFile(Path(sink).with_name(Path(sink).name + ".spool"), overwrite=True) as file:
-        reader = source.reader()
-        with pq.ParquetWriter(pa.PythonFile(file, "w"), reader.schema, use_dictionary=False) as writer:
-            for table in gathered(reader, None, 16 * 10**6):
-                writer.write_table(table)
+        _spool(source.reader(), file, memory // 16)
+        give_back()
         yield file.path
+
+
+def _spool(reader: pa.RecordBatchReader, file: AtomicFile, most_bytes: int) -> None:
+    """Write it all, `most_bytes` a row group, of which the writer holds several copies.
+
+    A function of its own, so that nothing of it is held while the spool is read.
+    """
+    with pq.ParquetWriter(pa.PythonFile(file, "w"), reader.schema, use_dictionary=False) as writer:
+        for table in gathered(reader, None, most_bytes):
+            writer.write_table(table)
