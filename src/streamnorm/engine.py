@@ -103,6 +103,8 @@ def fit(
     >>> scaler.data_max_
     array([9.])
     """
+    if isinstance(source, (list, tuple)) and not source:
+        find_files(source)  # raises
     return make_scaler(method).fit(
         source, columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress
     )
@@ -127,7 +129,8 @@ def fit_into(
         return
     files = open_files(X)
     meter = ProgressMeter(progress, files)
-    _fit_files(scaler, files, reset, columns, exclude, parse_memory(memory), resolve_threads(threads), meter)
+    size = parse_memory(memory)
+    _fit_files(scaler, files, reset, columns, exclude, size, resolve_threads(threads, size), meter)
 
 
 def open_files(source: Any) -> list[ParquetInput]:
@@ -255,7 +258,7 @@ class OutputOptions:
             size,
             self.overwrite,
             parse_memory(self.memory),
-            resolve_threads(self.threads),
+            resolve_threads(self.threads, parse_memory(self.memory)),
         )
 
 
@@ -561,6 +564,8 @@ def normalize(
     output = OutputOptions(
         dtype, compression, compression_level, row_group_size, overwrite, memory, threads
     ).checked()
+    if state is not None:
+        _check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
     if is_file_source(source):
         _normalize_files(source, sink, scaler, columns, exclude, output, progress)
     else:
@@ -570,7 +575,7 @@ def normalize(
                 "the source can be read only once, and normalize reads twice: pass spool=True to keep it in a "
                 "temporary file, or give a file or a table"
             )
-        with stream.spooled(data, sink) if not data.rereadable else stream.as_is(data) as kept:
+        with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
             if isinstance(kept, Path):
                 _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
             else:
@@ -579,6 +584,17 @@ def normalize(
     if state is not None:
         scaler.save(state)
     return scaler
+
+
+def _check_state_target(target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str]) -> None:
+    """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
+    if target.is_dir():
+        raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
+    if not target.parent.is_dir():
+        raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
+    outputs = [Path(sink) / name for name in inputs.values()] if _is_directory(sink) else [Path(sink)]
+    if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
+        raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")
 
 
 def _normalize_files(

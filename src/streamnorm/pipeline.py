@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .memory import LARGE, give_back
+from .memory import LARGE, give_back, steady_allocator
 
 
 class Cancelled(Exception):
@@ -31,13 +31,13 @@ def usable_cores() -> int:
         return os.cpu_count() or 1
 
 
-def resolve_threads(threads: int | None) -> int:
-    """The number of worker threads; None means one a core."""
+def resolve_threads(threads: int | None, memory: int) -> int:
+    """The number of worker threads; None means one a core. Fewer where `memory` has no room for their batches."""
     if threads is None:
-        return usable_cores()
+        threads = usable_cores()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ValueError(f"threads must be a positive integer or None, got {threads!r}")
-    return threads
+    return max(1, min(threads, memory // THREAD_ROOM))
 
 
 def run_ordered(
@@ -79,6 +79,7 @@ def run_ordered(
         What the earliest failing task raised; later tasks are cancelled. Closing the iterator (or Ctrl-C in the
         thread that iterates) cancels and joins the workers, too.
     """
+    steady_allocator()
     run = _Run(tasks, work, consume, stash, need, limit)
     workers = [threading.Thread(target=run.serve, daemon=True) for _ in range(min(threads, len(tasks)))]
     try:
@@ -92,8 +93,10 @@ def run_ordered(
         for worker in workers:
             if worker.ident is not None:
                 worker.join()
+        give_back()  # what the workers' arenas keep would count on top of the next pass
 
 
+THREAD_ROOM = 24 * 10**6  # bytes; a worker's batch, pages and open reader take 10 to 15 MB
 RUN_AHEAD = 64  # tasks
 
 

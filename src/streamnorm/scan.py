@@ -116,10 +116,9 @@ def scan(
 
     def consume(unit: ScanUnit, found: list[ColumnStats]) -> None:
         for name, stats in zip(unit.columns, found, strict=True):
-            if name in merged:
-                merged[name].merge(stats)
-            else:
-                merged[name] = stats
+            if name not in merged:
+                merged[name] = new_stats(name, unit.seed)  # merged into, it needs no block of rows that wait
+            merged[name].merge(stats)
 
     for unit in run_ordered(
         units,

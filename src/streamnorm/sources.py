@@ -32,9 +32,7 @@ def is_file_source(source: Any) -> bool:
     """Whether `source` names files: a path, or a list of paths."""
     if isinstance(source, (str, os.PathLike)):
         return True
-    return isinstance(source, (list, tuple)) and len(source) > 0 and all(
-        isinstance(item, (str, os.PathLike)) for item in source
-    )
+    return isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source)
 
 
 def find_files(source: Any) -> dict[Path, Path]:
@@ -56,6 +54,8 @@ def find_files(source: Any) -> dict[Path, Path]:
             if path in found:
                 raise DataError(f"{path}: given twice, and its rows would count twice", file=str(path))
             found[path] = name
+    if not found:
+        raise DataError("there is nothing to read: the list of files is empty")
     return dict(sorted(found.items()))
 
 

@@ -20,11 +20,12 @@ import pyarrow.parquet as pq
 from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
+from .memory import give_back
 from .parquet.encode import FLOAT_DTYPES, encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .scalers._select import check_columns, numeric_chunk
-from .sources import ParquetInput, one_line, without_state
+from .sources import ParquetInput, locate_damage, without_state
 
 if TYPE_CHECKING:
     from .engine import _Output
@@ -132,13 +133,14 @@ def file_batches(files: Sequence[ParquetInput], schema: pa.Schema, memory: int) 
     for file in files:
         total = sum(group.total_byte_size for group in file.footer.row_groups)
         rows = max(1, min(131_072, int(memory / 16 / max(total / max(file.num_rows, 1), 8 * len(schema)))))
-        try:
-            for group in range(len(file.footer.row_groups)):
-                with file.open(range(group, group + 1)) as reader:
+        for group in range(len(file.footer.row_groups)):
+            row_group = range(group, group + 1)
+            try:
+                with file.open(row_group) as reader:
                     for batch in reader.iter_batches(rows, use_threads=False):
                         yield batch.select(schema.names)
-        except (OSError, pa.ArrowException) as error:
-            raise file.error(f"cannot be read ({one_line(error)})") from error
+            except (OSError, pa.ArrowException) as error:
+                raise locate_damage(file, row_group, schema.names, error) from error
 
 
 def run(
@@ -234,11 +236,19 @@ def as_is(source: Stream) -> Iterator[Stream]:
 
 
 @contextmanager
-def spooled(source: Stream, sink: Any) -> Iterator[Path]:
+def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
     """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
     with AtomicFile(Path(sink).with_name(Path(sink).name + ".spool"), overwrite=True) as file:
-        reader = source.reader()
-        with pq.ParquetWriter(pa.PythonFile(file, "w"), reader.schema, use_dictionary=False) as writer:
-            for table in gathered(reader, None, 16 * 10**6):
-                writer.write_table(table)
+        _spool(source.reader(), file, memory // 16)
+        give_back()
         yield file.path
+
+
+def _spool(reader: pa.RecordBatchReader, file: AtomicFile, most_bytes: int) -> None:
+    """Write it all, `most_bytes` a row group, of which the writer holds several copies.
+
+    A function of its own, so that nothing of it is held while the spool is read.
+    """
+    with pq.ParquetWriter(pa.PythonFile(file, "w"), reader.schema, use_dictionary=False) as writer:
+        for table in gathered(reader, None, most_bytes):
+            writer.write_table(table)

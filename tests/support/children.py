@@ -29,10 +29,16 @@ class Result:
     seconds: float
 
 
-def start(code, *arguments):
-    """Start ``python -c code arguments``; its output goes to unnamed pipes."""
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def start(code, *arguments, stdin=False):
+    """Start ``python -c code arguments``; its output, and if asked for its input, are pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment(),
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run(code, *arguments):
@@ -59,3 +65,28 @@ def wait(child, seconds):
             child.returncode = -signal.SIGKILL
             raise AssertionError(f"the child did not end within {seconds} s")
         time.sleep(0.005)
+
+
+# A process that is started from a large one counts that one's memory as its own peak, until it is replaced. So a
+# small process stands between the tests and what they measure.
+LAUNCHER = """
+import os, sys
+pid = os.fork()
+if pid == 0:
+    os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+_, status, usage = os.wait4(pid, 0)
+print("PEAK", usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status))
+"""
+
+
+def measure(code, *arguments):
+    """Run ``python -c code arguments`` and find the peak of its resident memory, its own alone."""
+    began = time.monotonic()
+    child = start(LAUNCHER, code, *arguments)
+    try:
+        out, err = child.communicate(timeout=TIME_LIMIT)
+    finally:
+        child.kill()
+    out, _, last = out.rpartition("PEAK ")
+    peak, status = map(int, last.split())
+    return Result(status, out, err, peak, time.monotonic() - began)
