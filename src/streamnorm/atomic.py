@@ -61,6 +61,10 @@ class AtomicFile:
         try:
             self.file: IO[bytes] = open(self.path, "xb", buffering=0)  # noqa: SIM115
             fcntl.flock(self.file, fcntl.LOCK_EX)
+            while not self._is_there():
+                self.file.close()
+                self.file = open(self.path, "xb", buffering=0)  # noqa: SIM115
+                fcntl.flock(self.file, fcntl.LOCK_EX)
             self._keep_mode()
         except FileExistsError:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
@@ -70,6 +74,13 @@ class AtomicFile:
         except BaseException:  # a signal, which may come when the file is there and nobody knows of it yet
             self.path.unlink(missing_ok=True)
             raise
+
+    def _is_there(self) -> bool:
+        """Whether the file still has its name: another run may have cleared it away before it was locked."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self.file.fileno()))
+        except FileNotFoundError:
+            return False
 
     def _keep_mode(self) -> None:
         """The permissions of the file that will be replaced."""
