@@ -1,5 +1,6 @@
 """Runs that end in the middle: killed, interrupted, or beside another run to the same target."""
 
+import fcntl
 import hashlib
 import shutil
 import signal
@@ -12,6 +13,7 @@ from support import children
 from support.files import listing, numbers, sha256, temporaries, write
 
 import streamnorm as sn
+from streamnorm.atomic import remove_stale
 
 ROWS = 3_000_000
 INTERRUPT_SECONDS = 1.5  # from the signal to the exception, on a busy machine
@@ -132,6 +134,22 @@ def test_a_live_run_is_left_alone_by_another(tmp_path):
     assert child.returncode == 0, err
     assert isinstance(sn.load(target), sn.StandardScaler)
     assert sorted(listing(folder)) == ["out.parquet"]
+
+
+def test_a_file_that_is_cleared_away_before_it_is_locked(monkeypatch, tmp_path):
+    """Another run may find the temporary file between its creation and its lock, and take it for a stale one."""
+    lock, cleared = fcntl.flock, []
+
+    def clear_then_lock(file, operation):
+        if not cleared:
+            cleared.extend(temporaries(tmp_path))
+            remove_stale(tmp_path / "out.parquet")
+            assert len(cleared) == 1 and temporaries(tmp_path) == []
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", clear_then_lock)
+    sn.normalize(numbers(100), tmp_path / "out.parquet")
+    assert cleared and sorted(listing(tmp_path)) == ["out.parquet"]
 
 
 INTERRUPT = """
