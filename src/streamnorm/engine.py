@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, NotMergeableError, StateError, StreamnormError
-from .memory import parse_memory
+from .memory import parse_memory, sketch_error
 from .parquet.footer import read_footer
 from .parquet.format import Compression
 from .pipeline import resolve_threads
@@ -153,7 +154,8 @@ def _fit_files(
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
     _log_columns("fitting", names, files[0])
-    found = Summary(scan(files, names, scaler._new_stats, memory=memory, threads=threads, meter=meter))
+    new_stats = partial(scaler._new_stats, error=sketch_error(len(names), sum(file.num_rows for file in files), memory))
+    found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
     if reset:
         scaler._adopt(found, named=True)
     else:
@@ -454,7 +456,7 @@ def _transform_of(scaler: BaseScaler, undo: bool, output: _Output, names: Sequen
 
 
 def _state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
-    return {} if undo else {state.FOOTER_KEY: state.dumps(scaler).encode()}
+    return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler)}
 
 
 def _write_files(
@@ -472,6 +474,9 @@ def _write_files(
         _log_columns("undoing" if undo else "normalizing", names, files[0])
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
         jobs.append((target, files, spans, names))
+    entry = _state_entry(scaler, undo)
+    # The sketches, their text, and its copy in the footer are held all along: thousands of columns make them large.
+    memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
     rows = 0
     for target, files, spans, names in jobs:
         target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
@@ -483,8 +488,8 @@ def _write_files(
             spans,
             _transform_of(scaler, undo, output, names),
             output.compression,
-            _state_entry(scaler, undo),
-            output.memory,
+            entry,
+            memory,
             output.threads,
         )
         with AtomicFile(target, overwrite=output.overwrite) as file:

@@ -20,6 +20,16 @@ LARGE = 16 * 10**6  # work that holds more than this gives back when it is done
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT = 4 << 20  # bytes
 
+RANK_ERROR = 0.001
+FEW_ROWS = 20_000
+# What a sketch of each rank error holds at most, in bytes, up to FEW_ROWS rows and beyond (measured up to 20M).
+SKETCH_BYTES = [
+    (RANK_ERROR, 30_000, 105_000),
+    (0.002, 18_500, 77_000),
+    (0.004, 14_500, 28_000),
+    (0.008, 12_500, 20_000),
+]
+
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
           "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}  # fmt: skip
 MIN_MEMORY = 16 * 10**6
@@ -44,6 +54,14 @@ def parse_memory(memory: str | int) -> int:
     if size < MIN_MEMORY:
         raise ValueError(f"memory must be at least {MIN_MEMORY // 10**6}MB, got {memory!r}")
     return size
+
+
+def sketch_error(columns: int, rows: int, memory: int) -> float:
+    """The rank error that `columns` sketches can have within a quarter of `memory`; 0.001 unless there are many."""
+    for error, few_rows, many_rows in SKETCH_BYTES:
+        if columns * (few_rows if rows <= FEW_ROWS else many_rows) <= memory // 4:
+            return error
+    return SKETCH_BYTES[-1][0]
 
 
 def steady_allocator() -> None:

@@ -91,16 +91,23 @@ def dumps(scaler: "BaseScaler", *, indent: int | None = None) -> str:
     StateError
         If a parameter cannot be written as JSON.
     """
+    text = dump_line(scaler).decode()
+    return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def dump_line(scaler: "BaseScaler") -> bytes:
+    """`dumps` without line breaks, in UTF-8, made column by column: thousands of sketches are long."""
     scaler._check_fitted()
-    content = {
-        "format": FORMAT,
-        "version": VERSION,
-        "streamnorm": __version__,
-        "scaler": _encode_scaler(scaler),
-        "columns": _encode_columns(scaler.summary_),
-    }
-    content["digest"] = _hash(content)
-    return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    head = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, "scaler": _encode_scaler(scaler)}
+    text = bytearray(_plain(head)[:-1] + b', "columns": [')
+    hashed = hashlib.sha256(b'{"columns":[')  # the canonical form has its keys in order
+    for position, (name, column) in enumerate(scaler.summary_.items()):
+        encoded = _encode_column(name, column.stats.state())
+        text += (b", " if position else b"") + _plain(encoded)
+        hashed.update((b"," if position else b"") + _canonical(encoded))
+    hashed.update(b"]," + _canonical(head)[1:])
+    text += b'], "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
+    return bytes(text)
 
 
 def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
@@ -134,8 +141,17 @@ def digest(summary: Summary) -> str:
 
 
 def _hash(content: Any) -> str:
+    return "sha256:" + hashlib.sha256(_canonical(content)).hexdigest()
+
+
+def _canonical(content: Any) -> bytes:
+    """Keys sorted, no spaces, UTF-8: what digests are taken of."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return text.encode()
+
+
+def _plain(content: Any) -> bytes:
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _encode_float(value: float) -> float | str:

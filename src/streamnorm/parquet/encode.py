@@ -30,7 +30,7 @@ from streamnorm.parquet import format as fmt
 from streamnorm.parquet._pages import PageStats, count_valid, levels_bytes, pack_page
 from streamnorm.parquet.footer import Footer, parse_footer
 from streamnorm.parquet.format import Compression, Statistics
-from streamnorm.parquet.thrift import BINARY, BOOL, I64, Struct, encode
+from streamnorm.parquet.thrift import BINARY, BOOL, I64, Struct, encode, varint
 
 __all__ = [
     "FLOAT_DTYPES",
@@ -271,13 +271,7 @@ def snappy_literal(size: int) -> bytes:
     (https://github.com/google/snappy/blob/main/format_description.txt, with a length of four bytes)."""
     if size == 0:
         return b"\0"
-    length = bytearray()
-    rest = size
-    while rest > 0x7F:
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    length.append(rest)
-    return bytes(length) + bytes([63 << 2]) + (size - 1).to_bytes(4, "little")
+    return varint(size) + bytes([63 << 2]) + (size - 1).to_bytes(4, "little")
 
 
 class PageBuffers:

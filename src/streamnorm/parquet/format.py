@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from streamnorm.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Struct
+from streamnorm.parquet.thrift import BINARY, I32, I64, LIST, STRUCT, Struct, encode, varint
 
 MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
@@ -189,6 +189,6 @@ def data_page_header(rows: int, uncompressed: int, compressed: int) -> Struct:
     }
 
 
-def key_values(pairs: dict[bytes, bytes]) -> tuple[int, tuple[int, list[Struct]]]:
-    """Key-value metadata as a list field."""
-    return LIST, (STRUCT, [{1: (BINARY, key), 2: (BINARY, value)} for key, value in pairs.items()])
+def key_value_head(key: bytes, size: int) -> bytes:
+    """A KeyValue struct up to its value of `size` bytes, which follows, with a zero byte behind it."""
+    return encode({1: (BINARY, key)})[:-1] + encode({2: (BINARY, b"")}, after=1)[:-2] + varint(size)

@@ -33,7 +33,7 @@ from streamnorm.parquet._thrift import MAX_DEPTH, ThriftError, decode, decode_st
 __all__ = [
     "BINARY", "BOOL", "BYTE", "DOUBLE", "I16", "I32", "I64", "LIST", "MAP", "MAX_DEPTH", "SET", "STRUCT",
     "UUID", "Struct", "ThriftError", "decode", "decode_struct", "encode", "skip_struct", "struct_list",
-    "value_of",
+    "value_of", "varint",
 ]  # fmt: skip
 
 # Wire type numbers. A boolean field carries its value in its type, 1 for true and 2 for false; as the type of
@@ -73,10 +73,16 @@ def value_of(struct: Struct, field: int, expected: int, default: Any = None) -> 
     return found[1]
 
 
-def encode(struct: Struct) -> bytes:
+def encode(struct: Struct, after: int = 0) -> bytes:
     """The canonical encoding of a struct: shortest varints, short field headers where ids ascend.
 
     Inner structs may be given as the bytes of their encoding in place of a dict; these are taken as they are.
+
+    Parameters
+    ----------
+    struct : dict
+    after : int
+        The number of the field that the bytes will follow, if they are the rest of a struct.
 
     Raises
     ------
@@ -84,7 +90,14 @@ def encode(struct: Struct) -> bytes:
         If a value does not fit its type, or structs are nested deeper than ``MAX_DEPTH``.
     """
     out = bytearray()
-    _put_struct(out, struct, 0)
+    _put_struct(out, struct, 0, after)
+    return bytes(out)
+
+
+def varint(value: int) -> bytes:
+    """A number in groups of seven bits, least significant first (ULEB128)."""
+    out = bytearray()
+    _put_varint(out, value)
     return bytes(out)
 
 
@@ -102,10 +115,9 @@ def _put_integer(out: bytearray, kind: int, value: int) -> None:
     _put_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
 
 
-def _put_struct(out: bytearray, struct: Struct, depth: int) -> None:
+def _put_struct(out: bytearray, struct: Struct, depth: int, last: int = 0) -> None:
     if depth >= MAX_DEPTH:
         raise ThriftError(f"structs are nested deeper than {MAX_DEPTH}")
-    last = 0
     for field, (kind, value) in struct.items():
         wire = (_TRUE if value else BOOL) if kind == BOOL else kind
         if 0 < field - last < 16:

@@ -359,20 +359,27 @@ class ParquetWriter:
             group.chunks = []
         pairs = self._template.key_value_metadata | self.key_value_metadata
         flat = [self._template.root, *(element for elements in self._elements for element in elements)]
-        footer: Struct = {
+        head: Struct = {
             FileMetaData.VERSION: (I32, 1),
             FileMetaData.SCHEMA: (LIST, (STRUCT, flat)),
             FileMetaData.NUM_ROWS: (I64, total),
             FileMetaData.ROW_GROUPS: (LIST, (STRUCT, groups)),
-            FileMetaData.KEY_VALUES: fmt.key_values(pairs),
+        }
+        tail: Struct = {
             FileMetaData.CREATED_BY: (BINARY, f"streamnorm version {__version__}".encode()),
             FileMetaData.COLUMN_ORDERS: (LIST, (STRUCT, self._leaf_orders)),
         }
-        if not pairs:
-            del footer[FileMetaData.KEY_VALUES]
-        data = encode(footer)
-        self._write(data)
-        self._write(len(data).to_bytes(4, "little"))
+        # A value may have megabytes: it goes to the file as it is.
+        pieces = [encode(head)[:-1]]
+        if pairs:
+            before = encode({FileMetaData.KEY_VALUES: (LIST, (STRUCT, [b""] * len(pairs)))}, FileMetaData.ROW_GROUPS)
+            pieces.append(before[:-1])
+            for key, value in pairs.items():
+                pieces += (fmt.key_value_head(key, len(value)), value, b"\0")
+        pieces.append(encode(tail, FileMetaData.KEY_VALUES if pairs else FileMetaData.ROW_GROUPS))
+        for piece in pieces:
+            self._write(piece)
+        self._write(sum(map(len, pieces)).to_bytes(4, "little"))
         self._write(fmt.MAGIC)
         self._closed = True
         return self._position

@@ -18,6 +18,7 @@ import pyarrow as pa
 from .. import state
 from .._core import ColumnStats, affine, affine_matrix, update_matrix
 from ..errors import DataError, NotMergeableError
+from ..memory import RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
@@ -48,8 +49,11 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise ValueError if a parameter is out of its domain."""
 
     @abstractmethod
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
-        """Empty statistics with the kernels that this column needs; parts that merge want different seeds."""
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
+        """Empty statistics with the kernels that this column needs; a sketch, if it needs one, of this rank error.
+
+        Parts that merge want different seeds.
+        """
 
     @abstractmethod
     def _attributes(self, summary: Summary) -> dict[str, Any]:

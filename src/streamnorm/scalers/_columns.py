@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from .._core import ColumnStats
 from ..errors import DataError, NotMergeableError
+from ..memory import RANK_ERROR
 from ..summary import Summary, near_matches
 from ._base import AffineMap, BaseScaler, Columns
 from ._methods import METHODS, _ElementaryScaler
@@ -154,8 +155,8 @@ class ColumnScaler(BaseScaler):
             chosen.update(select_columns(schema, columns, exclude))
         return list(self._methods({name: schema.field(name).type for name in schema.names if name in chosen}))
 
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
-        return self._method_of(name)._new_stats(name, seed)
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
+        return self._method_of(name)._new_stats(name, seed, error)
 
     def _positions(self, summary: Summary, d: int) -> list[int]:
         if summary.named:

@@ -19,6 +19,7 @@ import numpy as np
 
 from .._core import ColumnStats
 from .._sketch import QuantileSketch
+from ..memory import RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._base import AffineMap, BaseScaler
 
@@ -151,7 +152,7 @@ class StandardScaler(_ElementaryScaler):
                 f"{self.ddof!r} instead."
             )
 
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return ColumnStats(moments=True, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -236,7 +237,7 @@ class MinMaxScaler(_ElementaryScaler):
                 f"Minimum of desired feature range must be smaller than maximum. Got {self.feature_range}."
             )
 
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return ColumnStats(moments=False, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -303,7 +304,7 @@ class MaxAbsScaler(_ElementaryScaler):
     def _check_params(self) -> None:
         _require_bool(self, "copy", "clip")
 
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return ColumnStats(moments=False, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -390,8 +391,8 @@ class RobustScaler(_ElementaryScaler):
                 f"end: got {self.quantile_range}"
             )
 
-    def _new_stats(self, name: str | int, seed: int = 0) -> ColumnStats:
-        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch(seed=seed))
+    def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
+        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch(error, seed))
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         low, high = (end / 100.0 for end in _require_pair(self, "quantile_range"))
