@@ -38,7 +38,8 @@ test: $(VENV)/.installed-test ## run all tests against the installed package; AR
 .PHONY: build
 build: $(VENV)/.installed-dev ## build the sdist, and from it the wheel, into dist/, and check what they hold
 	rm -rf dist
-	$(RUN) -m build --outdir dist
+	@mkdir -p build
+	$(RUN) -m build --outdir dist >build/dist.log 2>&1 || { cat build/dist.log; exit 1; }
 	$(RUN) tests/check_dist.py dist
 
 .PHONY: debug
