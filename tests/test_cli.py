@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+import streamnorm
 import streamnorm as sn
 from streamnorm import engine, options
 from streamnorm.cli import cli
@@ -126,7 +127,7 @@ def test_every_keyword_of_the_library_has_its_option_with_its_default(name):
 def test_every_job_of_the_library_is_a_command():
     assert list(COMMANDS) == ["fit", "inspect", "inverse", "merge", "normalize", "transform"]
     for name in COMMANDS:
-        assert callable(getattr(engine, name))
+        assert callable(getattr(streamnorm, name))
 
 
 def test_choices_are_those_of_the_library():

@@ -140,7 +140,9 @@ def test_decimals_of_two_scales_do_not_mix():
     assert money.count == 1 and money.min == decimal.Decimal("1.10")
 
 
-@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.timestamp("us", "UTC"), pa.duration("s"), pa.time64("ns")])
+@pytest.mark.parametrize(
+    "kind", [pa.date32(), pa.date64(), pa.timestamp("us", "UTC"), pa.duration("s"), pa.time64("ns")], ids=str
+)
 def test_temporal_values_count_as_their_integers(kind):
     storage = pa.int32() if kind.bit_width == 32 else pa.int64()
     numbers = pa.array([0, None, 86_400_000], storage)
@@ -204,7 +206,8 @@ def test_a_merge_wants_the_same_statistics():
 @pytest.mark.parametrize(
     "change",
     [
-        {"rows": 1}, {"rows": -1}, {"nan_count": 9}, {"kind": "complex"}, {"kind": None}, {"m2": -1.0}, {"m2": math.nan},
+        {"rows": 1}, {"rows": -1}, {"nan_count": 9}, {"kind": "complex"}, {"kind": None}, {"m2": -1.0},
+        {"m2": math.nan},
         {"min": 9.0}, {"max": None}, {"mean_lo": 1.0}, {"exponent": 3}, {"infinite_count": 7},
     ],
     ids=str,

@@ -16,7 +16,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from ._core import ColumnStats
     from ._sketch import QuantileSketch
-    from .engine import fit, inspect, inverse, load, merge, normalize, transform
+    from .engine import fit, inverse, normalize, transform
     from .errors import (
         DataError,
         NotFittedError,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from .kernels import Extrema, Moments
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
 
 __all__ = [
@@ -60,7 +61,7 @@ __all__ = [
 _NAMES_IN = {
     "_core": ("ColumnStats",),
     "_sketch": ("QuantileSketch",),
-    "engine": ("fit", "inspect", "inverse", "load", "merge", "normalize", "transform"),
+    "engine": ("fit", "inverse", "normalize", "transform"),
     "errors": (
         "DataError",
         "NotFittedError",
@@ -71,6 +72,7 @@ _NAMES_IN = {
     ),
     "kernels": ("Extrema", "Moments"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),
+    "states": ("inspect", "load", "merge"),
     "summary": ("ColumnSummary", "Summary"),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}

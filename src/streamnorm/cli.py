@@ -226,9 +226,9 @@ def fit(console: Console, source: list[str], sink: str, method: Any, overwrite: 
 @click.pass_obj
 def transform(console: Console, source: list[str], sink: str, state: str, **options: Any) -> None:
     """Normalize IN by statistics that were fitted before."""
-    from . import engine
+    from . import engine, states
 
-    scaler = engine.load(state)
+    scaler = states.load(state)
     with console.listening(), console.progress() as progress:
         rows = engine.transform(source, sink, scaler, progress=progress, **given(options))
     _say_done(console, "wrote", rows, "to", sink)
@@ -249,9 +249,9 @@ def transform(console: Console, source: list[str], sink: str, state: str, **opti
 @click.pass_obj
 def inverse(console: Console, source: list[str], sink: str, state: str | None, **options: Any) -> None:
     """Undo normalize or transform, up to rounding and clipping."""
-    from . import engine
+    from . import engine, states
 
-    scaler = None if state is None else engine.load(state)
+    scaler = None if state is None else states.load(state)
     with console.listening(), console.progress() as progress:
         rows = engine.inverse(source, sink, scaler, progress=progress, **given(options))
     _say_done(console, "wrote", rows, "to", sink)
@@ -268,11 +268,11 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> No
 
     STATE are JSON files, or Parquet files that streamnorm normalized.
     """
-    from . import engine
+    from . import states
 
     _check_state_target(sink, overwrite)
     with console.listening():
-        scaler = engine.merge(source)
+        scaler = states.merge(source)
         scaler.save(sink)
     _say_done(
         console,
@@ -292,10 +292,10 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> No
 @click.pass_obj
 def inspect(console: Console, path: str, as_json: bool, columns: list[str] | None, show_all: bool) -> None:
     """Show the statistics in FILE: a JSON file, or a Parquet file that streamnorm normalized."""
-    from . import engine, listing
+    from . import listing, states
 
     with console.listening():
-        said = engine.inspect(path)
+        said = states.inspect(path)
     chosen = said["columns"] if columns is None else _columns_of(said, columns)
     with _standard_output() as stdout:
         if as_json:

@@ -7,39 +7,39 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from . import state, stream
-from .apply import ParquetJob, Transform, common_schema
-from .atomic import AtomicFile, check_target
-from .errors import DataError, NotMergeableError, StateError, StreamnormError
+from .apply import Transform, common_schema
+from .errors import DataError, StateError
+from .matching import columns_in, log_columns, matching_columns, naming
 from .memory import parse_memory, sketch_error
-from .parquet.footer import read_footer
-from .parquet.format import Compression
+from .outputs import (
+    Output,
+    OutputOptions,
+    check_state_target,
+    files_reader,
+    plan_targets,
+    state_entry,
+    transform_of,
+    write_files,
+)
 from .pipeline import resolve_threads
-from .plan import describe, describe_columns, plan_spans
-from .scalers import METHODS, AffineMap, BaseScaler, ColumnScaler
-from .scalers._select import as_names, check_columns
+from .scalers import METHODS, BaseScaler, ColumnScaler
+from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
-from .summary import ColumnSummary, Summary
-
-logger = logging.getLogger("streamnorm")
+from .states import load
+from .summary import Summary
 
 Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
-
-
-# ------------------------------------------------------------------------------------------------ fit
 
 
 def make_scaler(method: Any) -> BaseScaler:
@@ -153,7 +153,7 @@ def _fit_files(
     names = _columns_to_fit(scaler, files, reset, columns, exclude)
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
-    _log_columns("fitting", names, files[0])
+    log_columns("fitting", names, files[0])
     new_stats = partial(scaler._new_stats, error=sketch_error(len(names), sum(file.num_rows for file in files), memory))
     found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
     if reset:
@@ -168,122 +168,13 @@ def _columns_to_fit(
     scaler: BaseScaler, files: Sequence[ParquetInput], reset: bool, columns: Columns, exclude: Columns
 ) -> list[str]:
     first = files[0]
-    with _naming(first):
+    with naming(first):
         names = scaler._plan(first.schema, columns, exclude) if reset else matching_columns(scaler, first)
     wanted = as_names(columns)
     if not reset and wanted is not None and set(wanted) != set(names):
         raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
     check_same_types(files, names)
     return names
-
-
-class _naming:
-    """Adds the file to a DataError that came from its schema alone."""
-
-    def __init__(self, file: ParquetInput) -> None:
-        self._file = file
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DataError) and error.file is None:
-            raise DataError(f"{self._file.path}: {error}", file=str(self._file.path), column=error.column) from None
-
-
-def matching_columns(scaler: BaseScaler, file: ParquetInput) -> list[str]:
-    """The columns of a file that a fitted scaler speaks of, in the scaler's order."""
-    with _naming(file):
-        return columns_in(scaler, file.schema)
-
-
-def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
-    """The columns of a schema that a fitted scaler speaks of: by name, or by position if it was fitted on an array.
-
-    Raises
-    ------
-    DataError
-        If one is missing or not numeric, or their number is another.
-    """
-    if scaler.summary_.named:
-        names = list(scaler.summary_)
-        check_columns(schema, names)
-        return names
-    names = scaler._plan(schema)
-    if len(names) != len(scaler.summary_):
-        raise DataError(
-            f"there are {len(names)} numeric columns, and the scaler was fitted on an array of {len(scaler.summary_)}"
-        )
-    return names
-
-
-def _log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
-    """Say which columns a pass works on and which it leaves alone."""
-    chosen = set(names)
-    passing = [name for name in file.schema.names if name not in chosen]
-    logger.info(
-        "%s",
-        describe_columns(doing, names, passing),
-        extra={"event": "columns", "columns": list(names), "passing": passing},
-    )
-
-
-# ------------------------------------------------------------------------------------------------ transform
-
-
-@dataclass(frozen=True, slots=True)
-class OutputOptions:
-    """How results are written; see `transform` for the meaning of each."""
-
-    dtype: Any = None
-    compression: str | None = "snappy"
-    compression_level: int | None = None
-    row_group_size: int | None = None
-    overwrite: bool = False
-    memory: str | int = DEFAULT_MEMORY
-    threads: int | None = None
-
-    def checked(self) -> _Output:
-        """The same, validated.
-
-        Raises
-        ------
-        ValueError
-            Names the option that makes no sense.
-        """
-        size = self.row_group_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise ValueError(f"row_group_size must be a positive number of rows or None, got {size!r}")
-        return _Output(
-            _float_dtype(self.dtype),
-            Compression.of(self.compression, self.compression_level),
-            size,
-            self.overwrite,
-            parse_memory(self.memory),
-            resolve_threads(self.threads, parse_memory(self.memory)),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    dtype: np.dtype | None
-    compression: Compression
-    row_group_size: int | None
-    overwrite: bool
-    memory: int
-    threads: int
-
-
-def _float_dtype(dtype: Any) -> np.dtype | None:
-    if dtype is None:
-        return None
-    try:
-        result = np.dtype(dtype)
-    except TypeError:
-        result = None
-    if result is None or result.kind != "f" or result.itemsize not in (2, 4, 8):
-        raise ValueError(f"dtype must be float16, float32, float64 or None, got {dtype!r}")
-    return result
 
 
 def transform(
@@ -396,117 +287,24 @@ def _scaler_of_source(source: Any) -> BaseScaler:
 
 
 def _run(
-    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: _Output, progress: Progress | None
+    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
     if not is_file_source(source):
         return _run_stream(stream.open_stream(source), sink, scaler, undo, output, progress)
     targets = plan_targets(source, sink, output.overwrite)
     files = [file for group in targets.values() for file in group]
     if sink is None:
-        return _reader(files, scaler, undo, output)
-    return _write_files(targets, scaler, undo, output, ProgressMeter(progress, files))
+        return files_reader(files, scaler, undo, output)
+    return write_files(targets, scaler, undo, output, ProgressMeter(progress, files))
 
 
 def _run_stream(
-    source: stream.Stream, sink: Any, scaler: BaseScaler, undo: bool, output: _Output, progress: Progress | None
+    source: stream.Stream, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
     def transform_for(schema: pa.Schema) -> Transform:
-        return _transform_of(scaler, undo, output, columns_in(scaler, schema))
+        return transform_of(scaler, undo, output, columns_in(scaler, schema))
 
-    return stream.run(source, sink, transform_for, _state_entry(scaler, undo), output, progress)
-
-
-def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, list[ParquetInput]]:
-    """Which inputs go to which output file.
-
-    Raises
-    ------
-    DataError
-        If two inputs would go to the same output.
-    StreamnormError
-        If an output exists and may not be replaced, or cannot be written where it is wanted.
-    """
-    found = find_files(source)
-    targets: dict[Path | None, list[ParquetInput]] = {}
-    if sink is None:
-        targets[None] = [ParquetInput(path) for path in found]
-    elif not _is_directory(sink):
-        check_target(sink, overwrite=overwrite)
-        targets[Path(sink)] = [ParquetInput(path) for path in found]
-    else:
-        if Path(sink).is_file():
-            raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
-        for path, name in found.items():
-            target = Path(sink) / name
-            if target in targets:
-                raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
-            targets[target] = [ParquetInput(path)]
-        for target in targets:
-            if target.parent.is_dir():
-                check_target(target, overwrite=overwrite)
-    return targets
-
-
-def _is_directory(sink: Any) -> bool:
-    return os.fspath(sink).endswith(("/", os.sep)) or Path(sink).is_dir()
-
-
-def _transform_of(scaler: BaseScaler, undo: bool, output: _Output, names: Sequence[str]) -> Transform:
-    return Transform(dict(zip(names, scaler._maps().values(), strict=True)), undo, output.dtype)
-
-
-def _state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
-    return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler)}
-
-
-def _write_files(
-    targets: Mapping[Path | None, Sequence[ParquetInput]],
-    scaler: BaseScaler,
-    undo: bool,
-    output: _Output,
-    meter: ProgressMeter,
-) -> int:
-    jobs = []
-    for target, files in targets.items():
-        names = [matching_columns(scaler, file) for file in files][0]
-        check_same_types(files, names)
-        common_schema(files)
-        _log_columns("undoing" if undo else "normalizing", names, files[0])
-        spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
-        jobs.append((target, files, spans, names))
-    entry = _state_entry(scaler, undo)
-    # The sketches, their text, and its copy in the footer are held all along: thousands of columns make them large.
-    memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
-    rows = 0
-    for target, files, spans, names in jobs:
-        target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
-        change = describe(spans)
-        if change:
-            logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
-        job = ParquetJob(
-            files,
-            spans,
-            _transform_of(scaler, undo, output, names),
-            output.compression,
-            entry,
-            memory,
-            output.threads,
-        )
-        with AtomicFile(target, overwrite=output.overwrite) as file:
-            rows += job.run(file, meter)
-            file.commit()
-    return rows
-
-
-def _reader(files: Sequence[ParquetInput], scaler: BaseScaler, undo: bool, output: _Output) -> pa.RecordBatchReader:
-    names = [matching_columns(scaler, file) for file in files][0]
-    check_same_types(files, names)
-    change = _transform_of(scaler, undo, output, names)
-    schema = common_schema(files)
-    return stream.transformed_reader(schema, stream.file_batches(files, schema, output.memory), change)
-
-
-# ------------------------------------------------------------------------------------------------ normalize
+    return stream.run(source, sink, transform_for, state_entry(scaler, undo), output, progress)
 
 
 def normalize(
@@ -570,7 +368,7 @@ def normalize(
         dtype, compression, compression_level, row_group_size, overwrite, memory, threads
     ).checked()
     if state is not None:
-        _check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
+        check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
     if is_file_source(source):
         _normalize_files(source, sink, scaler, columns, exclude, output, progress)
     else:
@@ -591,24 +389,13 @@ def normalize(
     return scaler
 
 
-def _check_state_target(target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str]) -> None:
-    """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
-    if target.is_dir():
-        raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
-    if not target.parent.is_dir():
-        raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
-    outputs = [Path(sink) / name for name in inputs.values()] if _is_directory(sink) else [Path(sink)]
-    if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
-        raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")
-
-
 def _normalize_files(
     source: Any,
     sink: Any,
     scaler: BaseScaler,
     columns: Columns,
     exclude: Columns,
-    output: _Output,
+    output: Output,
     progress: Progress | None,
 ) -> None:
     targets = plan_targets(source, sink, output.overwrite)
@@ -617,113 +404,6 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, columns, exclude, output.memory, output.threads, meter)
-    _write_files(targets, scaler, False, output, meter)
+    write_files(targets, scaler, False, output, meter)
 
 
-# ------------------------------------------------------------------------------------------------ states
-
-
-def load(path: str | os.PathLike[str]) -> BaseScaler:
-    """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote.
-
-    Raises
-    ------
-    StateError
-        If there is no state, or it is damaged.
-    DataError
-        If there is no such file.
-    """
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
-    if magic != b"PAR1":
-        return state.load(path)
-    text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
-    if text is None:
-        raise StateError(
-            f"{os.fspath(path)}: carries no streamnorm state: give a file that has one, or name a state file"
-        )
-    return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
-
-
-def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
-    """A new scaler that has seen what all of these have.
-
-    Parameters
-    ----------
-    scalers : iterable of scalers or paths
-        Paths are those of state files, or of Parquet files with a state in the footer.
-
-    Raises
-    ------
-    NotMergeableError
-        If two of them cannot be merged.
-    ValueError
-        If there is none.
-
-    Examples
-    --------
-    >>> import streamnorm as sn
-    >>> sn.merge([sn.fit([[0.0]]), sn.fit([[2.0], [4.0]])]).mean_
-    array([2.])
-    """
-    merged: BaseScaler | None = None
-    for item in scalers:
-        scaler = item if isinstance(item, BaseScaler) else load(item)
-        if merged is None:
-            merged = type(scaler)(**scaler.get_params(deep=False))
-        try:
-            merged.merge(scaler)
-        except NotMergeableError as error:
-            if isinstance(item, BaseScaler):
-                raise
-            message = f"{os.fspath(item)}: cannot be merged with those before it: {error}"
-            raise NotMergeableError(message) from None
-    if merged is None:
-        raise ValueError("there is nothing to merge")
-    return merged
-
-
-def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a state file, or the state in a Parquet file's footer, says.
-
-    Returns
-    -------
-    dict
-        ``path scaler params digest`` and ``columns``: a list of dicts with ``name``, ``count``, ``null_count``,
-        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``.
-
-    Raises
-    ------
-    StateError
-        If there is no state, or it is damaged.
-    """
-    scaler = load(path)
-    maps = scaler._maps()
-    return {
-        "path": os.fspath(path),
-        "scaler": type(scaler).__name__,
-        "params": scaler.get_params(deep=False),
-        "digest": scaler.digest(),
-        "columns": [_describe_column(scaler.summary_[name], maps[name]) for name in scaler.summary_],
-    }
-
-
-def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "name": column.name,
-        "count": column.count,
-        "null_count": column.null_count,
-        "nan_count": column.nan_count,
-        "min": column.min,
-        "max": column.max,
-    }
-    if column.stats.has_moments:
-        said |= {"mean": column.mean, "std": column.std()}
-    if column.stats.sketch is not None:
-        quartiles = column.quantile([0.25, 0.5, 0.75])
-        said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
-        said["rank_error"] = column.rank_error
-    return said | {"center": m.center, "scale": m.scale, "offset": m.offset}

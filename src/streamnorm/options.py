@@ -71,7 +71,7 @@ def scaler_of(method: Any) -> Any:
 
 def _memory(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        from .engine import parse_memory
+        from .memory import parse_memory
 
         _check_option(param, parse_memory, value)
     return value

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -81,19 +82,28 @@ def run_ordered(
     """
     steady_allocator()
     run = _Run(tasks, work, consume, stash, need, limit)
-    workers = [threading.Thread(target=run.serve, daemon=True) for _ in range(min(threads, len(tasks)))]
+    workers: list[threading.Thread] = []
     try:
-        for worker in workers:
-            worker.start()
+        for _ in range(min(threads, len(tasks))):
+            workers.append(threading.Thread(target=run.serve, daemon=True))
+            workers[-1].start()
         for index in range(len(tasks)):
             run.wait_for(index)
             yield tasks[index]
     finally:
         run.cancel()
         for worker in workers:
-            if worker.ident is not None:
-                worker.join()
+            join(worker)
         give_back()  # what the workers' arenas keep would count on top of the next pass
+
+
+def join(worker: threading.Thread) -> None:
+    """Wait for a thread to end, also for one whose ``start`` was broken off by a signal and that is about to begin."""
+    for _ in range(100):
+        try:
+            return worker.join()
+        except RuntimeError:
+            time.sleep(0.01)
 
 
 THREAD_ROOM = 24 * 10**6  # bytes; a worker's batch, pages and open reader take 10 to 15 MB

@@ -28,7 +28,7 @@ from .scalers._select import check_columns, numeric_chunk
 from .sources import ParquetInput, locate_damage, without_state
 
 if TYPE_CHECKING:
-    from .engine import _Output
+    from .outputs import Output
     from .scan import Progress
 
 ROW_GROUP_ROWS = 1 << 20
@@ -148,7 +148,7 @@ def run(
     sink: Any,
     transform_for: Callable[[pa.Schema], Transform],
     footer: dict[bytes, bytes],
-    output: _Output,
+    output: Output,
     progress: Progress | None,
 ) -> int | pa.RecordBatchReader:
     """Transform a stream, by what `transform_for` makes of its schema, into a Parquet file or a reader."""
@@ -171,7 +171,7 @@ def _write(
     file: AtomicFile,
     transform: Transform,
     footer: dict[bytes, bytes],
-    output: _Output,
+    output: Output,
     progress: Progress | None,
 ) -> int:
     schema = transform.schema(without_state(reader.schema))

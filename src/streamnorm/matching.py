@@ -1,0 +1,65 @@
+"""Which columns of a source a fitted scaler speaks of, and what is said about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from .errors import DataError
+from .plan import describe_columns
+from .scalers import BaseScaler
+from .scalers._select import check_columns
+from .sources import ParquetInput
+
+logger = logging.getLogger("streamnorm")
+
+
+@contextmanager
+def naming(file: ParquetInput) -> Iterator[None]:
+    """Add the file to a DataError that came from its schema alone."""
+    try:
+        yield
+    except DataError as error:
+        if error.file is not None:
+            raise
+        raise DataError(f"{file.path}: {error}", file=str(file.path), column=error.column) from None
+
+
+def matching_columns(scaler: BaseScaler, file: ParquetInput) -> list[str]:
+    """The columns of a file that a fitted scaler speaks of, in the scaler's order."""
+    with naming(file):
+        return columns_in(scaler, file.schema)
+
+
+def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
+    """The columns of a schema that a fitted scaler speaks of: by name, or by position if it was fitted on an array.
+
+    Raises
+    ------
+    DataError
+        If one is missing or not numeric, or their number is another.
+    """
+    if scaler.summary_.named:
+        names = list(scaler.summary_)
+        check_columns(schema, names)
+        return names
+    names = scaler._plan(schema)
+    if len(names) != len(scaler.summary_):
+        raise DataError(
+            f"there are {len(names)} numeric columns, and the scaler was fitted on an array of {len(scaler.summary_)}"
+        )
+    return names
+
+
+def log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
+    """Say which columns a pass works on and which it leaves alone."""
+    chosen = set(names)
+    passing = [name for name in file.schema.names if name not in chosen]
+    logger.info(
+        "%s",
+        describe_columns(doing, names, passing),
+        extra={"event": "columns", "columns": list(names), "passing": passing},
+    )

@@ -1,0 +1,184 @@
+"""Where and how results are written: options, targets, and the transform pass over files."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from . import state, stream
+from .apply import ParquetJob, Transform, common_schema
+from .atomic import AtomicFile, check_target
+from .errors import DataError, StreamnormError
+from .matching import log_columns, matching_columns
+from .memory import parse_memory
+from .parquet.format import Compression
+from .pipeline import resolve_threads
+from .plan import describe, plan_spans
+from .scalers import BaseScaler
+from .scan import ProgressMeter
+from .sources import ParquetInput, check_same_types, find_files
+
+logger = logging.getLogger("streamnorm")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """How results are written; see `transform` for the meaning of each."""
+
+    dtype: Any
+    compression: str | None
+    compression_level: int | None
+    row_group_size: int | None
+    overwrite: bool
+    memory: str | int
+    threads: int | None
+
+    def checked(self) -> Output:
+        """The same, validated.
+
+        Raises
+        ------
+        ValueError
+            Names the option that makes no sense.
+        """
+        size = self.row_group_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise ValueError(f"row_group_size must be a positive number of rows or None, got {size!r}")
+        return Output(
+            _float_dtype(self.dtype),
+            Compression.of(self.compression, self.compression_level),
+            size,
+            self.overwrite,
+            parse_memory(self.memory),
+            resolve_threads(self.threads, parse_memory(self.memory)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    dtype: np.dtype | None
+    compression: Compression
+    row_group_size: int | None
+    overwrite: bool
+    memory: int
+    threads: int
+
+
+def _float_dtype(dtype: Any) -> np.dtype | None:
+    if dtype is None:
+        return None
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result is None or result.kind != "f" or result.itemsize not in (2, 4, 8):
+        raise ValueError(f"dtype must be float16, float32, float64 or None, got {dtype!r}")
+    return result
+
+
+def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, list[ParquetInput]]:
+    """Which inputs go to which output file.
+
+    Raises
+    ------
+    DataError
+        If two inputs would go to the same output.
+    StreamnormError
+        If an output exists and may not be replaced, or cannot be written where it is wanted.
+    """
+    found = find_files(source)
+    targets: dict[Path | None, list[ParquetInput]] = {}
+    if sink is None:
+        targets[None] = [ParquetInput(path) for path in found]
+    elif not is_directory(sink):
+        check_target(sink, overwrite=overwrite)
+        targets[Path(sink)] = [ParquetInput(path) for path in found]
+    else:
+        if Path(sink).is_file():
+            raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
+        for path, name in found.items():
+            target = Path(sink) / name
+            if target in targets:
+                raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
+            targets[target] = [ParquetInput(path)]
+        for target in targets:
+            if target.parent.is_dir():
+                check_target(target, overwrite=overwrite)
+    return targets
+
+
+def is_directory(sink: Any) -> bool:
+    return os.fspath(sink).endswith(("/", os.sep)) or Path(sink).is_dir()
+
+
+def transform_of(scaler: BaseScaler, undo: bool, output: Output, names: Sequence[str]) -> Transform:
+    return Transform(dict(zip(names, scaler._maps().values(), strict=True)), undo, output.dtype)
+
+
+def state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
+    return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler)}
+
+
+def write_files(
+    targets: Mapping[Path | None, Sequence[ParquetInput]],
+    scaler: BaseScaler,
+    undo: bool,
+    output: Output,
+    meter: ProgressMeter,
+) -> int:
+    jobs = []
+    for target, files in targets.items():
+        names = [matching_columns(scaler, file) for file in files][0]
+        check_same_types(files, names)
+        common_schema(files)
+        log_columns("undoing" if undo else "normalizing", names, files[0])
+        spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
+        jobs.append((target, files, spans, names))
+    entry = state_entry(scaler, undo)
+    # The sketches, their text, and its copy in the footer are held all along: thousands of columns make them large.
+    memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
+    rows = 0
+    for target, files, spans, names in jobs:
+        target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
+        change = describe(spans)
+        if change:
+            logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
+        job = ParquetJob(
+            files,
+            spans,
+            transform_of(scaler, undo, output, names),
+            output.compression,
+            entry,
+            memory,
+            output.threads,
+        )
+        with AtomicFile(target, overwrite=output.overwrite) as file:
+            rows += job.run(file, meter)
+            file.commit()
+    return rows
+
+
+def files_reader(files: Sequence[ParquetInput], scaler: BaseScaler, undo: bool, output: Output) -> pa.RecordBatchReader:
+    names = [matching_columns(scaler, file) for file in files][0]
+    check_same_types(files, names)
+    change = transform_of(scaler, undo, output, names)
+    schema = common_schema(files)
+    return stream.transformed_reader(schema, stream.file_batches(files, schema, output.memory), change)
+
+
+def check_state_target(target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str]) -> None:
+    """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
+    if target.is_dir():
+        raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
+    if not target.parent.is_dir():
+        raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
+    outputs = [Path(sink) / name for name in inputs.values()] if is_directory(sink) else [Path(sink)]
+    if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
+        raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")

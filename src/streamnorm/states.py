@@ -1,0 +1,119 @@
+"""What is read back from fitted states: load, merge, inspect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from . import state
+from .errors import DataError, NotMergeableError, StateError
+from .parquet.footer import read_footer
+from .scalers import AffineMap, BaseScaler
+from .summary import ColumnSummary
+
+
+def load(path: str | os.PathLike[str]) -> BaseScaler:
+    """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote.
+
+    Raises
+    ------
+    StateError
+        If there is no state, or it is damaged.
+    DataError
+        If there is no such file.
+    """
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
+    if magic != b"PAR1":
+        return state.load(path)
+    text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
+    if text is None:
+        raise StateError(
+            f"{os.fspath(path)}: carries no streamnorm state: give a file that has one, or name a state file"
+        )
+    return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
+
+
+def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
+    """A new scaler that has seen what all of these have.
+
+    Parameters
+    ----------
+    scalers : iterable of scalers or paths
+        Paths are those of state files, or of Parquet files with a state in the footer.
+
+    Raises
+    ------
+    NotMergeableError
+        If two of them cannot be merged.
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> import streamnorm as sn
+    >>> sn.merge([sn.fit([[0.0]]), sn.fit([[2.0], [4.0]])]).mean_
+    array([2.])
+    """
+    merged: BaseScaler | None = None
+    for item in scalers:
+        scaler = item if isinstance(item, BaseScaler) else load(item)
+        if merged is None:
+            merged = type(scaler)(**scaler.get_params(deep=False))
+        try:
+            merged.merge(scaler)
+        except NotMergeableError as error:
+            if isinstance(item, BaseScaler):
+                raise
+            message = f"{os.fspath(item)}: cannot be merged with those before it: {error}"
+            raise NotMergeableError(message) from None
+    if merged is None:
+        raise ValueError("there is nothing to merge")
+    return merged
+
+
+def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a state file, or the state in a Parquet file's footer, says.
+
+    Returns
+    -------
+    dict
+        ``path scaler params digest`` and ``columns``: a list of dicts with ``name``, ``count``, ``null_count``,
+        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``.
+
+    Raises
+    ------
+    StateError
+        If there is no state, or it is damaged.
+    """
+    scaler = load(path)
+    maps = scaler._maps()
+    return {
+        "path": os.fspath(path),
+        "scaler": type(scaler).__name__,
+        "params": scaler.get_params(deep=False),
+        "digest": scaler.digest(),
+        "columns": [_describe_column(scaler.summary_[name], maps[name]) for name in scaler.summary_],
+    }
+
+
+def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "name": column.name,
+        "count": column.count,
+        "null_count": column.null_count,
+        "nan_count": column.nan_count,
+        "min": column.min,
+        "max": column.max,
+    }
+    if column.stats.has_moments:
+        said |= {"mean": column.mean, "std": column.std()}
+    if column.stats.sketch is not None:
+        quartiles = column.quantile([0.25, 0.5, 0.75])
+        said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
+        said["rank_error"] = column.rank_error
+    return said | {"center": m.center, "scale": m.scale, "offset": m.offset}
