@@ -30,7 +30,7 @@ from .plan import Span
 from .scalers import AffineMap
 from .scalers._select import numeric_chunk, output_type
 from .scan import ProgressMeter
-from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
+from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
 DICTIONARY_READABLE = frozenset({0, 2, 3, 4, 8})
@@ -114,6 +114,37 @@ class Workbench(threading.local):
         return self.values.view(dtype)[:rows]
 
 
+class CopySource:
+    """The file that chunks are copied from, one at a time: results are written in the order of the files, and a
+    thousand files open at once are more than a process may have."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._source: RandomAccess | None = None
+
+    def open(self, file: ParquetInput) -> RandomAccess:
+        """The file, opened unless it is the one of last time."""
+        if self._source is None or file.path != self._path:
+            self.close()
+            try:
+                self._source, self._path = RandomAccess(file.path), file.path
+            except OSError as error:
+                raise file.error(f"cannot be opened ({one_line(error)})") from error
+        return self._source
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._source is not None:
+            self._source.close()
+        self._source = None
+
+    def __enter__(self) -> CopySource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
 @dataclass
 class ParquetJob:
     """Writes one Parquet file from spans of one or several inputs.
@@ -147,12 +178,11 @@ class ParquetJob:
         )
         copied = self._choose_copies(writer, schema)
         tasks = list(self._tasks(writer, schema, copied))
-        sources = {file.path: RandomAccess(file.path) for file in self.files} if copied else {}
-        try:
+        with CopySource() as source:
             for task in run_ordered(
                 tasks,
                 lambda task, outlet: self._work(task, writer, outlet),
-                lambda task, result: self._write(task, result, writer, sources),
+                lambda task, result: self._write(task, result, writer, source),
                 threads=self.threads,
                 stash=self.memory // 8,
                 need=self._need,
@@ -160,14 +190,9 @@ class ParquetJob:
             ):
                 meter.add(task.span.rows / len(schema))
             writer.close()
-        finally:
-            for source in sources.values():
-                source.close()
         return sum(span.rows for span in self.spans)
 
-    def _write(
-        self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, sources: Mapping[Path, RandomAccess]
-    ) -> None:
+    def _write(self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, source: CopySource) -> None:
         """Append what a task has made, or copy what it stands for."""
         part, made = result
         row_group = task.first_row_group + part
@@ -176,8 +201,8 @@ class ParquetJob:
         elif task.how == "copy":
             file = task.span.file
             field_index = file.footer.field_index(task.name)
-            source = sources[file.path]
-            writer.copy_field(row_group, task.name, source, file.footer, field_index, task.span.row_groups[0])
+            opened = source.open(file)
+            writer.copy_field(row_group, task.name, opened, file.footer, field_index, task.span.row_groups[0])
         elif isinstance(made, EncodedChunk):
             writer.append_pages(row_group, task.name, made)
         else:
