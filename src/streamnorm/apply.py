@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,10 +63,11 @@ class Transform:
         return arrow, np.dtype(name)
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
-        """The schema of the result; metadata of schema and fields stay."""
+        """The schema of the result; metadata of schema and fields stay, but for the types that pandas would restore."""
+        types = {f.name: self.out_type(f.type) for f in schema if f.name in self.maps}
         return pa.schema(
-            [f.with_type(self.out_type(f.type)[0]) if f.name in self.maps else f for f in schema],
-            metadata=schema.metadata,
+            [f.with_type(types[f.name][0]) if f.name in types else f for f in schema],
+            metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
     def values(self, name: str, numbers: pa.Array, dtype: np.dtype, out: np.ndarray | None = None) -> np.ndarray:
@@ -87,6 +89,22 @@ class Transform:
         values = self.values(name, numbers, dtype)
         validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
         return pa.Array.from_buffers(arrow, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+
+
+def _with_pandas_types(metadata: dict[bytes, bytes] | None, types: Mapping[str, str]) -> dict[bytes, bytes] | None:
+    """Schema metadata in which pandas' own entry says that these columns hold plain floats.
+
+    What was an Int64 column of pandas would be cast back to integers by its reader, which fails on fractions.
+    """
+    try:
+        found = json.loads((metadata or {})[b"pandas"])
+        columns = [c for c in found["columns"] if c.get("field_name", c.get("name")) in types]
+        for column in columns:
+            name = types[column.get("field_name", column.get("name"))]
+            column.update(pandas_type=name, numpy_type=name, metadata=None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return metadata  # there is none, or it is somebody else's use of the key
+    return {**(metadata or {}), b"pandas": json.dumps(found).encode()} if columns else metadata
 
 
 @dataclass(frozen=True, slots=True)
