@@ -106,7 +106,16 @@ def test_what_stands_under_a_null_does_not_count():
 
 
 @pytest.mark.parametrize(
-    "values", [[2**53 + 1, 2**53 + 3], [-(2**63), 2**63 - 1], [-(2**53) - 1, 0], [2**62 + 1, None, 5]]
+    "values",
+    [
+        [2**53 + 1, 2**53 + 3],
+        [-(2**63), 2**63 - 1],
+        [-(2**53) - 1, 0],
+        [-(2**53), 0],
+        [-(2**53)] * BLOCK + [-(2**53) - 1],
+        [2**62 + 1, None, 5],
+    ],
+    ids=lambda values: f"{values[0]}..{values[-1]}",
 )
 def test_integers_past_2_53_keep_their_exact_extrema(values):
     kept = [v for v in values if v is not None]

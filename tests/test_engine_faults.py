@@ -608,6 +608,22 @@ def test_a_full_disk(limit, spool, tmp_path, out):
     assert listing(out) == before
 
 
+MANY_FILES = """
+import resource, sys, streamnorm as sn
+source, target, limit = sys.argv[1:]
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(limit), int(limit)))
+sn.normalize(source, target)
+"""
+
+
+def test_more_files_than_may_be_open(tmp_path, out):
+    for i in range(80):
+        write(tmp_path / f"many/{i:03}.parquet", numbers(10, start=10 * i))
+    result = children.run(MANY_FILES, tmp_path / "many", out / "y.parquet", 64)
+    assert result.status == 0, result.err
+    assert pq.read_table(out / "y.parquet")["s"].to_pylist() == [str(i) for i in range(800)]
+
+
 def test_the_state_where_it_cannot_go(source, out):
     before = listing(source.parent)
     for state in (out / "no" / "s.json", out / "x.parquet", source, out):

@@ -220,6 +220,30 @@ def test_pandas_metadata_and_index(tmp_path):
     assert list(pq.read_table(tmp_path / "out2.parquet").to_pandas().columns) == pa_names
 
 
+@pytest.mark.parametrize("as_file", [True, False])
+def test_pandas_metadata_says_what_the_columns_hold_now(as_file, tmp_path):
+    def entry(name, kind, extra=None):
+        return {"name": name, "field_name": name, "pandas_type": kind.lower(), "numpy_type": kind, "metadata": extra}
+
+    columns = [entry("i", "Int64"), entry("f", "Float32"), entry("d", "object", {"precision": 5}), entry("s", "str")]
+    table = pa.table(
+        {
+            "i": pa.array([1, 2, None, 7]),
+            "f": pa.array([1, 2, 3, 7], pa.float32()),
+            "d": pa.array([Decimal("1.50"), None, None, Decimal("2.50")]),
+            "s": list("wxyz"),
+        }
+    ).replace_schema_metadata({"pandas": json.dumps({"index_columns": [], "columns": columns}), "mine": "kept"})
+    source = write(tmp_path / "in.parquet", table) if as_file else table
+    sn.normalize(source, tmp_path / "out.parquet")
+    metadata = pq.read_schema(tmp_path / "out.parquet").metadata
+    assert metadata[b"mine"] == b"kept"
+    assert json.loads(metadata[b"pandas"]) == {
+        "index_columns": [],
+        "columns": [entry("i", "float64"), entry("f", "float32"), entry("d", "float64"), entry("s", "str")],
+    }
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"compression": "zstd"}, {"row_group_size": 100}, {"use_pyarrow": True}], ids=str
 )

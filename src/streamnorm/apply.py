@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from .plan import Span
 from .scalers import AffineMap
 from .scalers._select import numeric_chunk, output_type
 from .scan import ProgressMeter
-from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches
+from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
 DICTIONARY_READABLE = frozenset({0, 2, 3, 4, 8})
@@ -62,10 +63,11 @@ class Transform:
         return arrow, np.dtype(name)
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
-        """The schema of the result; metadata of schema and fields stay."""
+        """The schema of the result; metadata of schema and fields stay, but for the types that pandas would restore."""
+        types = {f.name: self.out_type(f.type) for f in schema if f.name in self.maps}
         return pa.schema(
-            [f.with_type(self.out_type(f.type)[0]) if f.name in self.maps else f for f in schema],
-            metadata=schema.metadata,
+            [f.with_type(types[f.name][0]) if f.name in types else f for f in schema],
+            metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
     def values(self, name: str, numbers: pa.Array, dtype: np.dtype, out: np.ndarray | None = None) -> np.ndarray:
@@ -87,6 +89,22 @@ class Transform:
         values = self.values(name, numbers, dtype)
         validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
         return pa.Array.from_buffers(arrow, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+
+
+def _with_pandas_types(metadata: dict[bytes, bytes] | None, types: Mapping[str, str]) -> dict[bytes, bytes] | None:
+    """Schema metadata in which pandas' own entry says that these columns hold plain floats.
+
+    What was an Int64 column of pandas would be cast back to integers by its reader, which fails on fractions.
+    """
+    try:
+        found = json.loads((metadata or {})[b"pandas"])
+        columns = [c for c in found["columns"] if c.get("field_name", c.get("name")) in types]
+        for column in columns:
+            name = types[column.get("field_name", column.get("name"))]
+            column.update(pandas_type=name, numpy_type=name, metadata=None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return metadata  # there is none, or it is somebody else's use of the key
+    return {**(metadata or {}), b"pandas": json.dumps(found).encode()} if columns else metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +130,37 @@ class Workbench(threading.local):
         if self.values.nbytes < rows * dtype.itemsize:
             self.values = np.empty(max(rows, BATCH_ROWS), np.float64)
         return self.values.view(dtype)[:rows]
+
+
+class CopySource:
+    """The file that chunks are copied from, one at a time: results are written in the order of the files, and a
+    thousand files open at once are more than a process may have."""
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._source: RandomAccess | None = None
+
+    def open(self, file: ParquetInput) -> RandomAccess:
+        """The file, opened unless it is the one of last time."""
+        if self._source is None or file.path != self._path:
+            self.close()
+            try:
+                self._source, self._path = RandomAccess(file.path), file.path
+            except OSError as error:
+                raise file.error(f"cannot be opened ({one_line(error)})") from error
+        return self._source
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._source is not None:
+            self._source.close()
+        self._source = None
+
+    def __enter__(self) -> CopySource:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 @dataclass
@@ -147,12 +196,11 @@ class ParquetJob:
         )
         copied = self._choose_copies(writer, schema)
         tasks = list(self._tasks(writer, schema, copied))
-        sources = {file.path: RandomAccess(file.path) for file in self.files} if copied else {}
-        try:
+        with CopySource() as source:
             for task in run_ordered(
                 tasks,
                 lambda task, outlet: self._work(task, writer, outlet),
-                lambda task, result: self._write(task, result, writer, sources),
+                lambda task, result: self._write(task, result, writer, source),
                 threads=self.threads,
                 stash=self.memory // 8,
                 need=self._need,
@@ -160,14 +208,9 @@ class ParquetJob:
             ):
                 meter.add(task.span.rows / len(schema))
             writer.close()
-        finally:
-            for source in sources.values():
-                source.close()
         return sum(span.rows for span in self.spans)
 
-    def _write(
-        self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, sources: Mapping[Path, RandomAccess]
-    ) -> None:
+    def _write(self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, source: CopySource) -> None:
         """Append what a task has made, or copy what it stands for."""
         part, made = result
         row_group = task.first_row_group + part
@@ -176,8 +219,8 @@ class ParquetJob:
         elif task.how == "copy":
             file = task.span.file
             field_index = file.footer.field_index(task.name)
-            source = sources[file.path]
-            writer.copy_field(row_group, task.name, source, file.footer, field_index, task.span.row_groups[0])
+            opened = source.open(file)
+            writer.copy_field(row_group, task.name, opened, file.footer, field_index, task.span.row_groups[0])
         elif isinstance(made, EncodedChunk):
             writer.append_pages(row_group, task.name, made)
         else:

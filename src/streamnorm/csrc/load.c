@@ -144,7 +144,8 @@ DEFINE_LOADER(float32, float)
         }                                                                                                             \
     }
 
-DEFINE_WIDE_LOADER(int64, int64_t, x[i] ^ (x[i] >> 63))
+/* Not the cheaper x ^ (x >> 63), which is -x - 1: it leaves out -2^53, where -2^53 - 1 rounds to as well. */
+DEFINE_WIDE_LOADER(int64, int64_t, ((uint64_t)x[i] ^ (uint64_t)(x[i] >> 63)) - (uint64_t)(x[i] >> 63))
 DEFINE_WIDE_LOADER(uint64, uint64_t, x[i])
 
 static void load_decimal(double *out, sn_int_extrema *extrema, const sn_array *array, const char *values, int64_t width,
