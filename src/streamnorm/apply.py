@@ -347,7 +347,16 @@ def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+    """Whether pyarrow reads such a column as a dictionary, whatever the Arrow type that the file's writer had."""
+    tests = (
+        pa.types.is_string,
+        pa.types.is_binary,
+        pa.types.is_large_string,
+        pa.types.is_large_binary,
+        pa.types.is_string_view,
+        pa.types.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
 
 
 def _gathering_rows(task: FieldTask) -> int:
