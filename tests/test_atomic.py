@@ -39,6 +39,12 @@ def test_nothing_stays_of_a_file_whose_making_was_cut_short(moment, error, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+def test_a_name_that_leaves_no_room_for_the_temporary_one(tmp_path):
+    with pytest.raises(atomic.StreamnormError, match="cannot be written"):
+        AtomicFile(tmp_path / ("x" * 250), overwrite=False)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_forked_process_leaves_the_file_to_its_parent(tmp_path, monkeypatch):
     file = AtomicFile(tmp_path / "a", overwrite=False)
     with monkeypatch.context() as patch:

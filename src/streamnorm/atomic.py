@@ -69,7 +69,8 @@ class AtomicFile:
         except FileExistsError:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
         except OSError as error:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a name that is too long, or a read-only disk, has no file to remove
+                self.path.unlink()
             raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
         except BaseException:  # a signal, which may come when the file is there and nobody knows of it yet
             self.path.unlink(missing_ok=True)
