@@ -608,6 +608,18 @@ def test_a_full_disk(limit, spool, tmp_path, out):
     assert listing(out) == before
 
 
+@pytest.mark.parametrize(
+    "other,words",
+    [({"a": [1, 2]}, "'a' is double in the first and int64"), ({"b": [1.0]}, "columns a, another one b")],
+    ids=["type", "name"],
+)
+def test_batches_that_differ(other, words, out):
+    scaler = sn.fit(pa.table({"a": [1.0, 2.0]}))
+    with pytest.raises(sn.DataError, match=words):
+        sn.transform([pa.record_batch({"a": [1.0, 2.0]}), pa.record_batch(other)], out / "y.parquet", scaler)
+    assert listing(out) == {}
+
+
 MANY_FILES = """
 import resource, sys, streamnorm as sn
 source, target, limit = sys.argv[1:]
