@@ -25,6 +25,20 @@ def test_a_file_with_its_real_name_stays(tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"whole"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_target_that_appears_meanwhile_is_not_replaced(links, tmp_path, monkeypatch):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *names: os.stat(tmp_path / "no such file"))
+    with AtomicFile(tmp_path / "a", overwrite=False) as late, AtomicFile(tmp_path / "b", overwrite=False) as other:
+        late.write(b"mine")
+        (tmp_path / "a").write_bytes(b"theirs")
+        with pytest.raises(atomic.TargetExists, match="exists already"):
+            late.commit()
+        other.write(b"whole")
+        other.commit()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"theirs", "b": b"whole"}
+
+
 @pytest.mark.parametrize("error", [Interrupted(2), OSError(5, "Input/output error")], ids=lambda e: type(e).__name__)
 @pytest.mark.parametrize("moment", ["open", "flock"])
 def test_nothing_stays_of_a_file_whose_making_was_cut_short(moment, error, tmp_path, monkeypatch):
@@ -36,6 +50,12 @@ def test_nothing_stays_of_a_file_whose_making_was_cut_short(moment, error, tmp_p
     monkeypatch.setattr(*((atomic, "open") if moment == "open" else (atomic.fcntl, "flock")), cut_short, raising=False)
     with pytest.raises(Interrupted if isinstance(error, Interrupted) else atomic.StreamnormError):
         AtomicFile(tmp_path / "a", overwrite=False)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_name_that_leaves_no_room_for_the_temporary_one(tmp_path):
+    with pytest.raises(atomic.StreamnormError, match="cannot be written"):
+        AtomicFile(tmp_path / ("x" * 250), overwrite=False)
     assert not any(tmp_path.iterdir())
 
 

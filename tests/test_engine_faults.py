@@ -608,6 +608,18 @@ def test_a_full_disk(limit, spool, tmp_path, out):
     assert listing(out) == before
 
 
+@pytest.mark.parametrize(
+    "other,words",
+    [({"a": [1, 2]}, "'a' is double in the first and int64"), ({"b": [1.0]}, "columns a, another one b")],
+    ids=["type", "name"],
+)
+def test_batches_that_differ(other, words, out):
+    scaler = sn.fit(pa.table({"a": [1.0, 2.0]}))
+    with pytest.raises(sn.DataError, match=words):
+        sn.transform([pa.record_batch({"a": [1.0, 2.0]}), pa.record_batch(other)], out / "y.parquet", scaler)
+    assert listing(out) == {}
+
+
 MANY_FILES = """
 import resource, sys, streamnorm as sn
 source, target, limit = sys.argv[1:]
@@ -622,6 +634,31 @@ def test_more_files_than_may_be_open(tmp_path, out):
     result = children.run(MANY_FILES, tmp_path / "many", out / "y.parquet", 64)
     assert result.status == 0, result.err
     assert pq.read_table(out / "y.parquet")["s"].to_pylist() == [str(i) for i in range(800)]
+
+
+HELD_AFTER_ERRORS = """
+import gc, os, sys, pyarrow as pa, streamnorm as sn
+source, target = sys.argv[1:]
+gc.disable()
+held = []
+for _ in range(3):
+    try:
+        sn.normalize(source, target)
+    except sn.DataError as error:
+        pass
+    held.append((len(os.listdir("/proc/self/fd")), pa.total_allocated_bytes()))
+print(len(set(held)), held)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no list of open files")
+def test_an_error_leaves_neither_memory_nor_open_files(tmp_path, out):
+    values = np.random.default_rng(3).normal(size=400_000)
+    values[-1] = np.inf
+    path = write(tmp_path / "x.parquet", pa.table({"a": values, "b": values}), row_group_size=50_000)
+    result = children.run(HELD_AFTER_ERRORS, path, out / "y.parquet")
+    assert result.status == 0, result.err
+    assert result.out.startswith("1 [") and result.out.endswith(" 0)]\n"), result.out
 
 
 def test_the_state_where_it_cannot_go(source, out):

@@ -129,6 +129,34 @@ def test_memory_of_few_long_strings(how, folder):
     assert (folder / "out.parquet").stat().st_size < 40 * MB
 
 
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.large_binary(), pa.string_view(), pa.binary_view()], ids=str)
+def test_memory_of_few_long_strings_of_other_types(kind, folder):
+    """800 MB once every value is written out, in row groups that are joined."""
+    piece = pa.table({"s": pa.array(["abc"[i % 3] * 20_000 for i in range(2_000)]), "x": np.arange(2_000.0)})
+    piece = piece.set_column(0, "s", piece["s"].cast(pa.binary()).cast(kind))
+    with pq.ParquetWriter(folder / "in.parquet", piece.schema) as writer:
+        for _ in range(20):
+            writer.write_table(piece)
+    peak(folder / "in.parquet", memory="64MB", chunks=40)
+    assert pq.read_metadata(folder / "out.parquet").num_row_groups == 1
+    back = pq.ParquetFile(folder / "out.parquet", read_dictionary=["s"]).read()
+    assert pq.read_schema(folder / "out.parquet").field("s").type == kind
+    assert back["s"].combine_chunks().dictionary.to_pylist() == piece["s"][:3].to_pylist()
+
+
+def test_memory_of_lists_that_the_file_has_folded(folder):
+    """330 MB a row group once every value is written out; 50 kB in the file."""
+    rows, values = 1 << 16, 40
+    lists = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * values, np.zeros(rows * values))
+    piece = pa.table({"x": np.random.default_rng(1).normal(size=rows), "l": lists})
+    with pq.ParquetWriter(folder / "in.parquet", piece.schema) as writer:
+        for _ in range(2):
+            writer.write_table(pa.concat_tables([piece] * 16), row_group_size=16 * rows)
+    peak(folder / "in.parquet", memory="64MB", chunks=4)
+    found = duckdb.sql(f"select count(*), sum(len(l)), max(list_max(l)) from '{folder}/out.parquet'").fetchall()
+    assert found == [(32 * rows, 32 * rows * values, 0.0)]
+
+
 def test_memory_of_a_row_group_of_duckdb(folder):
     path = folder / "in.parquet"
     duckdb.sql(

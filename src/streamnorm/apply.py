@@ -257,9 +257,11 @@ class ParquetJob:
             return reading + PAGE_ROOM
         footer = span.file.footer
         leaves = footer.fields[footer.field_index(task.name)].leaves
-        return reading + 2 * sum(
-            footer.chunk(group, leaf).uncompressed_size for group in span.row_groups for leaf in leaves
-        )
+        chunks = [(group, leaf) for group in span.row_groups for leaf in leaves]
+        packed = sum(footer.chunk(group, leaf).uncompressed_size for group, leaf in chunks)
+        unfolded = sum(span.file.unfolded_size(group, leaf) for group, leaf in chunks)
+        rows = sum(footer.row_groups[group].num_rows for group in span.row_groups)
+        return reading + 2 * packed + 2 * unfolded * max(span.out_rows) // max(rows, 1)
 
     def _work(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         if task.how == "normalize":
@@ -295,7 +297,7 @@ class ParquetJob:
         encoded = (task.name,) if _is_string(out_field.type) and _reads_as_dictionary(task.span, task.name) else ()
         gathered: list[pa.Array] = []
         current = 0
-        for part, array in self._parts(task, encoded, outlet):
+        for part, array in self._parts(task, encoded, outlet, _gathering_rows(task)):
             if part != current:
                 self._push_encoded(current, out_field, gathered, outlet)
                 gathered, current = [], part
@@ -308,13 +310,13 @@ class ParquetJob:
         outlet.push((part, result), result.compressed_size)
 
     def _parts(
-        self, task: FieldTask, encoded: Sequence[str], outlet: Outlet
+        self, task: FieldTask, encoded: Sequence[str], outlet: Outlet, batch_rows: int = BATCH_ROWS
     ) -> Iterator[tuple[int, pa.Array]]:
         """The column's arrays with the number of the output row group that they belong to."""
         span = task.span
         skip, part, left = span.skip, 0, span.out_rows[0]
         for (array,) in column_batches(
-            span.file, self.bench.readers, span.row_groups, [task.name], encoded=encoded
+            span.file, self.bench.readers, span.row_groups, [task.name], batch_rows=batch_rows, encoded=encoded
         ):
             outlet.check()
             start = min(skip, len(array))
@@ -345,7 +347,25 @@ def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
 
 
 def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+    """Whether pyarrow reads such a column as a dictionary, whatever the Arrow type that the file's writer had."""
+    tests = (
+        pa.types.is_string,
+        pa.types.is_binary,
+        pa.types.is_large_string,
+        pa.types.is_large_binary,
+        pa.types.is_string_view,
+        pa.types.is_binary_view,
+    )
+    return any(test(kind) for test in tests)
+
+
+def _gathering_rows(task: FieldTask) -> int:
+    """Rows of a batch of a column that is gathered: of lists and structs an eighth of an output row group, as pyarrow's
+    reader takes several times the size of a batch of them."""
+    footer = task.span.file.footer
+    if len(footer.fields[footer.field_index(task.name)].elements) == 1:
+        return BATCH_ROWS
+    return min(BATCH_ROWS, max(1024, max(task.span.out_rows) // 8))
 
 
 def _reads_as_dictionary(span: Span, name: str) -> bool:

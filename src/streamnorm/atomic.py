@@ -51,6 +51,7 @@ class AtomicFile:
 
     def __init__(self, target: str | os.PathLike[str], *, overwrite: bool) -> None:
         self.target = Path(target)
+        self._overwrite = overwrite
         check_target(self.target, overwrite=overwrite)
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
@@ -69,7 +70,8 @@ class AtomicFile:
         except FileExistsError:
             raise StreamnormError(f"{self.target}: another run of this process is writing it") from None
         except OSError as error:
-            self.path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a name that is too long, or a read-only disk, has no file to remove
+                self.path.unlink()
             raise StreamnormError(f"{self.target}: cannot be written ({error.strerror})") from error
         except BaseException:  # a signal, which may come when the file is there and nobody knows of it yet
             self.path.unlink(missing_ok=True)
@@ -132,12 +134,17 @@ class AtomicFile:
 
         Raises
         ------
+        TargetExists
+            If the target has appeared meanwhile and must not be replaced.
         StreamnormError
             If the disk reports an error.
         """
         try:
             os.fsync(self.file.fileno())
-            os.replace(self.path, self.target)
+            if self._overwrite or not self._linked():
+                os.replace(self.path, self.target)
+        except TargetExists:
+            raise
         except OSError as error:
             raise StreamnormError(
                 f"{self.target}: cannot be written ({error.strerror}); nothing was left behind"
@@ -150,6 +157,17 @@ class AtomicFile:
         )
         self.file.close()
         sync_directory(self.target.parent)
+
+    def _linked(self) -> bool:
+        """Give the file its real name unless there is one of that name, which a rename would replace; False where the
+        file system has no second names."""
+        try:
+            os.link(self.path, self.target)
+        except OSError:
+            check_target(self.target, overwrite=False)
+            return False
+        self.path.unlink()
+        return True
 
     def __enter__(self) -> AtomicFile:
         return self

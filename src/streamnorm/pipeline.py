@@ -94,6 +94,7 @@ def run_ordered(
         run.cancel()
         for worker in workers:
             join(worker)
+        run.forget()
         give_back()  # what the workers' arenas keep would count on top of the next pass
 
 
@@ -180,6 +181,7 @@ class _Run:
                 self.held -= held
                 self.changed.notify_all()
             self.end(index, error)
+            error = None  # its traceback leads back to this frame
 
     def take(self) -> tuple[int, int] | None:
         """The next task and what it needs, once there is room. Tasks enter in order, so the one whose turn it is has
@@ -245,9 +247,8 @@ class _Run:
             with self.changed:
                 if self.cancelled:
                     return
-                ended = self.running.pop(index)
-                if ended.error is not None:
-                    self.error = ended.error
+                self.error = self.running.pop(index).error
+                if self.error is not None:
                     self.cancelled = True
                 else:
                     self.turn = index = index + 1
@@ -262,6 +263,12 @@ class _Run:
                 self.changed.wait()
             if self.turn <= index and self.error is not None:
                 raise self.error
+
+    def forget(self) -> None:
+        """Let go of errors and results once the workers are gone. The traceback of an error leads to this object, so
+        that readers and pages would stay until the garbage collector finds the circle."""
+        self.error = None
+        self.running.clear()
 
     def cancel(self) -> None:
         with self.changed:

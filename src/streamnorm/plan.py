@@ -18,6 +18,7 @@ from .sources import ParquetInput
 TINY_BYTES = 10**6
 JOINED_BYTES = 16 * 10**6
 JOINED_ROWS = 1 << 20
+STRING_INDEX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Span:
 
 
 def row_width(file: ParquetInput) -> int:
-    """Bytes a row takes in memory in the columns of fixed width, everything numeric as a double at most."""
-    return sum(_width(field.type) for field in file.schema)
+    """Bytes a row takes in memory in the columns of fixed width, and in the offsets or indices of strings."""
+    return sum(_width(field.type) or STRING_INDEX for field in file.schema)
 
 
 def _width(kind: pa.DataType) -> int:
@@ -62,9 +63,16 @@ def has_variable_width(file: ParquetInput) -> bool:
 
 
 def decoded_sizes(file: ParquetInput) -> list[int]:
-    """What each row group takes in memory, roughly: for strings and lists, what the footer says of their pages."""
+    """What each row group takes in memory, roughly: for strings what the footer says of their pages, and for lists and
+    structs that or what their values take, whichever is more. (Strings are held as dictionaries.)"""
     width, variable = row_width(file), has_variable_width(file)
-    return [group.num_rows * width + (group.total_byte_size if variable else 0) for group in file.footer.row_groups]
+    nested = [leaf for field in file.footer.fields if len(field.elements) > 1 for leaf in field.leaves]
+    return [
+        group.num_rows * width
+        + (group.total_byte_size if variable else 0)
+        + sum(file.unfolded_size(number, leaf) for leaf in nested)
+        for number, group in enumerate(file.footer.row_groups)
+    ]
 
 
 def plan_spans(file: ParquetInput, memory: int, row_group_size: int | None) -> list[Span]:

@@ -19,7 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import DataError
-from .parquet.footer import Footer, largest_page, read_footer
+from .parquet import format as fmt
+from .parquet import thrift
+from .parquet.footer import Footer, Leaf, largest_page, read_footer
+from .parquet.format import ColumnMetaData, SchemaElement
 from .state import FOOTER_KEY
 
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
@@ -177,6 +180,18 @@ class ParquetInput:
             need = max(need, whole)
         return need
 
+    def unfolded_size(self, row_group: int, leaf: int) -> int:
+        """Bytes by which a chunk's values take more memory than its pages, whose encoding may have folded them.
+
+        Strings at the top level are held as dictionaries, and so stay folded.
+        """
+        chunk, column = self.footer.chunk(row_group, leaf), self.footer.leaves[leaf]
+        size = chunk.num_values * decoded_width(column)
+        if len(column.path) > 1:
+            sizes = thrift.value_of(chunk.metadata, ColumnMetaData.SIZE_STATISTICS, thrift.STRUCT, {})
+            size += thrift.value_of(sizes, 1, thrift.I64, 0)  # of strings, unencoded
+        return max(0, size - chunk.uncompressed_size)
+
     def _leaves(self, column: str) -> range:
         """The leaves of a column; none if Arrow's schema has a name that Parquet's does not."""
         try:
@@ -199,6 +214,17 @@ class ParquetInput:
                 column,
             )
         return min(whole, need)
+
+
+def decoded_width(leaf: Leaf) -> int:
+    """Bytes a value of this Parquet column takes in Arrow's arrays; of a string, its offset alone."""
+    kind = thrift.value_of(leaf.element, SchemaElement.TYPE, thrift.I32, -1)
+    if kind == fmt.FIXED_LEN_BYTE_ARRAY:
+        return max(1, thrift.value_of(leaf.element, SchemaElement.TYPE_LENGTH, thrift.I32, 0))
+    return _WIDTHS.get(kind, 8)
+
+
+_WIDTHS = {0: 1, 1: 4, 4: 4, fmt.BYTE_ARRAY: 4}  # boolean, int32, float, strings; else eight
 
 
 class ReaderCache(threading.local):

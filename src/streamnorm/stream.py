@@ -95,9 +95,20 @@ def _reader_of_parts(parts: Any) -> pa.RecordBatchReader:
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield first
-        yield from pieces
+        for piece in pieces:
+            if not piece.schema.equals(first.schema):
+                raise DataError(f"the source's batches differ: {_difference(first.schema, piece.schema)}")
+            yield piece
 
     return pa.RecordBatchReader.from_batches(first.schema, batches())
+
+
+def _difference(first: pa.Schema, other: pa.Schema) -> str:
+    if first.names != other.names:
+        return f"the first has the columns {', '.join(first.names)}, another one {', '.join(other.names)}"
+    ours, theirs = next((a, b) for a, b in zip(first, other, strict=True) if not a.equals(b))
+    kinds = [f"{field.type}{'' if field.nullable else ' not null'}" for field in (ours, theirs)]
+    return f"column {ours.name!r} is {kinds[0]} in the first and {kinds[1]} in another one; make them alike"
 
 
 def dataset_reader(dataset: Any) -> pa.RecordBatchReader:
