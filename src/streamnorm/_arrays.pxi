@@ -110,7 +110,7 @@ def plain_arrow(obj):
     import pyarrow as pa
 
     if not isinstance(obj, (pa.Array, pa.ChunkedArray)):
-        obj = pa.chunked_array(obj) if hasattr(obj, "__arrow_c_stream__") else pa.array(obj)
+        obj = pa.array(obj) if hasattr(obj, "__arrow_c_array__") else pa.chunked_array(obj)
     if pa.types.is_run_end_encoded(obj.type):
         import pyarrow.compute as pc
 

@@ -108,7 +108,7 @@ def join(worker: threading.Thread) -> None:
 
 
 THREAD_ROOM = 24 * 10**6  # bytes; a worker's batch, pages and open reader take 10 to 15 MB
-RUN_AHEAD = 64  # tasks
+RUN_AHEAD = 16  # tasks
 
 
 class Outlet:
@@ -175,7 +175,7 @@ class _Run:
                 return
             except BaseException as raised:  # handed over to the caller, KeyboardInterrupt and all
                 error = raised
-            if held > LARGE:
+            if held > min(LARGE, self.limit // 16):
                 give_back()
             with self.changed:
                 self.held -= held
