@@ -15,7 +15,7 @@ import sys
 
 import pyarrow as pa
 
-LARGE = 16 * 10**6  # work that holds more than this gives back when it is done
+TIGHT = 64 * 10**6  # with less for all work at a time, what the allocator keeps counts
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT = 4 << 20  # bytes

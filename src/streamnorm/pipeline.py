@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from .memory import LARGE, give_back, steady_allocator
+from .memory import TIGHT, give_back, steady_allocator
 
 
 class Cancelled(Exception):
@@ -175,8 +175,8 @@ class _Run:
                 return
             except BaseException as raised:  # handed over to the caller, KeyboardInterrupt and all
                 error = raised
-            if held > min(LARGE, self.limit // 16):
-                give_back()
+            if held > self.limit // 4 or self.limit < TIGHT:
+                give_back()  # costs a sixth of the time where tasks are small, so only where it counts
             with self.changed:
                 self.held -= held
                 self.changed.notify_all()

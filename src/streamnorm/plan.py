@@ -90,6 +90,7 @@ def _follow_input(file: ParquetInput, memory: int) -> Iterator[Span]:
         if size < TINY_BYTES:
             while (
                 stop < len(groups)
+                and stop - index < file.groups_at_once
                 and sizes[stop] < TINY_BYTES
                 and size + sizes[stop] <= min(JOINED_BYTES, memory // 4)
                 and rows + groups[stop].num_rows <= JOINED_ROWS

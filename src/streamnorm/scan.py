@@ -20,7 +20,6 @@ from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_
 # Row groups are joined into units of a 16th of the work, within these bounds: fewer, longer units make sketches cheaper
 # (8 ns a value after a million values, 4 after five), more make all cores busy, and tiny row groups cost little each.
 MIN_UNIT_ROWS, MAX_UNIT_ROWS = 1 << 17, 1 << 23
-MAX_UNIT_CHUNKS = 1 << 14  # column chunks whose metadata a reader holds at a time, 1 kB each in Arrow's objects
 UNITS = 16
 UNIT_BYTES = 8 << 20  # columns are read together while a batch of them stays below this
 MAX_COLUMNS = 64
@@ -64,10 +63,9 @@ def runs_of_row_groups(file: ParquetInput, rows: int) -> Iterator[tuple[range, i
     """Consecutive row groups, joined until they hold `rows` rows; with the rows that they hold."""
     start, held = 0, 0
     groups = file.footer.row_groups
-    most_groups = max(1, MAX_UNIT_CHUNKS // max(1, len(file.footer.leaves)))
     for stop, group in enumerate(groups, 1):
         held += group.num_rows
-        if held >= rows or stop - start >= most_groups or stop == len(groups):
+        if held >= rows or stop - start >= file.groups_at_once or stop == len(groups):
             yield range(start, stop), held
             start, held = stop, 0
 

@@ -28,6 +28,7 @@ from .state import FOOTER_KEY
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
 READ_BUFFER = 1 << 20
 MIN_BUFFER = 1 << 14
+CHUNKS_AT_ONCE = 1 << 13  # column chunks whose metadata one task's reader holds, 1 kB each in Arrow's objects
 KEPT_CHUNKS = 5_000  # a reader is kept for the next task while its metadata has no more column chunks
 
 
@@ -135,6 +136,11 @@ class ParquetInput:
         except (OSError, pa.ArrowException) as error:
             raise self.error(f"cannot be opened as Parquet ({one_line(error)})") from error
         self.num_rows = sum(group.num_rows for group in self.footer.row_groups)
+
+    @property
+    def groups_at_once(self) -> int:
+        """Row groups that one task may read, by what the metadata of their column chunks takes."""
+        return max(1, CHUNKS_AT_ONCE // max(1, len(self.footer.leaves)))
 
     def error(self, message: str, row_group: int | None = None, column: str | None = None) -> DataError:
         """A DataError that says where in this file."""
