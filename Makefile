@@ -51,7 +51,7 @@ sanitize: $(SANITIZED)/.sanitized ## run the kernels' tests under AddressSanitiz
 	LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libstdc++.so)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	PYTHONMALLOC=malloc ARROW_DEFAULT_MEMORY_POOL=system \
-	$(SANITIZED)/bin/python -P -m pytest -p no:cacheprovider $(KERNEL_TESTS) $(ARGS)
+	$(SANITIZED)/bin/python -P -m pytest --capture=sys -p no:cacheprovider $(KERNEL_TESTS) $(ARGS)
 
 .PHONY: annotate
 annotate: $(VENV)/.installed-dev ## say which lines of Cython call Python: build/annotate/*.html
@@ -83,7 +83,8 @@ lint: $(VENV)/.installed-dev ## check style
 clean: ## remove all that was made here
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	rm -rf asv_benches/env asv_benches/results asv_benches/html
-	find src tests examples asv_benches -name '*.so' -delete -o -name '__pycache__' -prune -exec rm -r {} +
+	find src -name '*.so' -delete
+	find src tests examples asv_benches -name '__pycache__' -prune -exec rm -r {} +
 
 %/.created:
 	@test -n "$(PYTHON)" || { echo 'streamnorm needs Python 3.11 or later: name one, make PYTHON=...' >&2; exit 1; }
