@@ -669,3 +669,20 @@ def test_an_ignored_signal_stays_ignored():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("chosen,expected", [(None, "system"), ("mimalloc", "mimalloc")])
+def test_the_command_keeps_to_the_allocator_that_gives_memory_back(chosen, expected, tmp_path):
+    pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "in.parquet")
+    code = (
+        "import sys, atexit\n"
+        "def say():\n    import pyarrow; print(pyarrow.default_memory_pool().backend_name)\n"
+        "atexit.register(say)\n"
+        "from streamnorm.cli import main; main()"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
+    if chosen:
+        environment["ARROW_DEFAULT_MEMORY_POOL"] = chosen
+    command = [sys.executable, "-c", code, "fit", "in.parquet", "-o", "stats.json"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.split()) == (0, [expected]), ended.stderr

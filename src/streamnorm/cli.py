@@ -360,6 +360,8 @@ def _say_done(console: Console, verb: str, rows: int, into: str, target: str, al
 
 def main() -> NoReturn:
     """The entry point."""
+    # Read when pyarrow is loaded, which is later; memory.py says what it is for. A choice of the user's stands.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     try:
         cli.main()
     finally:
