@@ -60,7 +60,7 @@ annotate: $(VENV)/.installed-dev ## say which lines of Cython call Python: build
 	src/streamnorm/$$name -o build/annotate/$$(basename $$name .pyx).c || exit; done
 
 .PHONY: bench
-bench: $(VENV)/.installed-bench ## compare with the peers: time, memory, accuracy; ARGS="memory" for one section
+bench: $(VENV)/.installed-bench ## compare what a change since main touches with the peers; ARGS="memory" for a section, ARGS=all
 	$(PY) asv_benches/report.py $(ARGS)
 
 .PHONY: bench-quick

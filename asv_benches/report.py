@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 
 from benchmarks import accuracy, arrays, data, measure
@@ -41,9 +43,29 @@ WIDE_PEAK_TARGETS = {("fit_moments", "streamnorm_128MB"): 210, ("normalize", "st
 MEMORY_NAMES = ("streamnorm", "streamnorm_128MB", "polars", "duckdb", "sklearn")
 # Minutes for a hundred thousand calls of partial_fit; pages larger than 128 MB (see data.SMALL_PAGES).
 MEMORY_LEFT_OUT = {("tiny_row_groups", "sklearn"), ("duckdb", "streamnorm_128MB")}
-# Files to which the peaks apply: not where the footer (a hundred thousand row groups: more than 800 MB) or a
-# single page (DuckDB's) sets the floor.
-PEAK_FILES = ("standard", "one_row_group", "hundred_files", "thousand_row_groups")
+# Files to which the peaks apply: not where the footer sets the floor (a hundred thousand row groups).
+PEAK_FILES = ("standard", "one_row_group", "hundred_files", "duckdb", "thousand_row_groups")
+
+# Which sections a change to a file can move, by how its path begins; another file of the package moves all of them.
+PASSES = ("fit", "robust", "normalize", "memory")
+TOUCHES: dict[str, tuple[str, ...]] = {
+    "src/streamnorm/csrc/kll": ("sketches", "robust", "memory"),
+    "src/streamnorm/_sketch": ("sketches", "robust", "memory"),
+    "src/streamnorm/csrc/pages": ("normalize", "memory"),
+    "src/streamnorm/csrc/affine": ("kernels", "normalize"),
+    "src/streamnorm/csrc/": ("kernels", "precision", "fit"),
+    "src/streamnorm/parquet/": ("normalize", "memory"),
+    "src/streamnorm/apply": ("normalize", "memory"),
+    "src/streamnorm/plan": ("normalize", "memory"),
+    "src/streamnorm/atomic": ("normalize",),
+    "src/streamnorm/scan": PASSES,
+    "src/streamnorm/sources": PASSES,
+    "src/streamnorm/pipeline": PASSES,
+    "src/streamnorm/cli": (),
+    "src/streamnorm/console": (),
+    "src/streamnorm/listing": (),
+    "src/streamnorm/options": (),
+}
 
 
 @dataclass
@@ -276,16 +298,29 @@ def _versions() -> Iterator[str]:
             yield f"{name} (not installed as a package)"
 
 
+def touched_sections(base: str) -> list[str]:
+    """The sections that the changes since a revision can move; all where there are none, or git cannot tell."""
+    command = ["git", "diff", "--name-only", "--merge-base", base, "--", "src", "setup.py"]
+    found = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True)
+    if not found.stdout:
+        return list(SECTIONS)
+    touched: set[str] = set()
+    for path in found.stdout.split():
+        touched.update(next((names for start, names in TOUCHES.items() if path.startswith(start)), SECTIONS))
+    return [name for name in SECTIONS if name in touched]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Tables of streamnorm and its peers on this machine.")
-    parser.add_argument("sections", nargs="*", metavar="section", help=f"any of {', '.join(SECTIONS)}")
+    parser.add_argument("sections", nargs="*", metavar="section", help=f"any of {', '.join(SECTIONS)}, all")
+    parser.add_argument("--base", default="main", help="without sections: those that a change since %(default)s moves")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each implementation (%(default)s)")
     parser.add_argument("--rows", type=int, default=data.ROWS, help="rows of the files (%(default)s)")
     parser.add_argument("--files", nargs="+", choices=list(data.VARIANTS), help="for the section memory")
     parser.add_argument("--peers-only", action="store_true", help="leave ours out")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a target was missed")
     arguments = parser.parse_args()
-    unknown = set(arguments.sections) - set(SECTIONS)
+    unknown = set(arguments.sections) - {*SECTIONS, "all"}
     if unknown:
         parser.error(f"no section is called {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
 
@@ -301,7 +336,10 @@ def main() -> int:
         f"{report.rows:,} rows, median of {report.rounds}; {os.cpu_count()} cores, {platform.machine()},"
     )
     console.print(f"Python {platform.python_version()}, {', '.join(_versions())}")
-    for name in arguments.sections or SECTIONS:
+    sections = arguments.sections or touched_sections(arguments.base)
+    if not sections:
+        console.print(f"nothing that is measured here has changed since {arguments.base}; name a section, or all")
+    for name in SECTIONS if "all" in sections else sections:
         SECTIONS[name](report)
     for title, found in (("Missed targets", report.missed), ("Failures", report.failures)):
         if found:
