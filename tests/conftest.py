@@ -131,3 +131,11 @@ def same(a, b):
     if isinstance(a, pa.Table | pa.RecordBatch):
         return a.schema.equals(b.schema, check_metadata=True) and repr(a.to_pydict()) == repr(b.to_pydict())
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """An empty folder for targets."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
