@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from support.commands import FARES, TIPS
 
+import streamnorm as sn
 from streamnorm.scalers import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 settings.register_profile("streamnorm", derandomize=True, deadline=None, max_examples=60)
@@ -139,3 +142,27 @@ def out(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to work in, with what the examples of the help texts speak of."""
+    monkeypatch.chdir(tmp_path)
+    trips = pa.table({"fare": FARES, "tip": TIPS, "zone_id": [1, 2, 1, 3], "zone": ["a", "b", "a", "c"]})
+    pq.write_table(trips, "trips.parquet")
+    sn.fit("trips.parquet").save("stats.json")
+    sn.fit(trips.slice(0, 2)).save("monday.json")
+    sn.fit(trips.slice(2)).save("tuesday.json")
+    pq.write_table(trips, "normalized.parquet")
+    sn.normalize("trips.parquet", "normalized.parquet", overwrite=True)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def big(tmp_path_factory):
+    """A file that takes more than a second to normalize."""
+    path = tmp_path_factory.mktemp("big") / "big.parquet"
+    values = np.random.default_rng(7).normal(size=3_000_000)
+    columns = {name: np.roll(values, shift) for shift, name in enumerate("abcd")}
+    pq.write_table(pa.table(columns), path, row_group_size=1_000_000, use_dictionary=False, compression="none")
+    return path

@@ -1,4 +1,4 @@
-"""The command line: what it offers, what it writes, what it says, and how it ends."""
+"""The command line: what it offers, what it writes, and what it says."""
 
 import inspect
 import io
@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -20,83 +19,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
+from support.commands import FARES, IN_OUT, SLOW_MACHINE, TIPS, child, fails, run, start
 
 import streamnorm
 import streamnorm as sn
 from streamnorm import engine, options
 from streamnorm.cli import cli
 from streamnorm.console import Console, one_line
-from streamnorm.interrupt import Interrupted, interruptible
 from streamnorm.parquet.format import Compression
 from streamnorm.scalers import METHODS
 
 COMMANDS = sorted(cli.commands)
-SECONDS_TO_STOP = 1.0
-SLOW_MACHINE = 60.0  # seconds after which a child is given up
 HEAVY = ("numpy", "pyarrow", "sklearn", "pandas", "rich.console")
 RTOL = 1e-12
-
-FARES = np.array([2.0, 4.0, 9.0, 5.0])
-TIPS = np.array([0.5, 0.0, 1.5, 1.0])
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder to work in, with what the examples of the help texts speak of."""
-    monkeypatch.chdir(tmp_path)
-    trips = pa.table({"fare": FARES, "tip": TIPS, "zone_id": [1, 2, 1, 3], "zone": ["a", "b", "a", "c"]})
-    pq.write_table(trips, "trips.parquet")
-    sn.fit("trips.parquet").save("stats.json")
-    sn.fit(trips.slice(0, 2)).save("monday.json")
-    sn.fit(trips.slice(2)).save("tuesday.json")
-    pq.write_table(trips, "normalized.parquet")
-    sn.normalize("trips.parquet", "normalized.parquet", overwrite=True)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def big(tmp_path_factory):
-    """A file that takes more than a second to normalize."""
-    path = tmp_path_factory.mktemp("big") / "big.parquet"
-    values = np.random.default_rng(7).normal(size=3_000_000)
-    columns = {name: np.roll(values, shift) for shift, name in enumerate("abcd")}
-    pq.write_table(pa.table(columns), path, row_group_size=1_000_000, use_dictionary=False, compression="none")
-    return path
-
-
-def run(*args, code=0):
-    """Run in this process; the exit code must be `code`."""
-    result = CliRunner().invoke(cli, list(map(str, args)))
-    assert result.exit_code == code, (args, result.output, result.exception)
-    return result
-
-
-def fails(code, *args):
-    """The one line on standard error of a run that fails."""
-    result = run(*args, code=code)
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    errors = [line for line in lines if line.startswith("streamnorm: ")]
-    assert errors == lines[-1:], lines
-    return errors[0].removeprefix("streamnorm: ")
-
-
-def start(*args, **options):
-    """A real process."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "streamnorm", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
-def child(*args, **options):
-    process = start(*args, **options)
-    stdout, stderr = process.communicate(timeout=SLOW_MACHINE)
-    return process.returncode, stdout, stderr
 
 
 def column(path, name):
@@ -467,7 +402,6 @@ def test_a_job_goes_on_when_nobody_reads_what_it_says(folder):
 
 # ------------------------------------------------------------------------------------------------ what goes wrong
 
-IN_OUT = ("trips.parquet", "-o", "out.parquet")
 
 
 def case_name(value):
@@ -600,89 +534,3 @@ def test_any_other_error_is_one_line_too(error, message, folder, monkeypatch):
     assert fails(1, *args) == message
     said = run(*args, "--verbose", code=1).stderr
     assert "Traceback" in said and said.splitlines()[-1].startswith("streamnorm: ")
-
-
-# ------------------------------------------------------------------------------------------------ interruption
-
-INTERRUPTED = "streamnorm: interrupted; nothing was written"
-
-
-def stop(process, signum):
-    """Send the signal; how long it took, and the last line on standard error."""
-    sent = time.monotonic()
-    process.send_signal(signum)
-    _, stderr = process.communicate(timeout=SLOW_MACHINE)
-    return time.monotonic() - sent, stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_while_writing_leaves_nothing(signum, code, big, tmp_path):
-    process = start("normalize", big, "-o", tmp_path / "out.parquet", "--state", tmp_path / "out.json")
-    give_up = time.monotonic() + SLOW_MACHINE
-    while not any(tmp_path.iterdir()) and time.monotonic() < give_up:
-        time.sleep(0.001)
-    assert [path.name for path in tmp_path.iterdir()] == [f".out.parquet.{process.pid}.streamnorm-tmp"]
-    seconds, last = stop(process, signum)
-    assert (process.returncode, last) == (code, INTERRUPTED)
-    assert seconds < SECONDS_TO_STOP and not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_fitting_leaves_nothing(signum, code, big, tmp_path):
-    many = [tmp_path / f"{i}.parquet" for i in range(20)]
-    for path in many:
-        path.symlink_to(big)
-    process = start("fit", *many, "-o", tmp_path / "out.json", "--method", "robust")
-    assert process.stderr.readline().startswith("fitting 4 of 4 columns")
-    seconds, last = stop(process, signum)
-    assert (process.returncode, last) == (code, INTERRUPTED)
-    assert seconds < SECONDS_TO_STOP and sorted(tmp_path.iterdir()) == sorted(many)
-
-
-def test_an_interruption_tells_what_was_complete(folder, monkeypatch):
-    write = engine.normalize
-
-    def normalize_and_go_on(*args, **options):
-        write(*args, **options)
-        raise Interrupted(signal.SIGINT)
-
-    monkeypatch.setattr(engine, "normalize", normalize_and_go_on)
-    assert fails(130, "normalize", *IN_OUT) == "interrupted; out.parquet was complete by then"
-
-
-def test_a_signal_is_asked_for_again_if_its_exception_was_lost():
-    with interruptible() as watch:
-        watch.check()
-        with pytest.raises(Interrupted) as lost:
-            signal.raise_signal(signal.SIGTERM)
-        assert lost.value.exit_code == 143
-        signal.raise_signal(signal.SIGTERM)  # at once again: ignored, for the clean-up's sake
-        with pytest.raises(Interrupted):
-            watch.check()
-
-
-def test_an_ignored_signal_stays_ignored():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interruptible():
-            signal.raise_signal(signal.SIGHUP)
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.parametrize("chosen,expected", [(None, "system"), ("mimalloc", "mimalloc")])
-def test_the_command_keeps_to_the_allocator_that_gives_memory_back(chosen, expected, tmp_path):
-    pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "in.parquet")
-    code = (
-        "import sys, atexit\n"
-        "def say():\n    import pyarrow; print(pyarrow.default_memory_pool().backend_name)\n"
-        "atexit.register(say)\n"
-        "from streamnorm.cli import main; main()"
-    )
-    environment = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
-    if chosen:
-        environment["ARROW_DEFAULT_MEMORY_POOL"] = chosen
-    command = [sys.executable, "-c", code, "fit", "in.parquet", "-o", "stats.json"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout.split()) == (0, [expected]), ended.stderr
