@@ -16,7 +16,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffe
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.errno cimport EINTR, errno
 from libc.math cimport INFINITY, NAN
-from libc.stdint cimport int32_t, int64_t, intptr_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strcmp, strerror
 from posix.unistd cimport write

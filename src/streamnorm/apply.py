@@ -21,7 +21,7 @@ import pyarrow as pa
 from ._core import affine
 from .atomic import AtomicFile
 from .parquet import thrift
-from .parquet.encode import FLOAT_DTYPES, EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
+from .parquet.encode import EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
 from .parquet.format import Compression
 from .parquet.random_access import RandomAccess
 from .parquet.splice import mismatch
@@ -29,6 +29,7 @@ from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .plan import Span
 from .scalers import AffineMap
+from .scalers._base import mapped_array
 from .scalers._select import numeric_chunk, output_type
 from .scan import ProgressMeter
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
@@ -70,10 +71,14 @@ class Transform:
             metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
-    def values(self, name: str, numbers: pa.Array, dtype: np.dtype, out: np.ndarray | None = None) -> np.ndarray:
-        """The mapped values of one column's array; what stands under nulls is unspecified."""
-        m = self.maps[name]
-        return affine(numbers, m.center, m.scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)
+    def encode(self, name: str, array: pa.Array, encoder: FloatChunkEncoder, bench: Workbench) -> None:
+        """Add the mapped values of one column's array to its chunk; the encoder keeps none of them."""
+        m, dtype, numbers = self.maps[name], encoder.dtype, numeric_chunk(array)
+        out = bench.room(len(numbers), dtype)
+        values = affine(
+            numbers, m.center, m.scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out
+        )
+        encoder.add(values, numbers.buffers()[0] if numbers.null_count else None, numbers.offset)
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A whole record batch."""
@@ -84,11 +89,7 @@ class Transform:
         return pa.RecordBatch.from_arrays(columns, schema=self.schema(batch.schema))
 
     def _array(self, name: str, array: pa.Array) -> pa.Array:
-        arrow, dtype = self.out_type(array.type)
-        numbers = numeric_chunk(array)
-        values = self.values(name, numbers, dtype)
-        validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
-        return pa.Array.from_buffers(arrow, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+        return mapped_array(array, self.maps[name], self.inverse, *self.out_type(array.type))
 
 
 def _with_pandas_types(metadata: dict[bytes, bytes] | None, types: Mapping[str, str]) -> dict[bytes, bytes] | None:
@@ -273,7 +274,6 @@ class ParquetJob:
 
     def _normalize(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         """Push the pages as they are made, and at the end of each chunk its metadata."""
-        dtype = FLOAT_DTYPES[writer.arrow_schema.field(task.name).type]
         encoder: FloatChunkEncoder | None = None
         current = -1
         for part, array in self._parts(task, (), outlet):
@@ -282,10 +282,7 @@ class ParquetJob:
                     outlet.push((current, encoder.finish()), 0)
                 encoder = writer.float_encoder(task.name, scratch=self.bench.scratch, buffers=self.buffers)
                 current = part
-            numbers = numeric_chunk(array)
-            values = self.transform.values(task.name, numbers, dtype, self.bench.room(len(numbers), dtype))
-            validity = numbers.buffers()[0] if numbers.null_count else None
-            encoder.add(values, validity, numbers.offset)
+            self.transform.encode(task.name, array, encoder, self.bench)
             nbytes = encoder.pending_size
             outlet.push((part, encoder.take_pages()), nbytes)
         if encoder is not None:

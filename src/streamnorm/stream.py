@@ -21,11 +21,11 @@ from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
 from .memory import give_back
-from .parquet.encode import FLOAT_DTYPES, encode_arrow
+from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
-from .scalers._select import check_columns, numeric_chunk
-from .sources import ParquetInput, locate_damage, without_state
+from .scalers._select import check_columns
+from .sources import BATCH_ROWS, ParquetInput, locate_damage, without_state
 
 if TYPE_CHECKING:
     from .outputs import Output
@@ -211,13 +211,10 @@ def _encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform
     field = writer.arrow_schema.field(name)
     if name not in transform.maps:
         return encode_arrow(field, table.column(name), writer.compression)
-    dtype = FLOAT_DTYPES[field.type]
     encoder = writer.float_encoder(name, scratch=bench.scratch)
     for chunk in table.column(name).chunks:
-        for start in range(0, len(chunk), 131_072):
-            numbers = numeric_chunk(chunk.slice(start, 131_072))
-            values = transform.values(name, numbers, dtype, bench.room(len(numbers), dtype))
-            encoder.add(values, numbers.buffers()[0] if numbers.null_count else None, numbers.offset)
+        for start in range(0, len(chunk), BATCH_ROWS):
+            transform.encode(name, chunk.slice(start, BATCH_ROWS), encoder, bench)
     return encoder.finish()
 
 

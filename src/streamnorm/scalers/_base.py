@@ -488,9 +488,16 @@ def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
 
 
 def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
-    """The map over one Arrow array; nulls stay, whatever stands under them."""
+    """The map over one Arrow array of a column that must be numeric."""
     check_numeric(name, chunk.type)
-    kind, dtype = output_type(chunk.type)
+    return mapped_array(chunk, m, inverse, *output_type(chunk.type))
+
+
+def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
+    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`.
+
+    Nulls stay; what stands under them is unspecified.
+    """
     numbers = numeric_chunk(chunk)
     values = _affine(numbers, m, inverse, dtype)
     validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
