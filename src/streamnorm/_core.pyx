@@ -21,6 +21,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset, strcmp, strerror
 from posix.unistd cimport write
 
+from streamnorm import rounding
 from streamnorm._sketch cimport QuantileSketch, sn_kll
 
 
@@ -77,6 +78,16 @@ cdef extern from "column.h" nogil:
         double mean, mean_lo, m2, m2_lo
         int32_t exponent
 
+    ctypedef struct sn_exact:
+        pass
+
+    cdef enum:
+        SN_SUM_DIGITS, SN_SQUARES_DIGITS
+
+    void sn_exact_write(unsigned char *sum, unsigned char *squares, const sn_exact *exact)
+    void sn_exact_read(sn_exact *exact, const unsigned char *sum, const unsigned char *squares)
+    void sn_exact_subtract(sn_exact *source, const sn_exact *part)
+
     # The struct itself is declared in _core.pxd without its fields; these accessors stand in for them.
     ctypedef struct column_fields "sn_column":
         int64_t rows, nulls, no_value, infinities
@@ -89,8 +100,10 @@ cdef extern from "column.h" nogil:
         int64_t pending
         double *block
         sn_kll *sketch
+        sn_exact *exact
 
     void sn_column_init(column_fields *column, int has_moments, sn_kll *sketch)
+    sn_status sn_column_make_exact(column_fields *column)
     void sn_column_release(column_fields *column)
     sn_status sn_column_copy(column_fields *to, const column_fields *source)
     sn_status sn_column_update(column_fields *column, const sn_array *array)

@@ -70,6 +70,28 @@ cdef column_fields closed(ColumnStats self):
     return fields
 
 
+cdef tuple exact_sums(ColumnStats self):
+    """Sum and sum of squares, in units of 2**SUM_EXPONENT and of its square."""
+    cdef unsigned char total[4 * SN_SUM_DIGITS]
+    cdef unsigned char squares[4 * SN_SQUARES_DIGITS]
+    with self._lock:
+        sn_exact_write(total, squares, fields_of(self).exact)
+    return (int.from_bytes(total[:sizeof(total)], "little", signed=True),
+            int.from_bytes(squares[:sizeof(squares)], "little", signed=True))
+
+
+cdef int set_exact_sums(column_fields *c, object units, object squares) except -1:
+    cdef bytes total = units.to_bytes(4 * SN_SUM_DIGITS, "little", signed=True)
+    cdef bytes total_squares = squares.to_bytes(4 * SN_SQUARES_DIGITS, "little", signed=True)
+    sn_exact_read(c.exact, total, total_squares)
+    return 0
+
+
+cdef tuple exact_terms(ColumnStats self, const column_fields *c):
+    """What `rounding` asks for: sum, sum of squares, number of summands, scale."""
+    return (*exact_sums(self), c.rows - c.no_value - c.infinities, c.scale if c.kind == SN_KIND_DECIMAL else 0)
+
+
 cdef tuple exact_extrema(ColumnStats self, const column_fields *c):
     cdef int64_t high[2]
     cdef uint64_t low[2]
@@ -101,12 +123,15 @@ cdef class ColumnStats:
         Report ``min`` and ``max`` (they cost nothing beside the rest).
     sketch : QuantileSketch, optional
         An empty sketch; the column feeds a copy of it.
+    exact : bool, default False
+        Collect mean and variance from exact sums, rounded once.
 
     Notes
     -----
     Nulls and NaN are counted and skipped. The stream is cut into blocks of 2,048 rows by row position, so the bits
     of every statistic are the same however the rows are split over calls of `update`. Moments follow Chan, Golub and
-    LeVeque (1979), with the mean kept as an unevaluated pair.
+    LeVeque (1979), with the mean kept as an unevaluated pair. Exact sums are those of Kulisch's long accumulator
+    (Computer Arithmetic and Validity, 2008), whose bits do not depend on the order of the rows either.
 
     Examples
     --------
@@ -123,14 +148,18 @@ cdef class ColumnStats:
             raise MemoryError
         sn_column_init(<column_fields *>self._column, True, NULL)
 
-    def __init__(self, *, bint moments=True, bint extrema=True, QuantileSketch sketch=None):
+    def __init__(self, *, bint moments=True, bint extrema=True, QuantileSketch sketch=None, bint exact=False):
         cdef sn_kll *own = NULL
+        if exact and not moments:
+            raise ValueError("exact sums are moments: leave out one of exact=True and moments=False")
         if sketch is not None:
             own = sn_kll_copy(sketch._kll)
             if own == NULL:
                 raise MemoryError
         sn_column_release(<column_fields *>self._column)
         sn_column_init(<column_fields *>self._column, moments, own)
+        if exact:
+            check(sn_column_make_exact(<column_fields *>self._column))
 
     def __dealloc__(self):
         if self._column != NULL:
@@ -214,7 +243,12 @@ cdef class ColumnStats:
     @property
     def has_moments(self):
         """Whether mean and variance are collected."""
-        return bool(fields_of(self).has_moments)
+        return bool(fields_of(self).has_moments) or self.exact
+
+    @property
+    def exact(self):
+        """Whether mean and variance come from exact sums."""
+        return fields_of(self).exact != NULL
 
     @property
     def has_extrema(self):
@@ -270,18 +304,24 @@ cdef class ColumnStats:
     def mean(self):
         """The mean, rounded; NaN without values or with infinite ones."""
         cdef column_fields c = closed(self)
-        return c.moments.mean if c.moments.count > 0 and c.infinities == 0 else NAN
+        if c.infinities > 0:
+            return NAN
+        if c.exact != NULL:
+            units, _, count, scale = exact_terms(self, &c)
+            return rounding.mean(units, count, scale)
+        return c.moments.mean if c.moments.count > 0 else NAN
 
     @property
     def mean_lo(self):
-        """What `mean` lacks of the mean: the two are an unevaluated pair."""
-        return closed(self).moments.mean_lo
+        """What `mean` lacks of the mean: the two are an unevaluated pair; NaN with exact sums."""
+        cdef column_fields c = closed(self)
+        return c.moments.mean_lo if c.exact == NULL else NAN
 
     @property
     def m2(self):
-        """Sum of squared deviations from the mean, in units of 4**exponent."""
+        """Sum of squared deviations from the mean, in units of 4**exponent; NaN with exact sums."""
         cdef column_fields c = closed(self)
-        return c.moments.m2 if c.infinities == 0 else NAN
+        return c.moments.m2 if c.infinities == 0 and c.exact == NULL else NAN
 
     @property
     def exponent(self):
@@ -292,11 +332,17 @@ cdef class ColumnStats:
     def var(self, double ddof=0):
         """Variance with divisor ``count - ddof``; NaN where that is not positive."""
         cdef column_fields c = closed(self)
+        if c.exact != NULL and c.infinities == 0:
+            units, squares, count, scale = exact_terms(self, &c)
+            return rounding.variance(units, squares, count, ddof, scale)
         return sn_moments_variance(&c.moments, ddof) if c.infinities == 0 else NAN
 
     def std(self, double ddof=0):
         """Standard deviation; finite also where the variance overflows."""
         cdef column_fields c = closed(self)
+        if c.exact != NULL and c.infinities == 0:
+            units, squares, count, scale = exact_terms(self, &c)
+            return rounding.standard_deviation(units, squares, count, ddof, scale)
         return sn_moments_std(&c.moments, ddof) if c.infinities == 0 else NAN
 
     @property
@@ -318,7 +364,7 @@ cdef class ColumnStats:
         -------
         dict
             ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
-            are collected and ``sketch`` (bytes) when quantiles are. Integer and decimal extrema are strings of digits.
+            are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles are. Integer and decimal extrema are strings of digits.
             The open block is closed in it.
         """
         cdef column_fields c = closed(self)
@@ -340,6 +386,10 @@ cdef class ColumnStats:
             state["mean_lo"] = c.moments.mean_lo
             state["m2"] = c.moments.m2
             state["exponent"] = c.moments.exponent if c.moments.count > 0 else 0
+        if c.exact != NULL:
+            units, squares = exact_sums(self)
+            state["sum"] = rounding.to_text(units, rounding.SUM_EXPONENT)
+            state["sum_squares"] = rounding.to_text(squares, 2 * rounding.SUM_EXPONENT)
         sketch = self.sketch
         if sketch is not None:
             state["sketch"] = sketch.to_bytes()
@@ -359,7 +409,8 @@ cdef class ColumnStats:
         cdef int64_t high[2]
         cdef uint64_t low[2]
         sketch = QuantileSketch.from_bytes(state["sketch"]) if "sketch" in state else None
-        stats = cls(moments="mean" in state, sketch=sketch)
+        has_sums = "sum" in state
+        stats = cls(moments=has_sums or "mean" in state, sketch=sketch, exact=has_sums)
         c = fields_of(stats)
         if state["kind"] not in KINDS:
             raise ValueError(f"unknown kind of column {state['kind']!r}")
@@ -396,6 +447,13 @@ cdef class ColumnStats:
                     raise ValueError("min is larger than max")
             if not c.min <= c.max:
                 raise ValueError("min is larger than max")
+        if has_sums:
+            units = rounding.from_text(state["sum"], rounding.SUM_EXPONENT)
+            squares = rounding.from_text(state["sum_squares"], 2 * rounding.SUM_EXPONENT)
+            summands = count - c.infinities
+            if squares < 0 or summands * squares < units * units or (units and not summands):
+                raise ValueError("the exact sums are not those of any data")
+            set_exact_sums(c, units, squares)
         if c.has_moments and count > c.infinities:
             c.moments.count = count - c.infinities
             c.moments.mean, c.moments.mean_lo = state["mean"], state["mean_lo"]

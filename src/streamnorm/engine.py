@@ -32,6 +32,7 @@ from .outputs import (
 )
 from .pipeline import resolve_threads
 from .scalers import METHODS, BaseScaler, ColumnScaler
+from .scalers._methods import new_scaler
 from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
@@ -42,20 +43,20 @@ Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
 
 
-def make_scaler(method: Any) -> BaseScaler:
+def make_scaler(method: Any, exact: bool = False) -> BaseScaler:
     """The scaler that ``method=`` means: a name, a scaler, or a mapping of columns to methods.
 
     Raises
     ------
     ValueError
-        If there is no such method.
+        If there is no such method, or `exact` is asked of a scaler that was made otherwise.
     """
-    if isinstance(method, BaseScaler):
-        return method
     if isinstance(method, Mapping):
-        return ColumnScaler(dict(method))
-    if method in METHODS:
-        return METHODS[method]()
+        method = ColumnScaler(dict(method))
+    if isinstance(method, BaseScaler):
+        return method._as_exact() if exact else method
+    if isinstance(method, str) and method in METHODS:
+        return new_scaler(method, exact)
     known = ", ".join(repr(name) for name in METHODS)
     raise ValueError(f"method must be one of {known}, a scaler, or a mapping of columns to those, got {method!r}")
 
@@ -66,11 +67,12 @@ def fit(
     *,
     columns: Columns = None,
     exclude: Columns = None,
+    exact: bool = False,
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> BaseScaler:
-    """Compute normalization statistics of a source in one pass.
+    """Compute normalization statistics of a source.
 
     Parameters
     ----------
@@ -80,6 +82,9 @@ def fit(
         A mapping gives a column, or a tuple of columns, a method of its own.
     columns, exclude : str, sequence of str, or None
         Which columns; None: every integer, float and decimal column.
+    exact : bool, default False
+        Make the named methods exact: moments correctly rounded, quantiles without error (see
+        :class:`StandardScaler` and :class:`RobustScaler`, whose own parameter it is). Minima and maxima always are.
     memory : str or int, default "256MB"
         Bound of buffers and sketches.
     threads : int or None
@@ -106,7 +111,7 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    return make_scaler(method).fit(
+    return make_scaler(method, exact).fit(
         source, columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress
     )
 
@@ -314,6 +319,7 @@ def normalize(
     *,
     columns: Columns = None,
     exclude: Columns = None,
+    exact: bool = False,
     dtype: Any = None,
     compression: str | None = "snappy",
     compression_level: int | None = None,
@@ -329,7 +335,7 @@ def normalize(
 
     Parameters
     ----------
-    source, method, columns, exclude, memory, threads, progress
+    source, method, columns, exclude, exact, memory, threads, progress
         As for `fit`. Rows count twice in `progress`, once for each pass.
     sink, dtype, compression, compression_level, row_group_size, overwrite
         As for `transform`.
@@ -361,7 +367,7 @@ def normalize(
     >>> pq.read_table(normalized)["fare"].to_pylist()
     [0.0, 0.2857142857142857, 1.0]
     """
-    scaler = make_scaler(method)
+    scaler = make_scaler(method, exact)
     if sink is None:
         raise ValueError("normalize writes a file: name the sink, or use fit and transform")
     output = OutputOptions(

@@ -32,6 +32,8 @@ class _Kernel:
         """Add what another one has seen; it is left as it was."""
         if type(other) is not type(self):
             raise TypeError(f"{type(self).__name__} merges with its own kind, not with {type(other).__name__}")
+        if other._stats.exact != self._stats.exact:
+            raise TypeError("exact moments merge with exact ones: make both with exact=True, or neither")
         self._stats.merge(other._stats)
         return self
 
@@ -42,12 +44,21 @@ class _Kernel:
 
 
 class Moments(_Kernel):
-    """Count, mean and variance of a stream, by Welford's method in blocks.
+    """Count, mean and variance of a stream, by Welford's method in blocks, or from exact sums.
+
+    Parameters
+    ----------
+    exact : bool, default False
+        Whether the results are correctly rounded.
 
     Notes
     -----
     Blocks of 2,048 values are merged by the formulas of Chan, Golub and LeVeque (1979); the mean is kept as an
     unevaluated pair of doubles. The result has the same bits however the stream is cut into updates.
+
+    With ``exact=True`` the sums of x and of x^2 are kept without any rounding, in the long accumulator of Kulisch
+    (Computer Arithmetic and Validity, 2008), and mean, variance and standard deviation are the doubles nearest to
+    their true values: the same bits in whatever order and parts the values come.
 
     Examples
     --------
@@ -55,10 +66,13 @@ class Moments(_Kernel):
     >>> moments = Moments().update(1e9 + np.array([4.0, 7.0, 13.0, 16.0]))
     >>> moments.mean, moments.var()
     (1000000010.0, 22.5)
+    >>> values = np.array([1e100, 3.0, 2.0, -1e100, -4.0])
+    >>> Moments().update(values).mean, Moments(exact=True).update(values).mean
+    (0.0, 0.2)
     """
 
-    def __init__(self) -> None:
-        self._stats = ColumnStats(moments=True)
+    def __init__(self, exact: bool = False) -> None:
+        self._stats = ColumnStats(moments=True, exact=exact)
 
     @property
     def mean(self) -> float:
@@ -74,7 +88,8 @@ class Moments(_Kernel):
         return self._stats.std(ddof)
 
     def __repr__(self) -> str:
-        return f"<Moments: {self.count} values, mean {self.mean:.6g}, std {self.std():.6g}>"
+        exact = "exact, " if self._stats.exact else ""
+        return f"<Moments: {exact}{self.count} values, mean {self.mean:.6g}, std {self.std():.6g}>"
 
 
 class Extrema(_Kernel):

@@ -182,6 +182,11 @@ fitting = _together(
         callback=names,
         help="Columns to leave alone; may be repeated.",
     ),
+    click.option(
+        "--exact",
+        is_flag=True,
+        help="Round means and variances correctly, and find quantiles exactly, in further passes over IN.",
+    ),
 )
 
 writing = _together(

@@ -17,12 +17,13 @@ every batch size.
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "update_matrix"]
+__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "exact_sums", "update_matrix"]
 
 BLOCK = 4096
 
@@ -126,6 +127,17 @@ def _merge_moments(a: _Moments, b: _Moments) -> _Moments:
         m2 = sum(float(np.ldexp(m.m2, 2 * (m.exponent - unit))) for m in (a, b))
         m2 += delta * delta * (a.count / n) * b.count
         return _Moments(n, float(np.ldexp(hi, unit)), float(np.ldexp(lo, unit)), m2, unit)
+
+
+def exact_sums(values: Any) -> tuple[Fraction, Fraction]:
+    """Sum of the values and of their squares, without any rounding; NaN is left out.
+
+    Parameters
+    ----------
+    values : iterable of finite float, int or Decimal, or NaN
+    """
+    exact = [Fraction(value) for value in values if value == value]
+    return sum(exact, Fraction(0)), sum((value * value for value in exact), Fraction(0))
 
 
 class ColumnStats:

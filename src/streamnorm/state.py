@@ -17,8 +17,10 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
     position as a number if the columns have no names), the counts ``"rows" "null_count" "nan_count"
     "infinite_count"``, ``"kind"`` (``"float"``, ``"int"``, ``"decimal"``, or null without values) and, as far
     as they were collected, ``"mean" "mean_lo" "m2" "exponent"`` (the mean is mean + mean_lo; m2, the sum of
-    squared deviations, is in units of 4 to the power exponent), ``"min" "max"`` (null without values),
-    ``"sketch"`` (base64 of its little-endian bytes).
+    squared deviations, is in units of 4 to the power exponent), ``"sum" "sum_squares"`` in their place when they
+    are exact (an odd hexadecimal integer times a power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the
+    sums of the unscaled integers), ``"min" "max"`` (null without values), ``"sketch"`` (base64 of its
+    little-endian bytes).
 ``"digest"``
     ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
     sorted, no spaces, UTF-8.
@@ -64,6 +66,7 @@ MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
+_SUMS = ("sum", "sum_squares")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,100}(\.\d{1,100})?(E[+-]?\d{1,4})?", re.ASCII)
@@ -178,6 +181,7 @@ def _encode_column(name: str | int, state: Mapping[str, Any]) -> dict[str, Any]:
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
         column["exponent"] = int(state["exponent"])
+    column |= {key: state[key] for key in _SUMS if key in state}
     column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
     if "sketch" in state:
         column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
@@ -410,14 +414,16 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
         lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
     )
     keys = ["name", *_COUNTS, "kind", "min", "max"]
-    keys += [*_MOMENTS, "exponent"] if model.has_moments else []
+    has_pairs = model.has_moments and not model.exact
+    keys += _SUMS if model.exact else [*_MOMENTS, "exponent"] if has_pairs else []
     keys += ["sketch"] if model.sketch is not None else []
     _check_keys(column, tuple(keys))
     state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS}
     if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
         raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
     state["kind"] = column["kind"]
-    if model.has_moments:
+    state |= {key: _member(column, key, str) for key in _SUMS if model.exact}
+    if has_pairs:
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
     state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}

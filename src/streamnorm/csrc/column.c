@@ -21,9 +21,19 @@ void sn_column_init(sn_column *column, int has_moments, sn_kll *sketch) {
     column->sketch = sketch;
 }
 
+sn_status sn_column_make_exact(sn_column *column) {
+    column->exact = malloc(sizeof *column->exact);
+    if (column->exact == NULL) return SN_ERR_NOMEM;
+    sn_exact_init(column->exact);
+    column->has_moments = 0;
+    return SN_OK;
+}
+
 void sn_column_release(sn_column *column) {
     free(column->block);
     column->block = NULL;
+    free(column->exact);
+    column->exact = NULL;
     if (column->sketch != NULL) sn_kll_free(column->sketch);
     column->sketch = NULL;
 }
@@ -32,29 +42,50 @@ sn_status sn_column_copy(sn_column *to, const sn_column *from) {
     *to = *from;
     to->block = NULL;
     to->sketch = NULL;
+    to->exact = NULL;
     if (from->pending > 0) {
         to->block = malloc(SN_BLOCK * sizeof(double));
-        if (to->block == NULL) return SN_ERR_NOMEM;
+        if (to->block == NULL) goto failed;
         memcpy(to->block, from->block, (size_t)from->pending * sizeof(double));
     }
     if (from->sketch != NULL) {
         to->sketch = sn_kll_copy(from->sketch);
-        if (to->sketch == NULL) {
-            free(to->block);
-            to->block = NULL;
-            return SN_ERR_NOMEM;
-        }
+        if (to->sketch == NULL) goto failed;
+    }
+    if (from->exact != NULL) {
+        to->exact = malloc(sizeof *to->exact);
+        if (to->exact == NULL) goto failed;
+        *to->exact = *from->exact;
     }
     return SN_OK;
+failed:
+    sn_column_release(to);
+    return SN_ERR_NOMEM;
+}
+
+static void count_block(sn_column *column, const sn_block_extrema *extrema) {
+    column->no_value += extrema->nans;
+    column->infinities += extrema->infinities;
+    column->min = extrema->min < column->min ? extrema->min : column->min;
+    column->max = extrema->max > column->max ? extrema->max : column->max;
 }
 
 static void add_block(sn_column *column, const double *x, int64_t n) {
     sn_block_extrema extrema;
     sn_moments_update_block(column->has_moments ? &column->moments : NULL, &extrema, x, n);
-    column->no_value += extrema.nans;
-    column->infinities += extrema.infinities;
-    column->min = extrema.min < column->min ? extrema.min : column->min;
-    column->max = extrema.max > column->max ? extrema.max : column->max;
+    count_block(column, &extrema);
+}
+
+/* The sums of rows [start, start + n) of the array, which are the n doubles of x as well, as far as doubles go. */
+static void add_block_exactly(sn_column *column, const double *x, const sn_array *array, int64_t start, int64_t n) {
+    sn_block_extrema extrema;
+    sn_block_extrema_scan(&extrema, x, n);
+    count_block(column, &extrema);
+    int wide = array->type == SN_INT64 || array->type == SN_UINT64;
+    if (sn_type_is_decimal(array->type) || (wide && (extrema.min <= -0x1p53 || extrema.max >= 0x1p53)))
+        sn_exact_add_integers(column->exact, array, start, n);
+    else
+        sn_exact_add_block(column->exact, x, n, extrema.min, extrema.max);
 }
 
 void sn_column_close(sn_column *column) {
@@ -109,7 +140,9 @@ sn_status sn_column_update(sn_column *column, const sn_array *array) {
             status = sn_kll_update(column->sketch, x, take);
             if (status != SN_OK) return status;
         }
-        if (take == SN_BLOCK || !column->has_moments) {
+        if (column->exact != NULL) {
+            add_block_exactly(column, x, array, i, take);
+        } else if (take == SN_BLOCK || !column->has_moments) {
             add_block(column, x, take); /* extrema alone need no cut by position */
         } else {
             column->pending += take;
@@ -128,7 +161,8 @@ sn_status sn_column_update(sn_column *column, const sn_array *array) {
 }
 
 sn_status sn_column_merge(sn_column *into, const sn_column *from) {
-    if ((into->sketch == NULL) != (from->sketch == NULL) || into->has_moments != from->has_moments)
+    if ((into->sketch == NULL) != (from->sketch == NULL) || (into->exact == NULL) != (from->exact == NULL) ||
+        into->has_moments != from->has_moments)
         return SN_ERR_INCOMPATIBLE;
     sn_column b;
     sn_status status = sn_column_copy(&b, from);
@@ -143,6 +177,7 @@ sn_status sn_column_merge(sn_column *into, const sn_column *from) {
         into->no_value += b.no_value;
         into->infinities += b.infinities;
         sn_moments_merge(&into->moments, &b.moments);
+        if (into->exact != NULL) sn_exact_merge(into->exact, b.exact);
         if (b.min < into->min) into->min = b.min;
         if (b.max > into->max) into->max = b.max;
         if (b.integer.min < into->integer.min) into->integer.min = b.integer.min;

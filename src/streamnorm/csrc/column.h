@@ -7,6 +7,7 @@
 #ifndef SN_COLUMN_H
 #define SN_COLUMN_H
 
+#include "exact.h"
 #include "kll.h"
 #include "load.h"
 
@@ -25,13 +26,15 @@ typedef struct sn_column {
     int64_t pending;        /* rows in `block`, less than SN_BLOCK */
     double *block;          /* owned; NULL until a chunk ends inside a block */
     sn_kll *sketch;         /* owned; NULL: no quantiles */
+    sn_exact *exact;        /* owned; NULL: no exact sums. Instead of `moments`, and cut into blocks anyhow */
 } sn_column;
 
 void sn_column_init(sn_column *column, int has_moments, sn_kll *sketch);
+sn_status sn_column_make_exact(sn_column *column); /* of a new one: collects exact sums */
 void sn_column_release(sn_column *column);
 sn_status sn_column_copy(sn_column *to, const sn_column *from); /* `to` is not initialized before */
 sn_status sn_column_update(sn_column *column, const sn_array *array);
-/* SN_ERR_INCOMPATIBLE: kinds that do not mix (a decimal with another scale), or a sketch on one side only. */
+/* SN_ERR_INCOMPATIBLE: kinds that do not mix (a decimal with another scale), or different statistics. */
 sn_status sn_column_merge(sn_column *into, const sn_column *from);
 /* Closes the open block, so that moments, min, max and no_value speak of every row. */
 void sn_column_close(sn_column *column);

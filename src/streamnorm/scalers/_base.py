@@ -49,6 +49,13 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise ValueError if a parameter is out of its domain."""
 
     @abstractmethod
+    def _as_exact(self) -> Self:
+        """This scaler if its statistics are exact, or one with the methods that are names made exact.
+
+        Raises ValueError where that would change the parameters of somebody's scaler.
+        """
+
+    @abstractmethod
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         """Empty statistics with the kernels that this column needs; a sketch, if it needs one, of this rank error.
 

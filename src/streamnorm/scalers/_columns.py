@@ -10,7 +10,7 @@ from ..errors import DataError, NotMergeableError
 from ..memory import RANK_ERROR
 from ..summary import Summary, near_matches
 from ._base import AffineMap, BaseScaler, Columns
-from ._methods import METHODS, _ElementaryScaler
+from ._methods import METHODS, _ElementaryScaler, new_scaler
 from ._select import as_names, check_columns, index_columns, is_number, select_columns
 
 Key = str | int | tuple[str | int, ...]
@@ -19,7 +19,7 @@ Key = str | int | tuple[str | int, ...]
 def method_scaler(method: Any) -> _ElementaryScaler:
     """The elementary scaler that a method's name stands for, or the scaler itself."""
     if isinstance(method, str) and method in METHODS:
-        return METHODS[method]()
+        return new_scaler(method)
     if isinstance(method, _ElementaryScaler):
         return method
     names = ", ".join(repr(name) for name in METHODS)
@@ -63,6 +63,15 @@ class ColumnScaler(BaseScaler):
     def __init__(self, transformers: Mapping[Key, Any], remainder: Any = "passthrough") -> None:
         self.transformers = transformers
         self.remainder = remainder
+
+    def _as_exact(self) -> Self:
+        self._check_params()
+
+        def exact(method: Any) -> Any:
+            return new_scaler(method, exact=True) if isinstance(method, str) else method._as_exact()
+
+        methods = {key: exact(method) for key, method in self.transformers.items()}
+        return type(self)(methods, self.remainder if self._passes_through() else exact(self.remainder))
 
     def _check_params(self) -> None:
         if not isinstance(self.transformers, Mapping):

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from numbers import Integral, Real
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -63,6 +63,11 @@ def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 class _ElementaryScaler(BaseScaler):
     """One map per column from three arrays of shape (d,) and one clip."""
 
+    def _as_exact(self) -> Self:
+        if not getattr(self, "exact", True):
+            raise ValueError(f"this scaler is not exact: make it with {type(self).__name__}(exact=True)")
+        return self
+
     @abstractmethod
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
         """Center, scale and offset, each of shape (d,), and clip, from the fitted attributes."""
@@ -93,6 +98,9 @@ class StandardScaler(_ElementaryScaler):
         Whether to center, and whether to scale.
     ddof : int, default=0
         The denominator of the variance is n - ddof. scikit-learn and NumPy have 0, pandas and SQL have 1.
+    exact : bool, default=False
+        Whether mean, variance and standard deviation are the doubles nearest to the true values, and so the same
+        bits for any chunking, order of rows, number of threads and merges.
 
     Attributes
     ----------
@@ -115,7 +123,8 @@ class StandardScaler(_ElementaryScaler):
     Notes
     -----
     Moments are kept by Welford's method in blocks, merged by the formulas of Chan, Golub and LeVeque,
-    "Algorithms for computing the sample variance" (The American Statistician 37(3), 1983).
+    "Algorithms for computing the sample variance" (The American Statistician 37(3), 1983). With ``exact=True`` the
+    sums of x and x^2 are kept without rounding, after Kulisch, Computer Arithmetic and Validity (2008).
 
     Examples
     --------
@@ -137,15 +146,22 @@ class StandardScaler(_ElementaryScaler):
     n_samples_seen_: int | np.ndarray
 
     def __init__(
-        self, *, copy: bool = True, with_mean: bool = True, with_std: bool = True, ddof: int = 0
+        self,
+        *,
+        copy: bool = True,
+        with_mean: bool = True,
+        with_std: bool = True,
+        ddof: int = 0,
+        exact: bool = False,
     ) -> None:
         self.copy = copy
         self.with_mean = with_mean
         self.with_std = with_std
         self.ddof = ddof
+        self.exact = exact
 
     def _check_params(self) -> None:
-        _require_bool(self, "copy", "with_mean", "with_std")
+        _require_bool(self, "copy", "with_mean", "with_std", "exact")
         if not isinstance(self.ddof, Integral) or isinstance(self.ddof, bool) or self.ddof < 0:
             raise ValueError(
                 "The 'ddof' parameter of StandardScaler must be an int in the range [0, inf). Got "
@@ -153,7 +169,7 @@ class StandardScaler(_ElementaryScaler):
             )
 
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
-        return ColumnStats(moments=True, extrema=True)
+        return ColumnStats(moments=True, extrema=True, exact=bool(self.exact))
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         columns = list(summary.values())
@@ -412,6 +428,12 @@ class RobustScaler(_ElementaryScaler):
         center = self.center_ if self.with_centering and self.center_ is not None else self._zeros()
         scale = self.scale_ if self.with_scaling and self.scale_ is not None else self._ones()
         return center, scale, self._zeros(), None
+
+
+def new_scaler(method: str, exact: bool = False) -> _ElementaryScaler:
+    """The scaler of a method's name. Extrema are always exact, so that their scalers have no such parameter."""
+    scaler = METHODS[method]
+    return scaler(exact=True) if exact and "exact" in scaler._param_names() else scaler()
 
 
 METHODS: dict[str, type[_ElementaryScaler]] = {
