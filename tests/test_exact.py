@@ -110,6 +110,30 @@ def test_many_merges_carry():
     assert sums_of(total) == tuple(300 * s for s in sums_of(part))
 
 
+def test_a_part_is_taken_away_exactly():
+    values = rng().lognormal(5, 20, 5000)
+    whole, part = stats_of(values), stats_of(values[1000:3000])
+    rest = whole.copy().subtract(part)
+    assert sums_of(rest) == exact_sums([*values[:1000].tolist(), *values[3000:].tolist()])
+    assert rest.count == 3000
+    assert sums_of(rest.merge(part)) == sums_of(whole)
+    empty = whole.copy().subtract(whole)
+    assert sums_of(empty) == (0, 0) and math.isnan(empty.mean)
+
+
+def test_what_is_no_part_is_refused():
+    whole = stats_of(np.array([1.0, 2.0, 4.0]))
+    before = whole.state()
+    for other in ([1.0] * 4, [5.0], [None, 1.0]):
+        with pytest.raises(ValueError, match="no part"):
+            whole.subtract(stats_of(pa.array(other, pa.float64())))
+    with pytest.raises(ValueError, match="exact"):
+        whole.subtract(ColumnStats())
+    with pytest.raises(ValueError, match="kinds"):
+        stats_of(np.array([1, 2])).subtract(whole)
+    assert whole.state() == before
+
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 

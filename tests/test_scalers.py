@@ -355,6 +355,7 @@ def test_parameters_by_name():
     assert scaler.get_params() == {
         **{"with_centering": True, "with_scaling": True, "quantile_range": (10, 90), "copy": True},
         "unit_variance": False,
+        "exact": False,
     }
     assert (
         scaler.set_params(copy=False) is scaler

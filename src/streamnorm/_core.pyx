@@ -18,7 +18,7 @@ from libc.errno cimport EINTR, errno
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset, strcmp, strerror
+from libc.string cimport memcpy, memset, strcmp, strerror
 from posix.unistd cimport write
 
 from streamnorm import rounding
@@ -64,6 +64,7 @@ cdef extern from "load.h" nogil:
 
 cdef extern from "kll.h" nogil:
     sn_kll *sn_kll_copy(const sn_kll *kll)
+    void sn_kll_free(sn_kll *kll)
 
 
 cdef extern from "column.h" nogil:
@@ -118,6 +119,35 @@ cdef extern from "column.h" nogil:
     double sn_moments_std(const sn_moments *m, double ddof)
 
 
+cdef extern from "select.h" nogil:
+    enum:
+        SN_SELECT_MAX_BITS
+
+    ctypedef enum sn_key_kind:
+        SN_KEYS_DOUBLE, SN_KEYS_SIGNED, SN_KEYS_UNSIGNED
+
+    ctypedef struct sn_interval:
+        int64_t low, high, below, inside
+        int64_t n_atoms
+        int64_t *atoms
+        int64_t *atom_counts
+        int64_t size
+        int64_t *keys
+        int64_t *counts
+        int shift
+
+    ctypedef struct sn_selection:
+        int64_t n
+        sn_interval *intervals
+
+    sn_status sn_selection_init(sn_selection *selection, sn_key_kind kind, int bits, int64_t capacity,
+                                const int64_t *low, const int64_t *high, const int64_t *n_atoms, const int64_t *atoms,
+                                int64_t n)
+    void sn_selection_release(sn_selection *selection)
+    sn_status sn_selection_update(sn_selection *selection, const sn_array *array)
+    sn_status sn_selection_merge(sn_selection *into, const sn_selection *source)
+
+
 cdef extern from "affine.h" nogil:
     ctypedef struct sn_affine_map:
         double center, scale, offset, low, high
@@ -133,7 +163,7 @@ cdef extern from "affine.h" nogil:
 cdef enum:
     WRITE_BYTES = 1 << 18
 
-__all__ = ["ColumnStats", "affine", "affine_matrix", "update_matrix"]
+__all__ = ["ColumnStats", "Selection", "affine", "affine_matrix", "update_matrix"]
 
 KINDS = (None, "float", "int", "decimal")
 
@@ -154,6 +184,7 @@ cdef int check(sn_status status) except -1:
 include "_arrays.pxi"
 include "_stats.pxi"
 include "_affine.pxi"
+include "_select.pxi"
 
 
 # ------------------------------------------------------------------ files

@@ -219,6 +219,40 @@ cdef class ColumnStats:
         check(status)
         return self
 
+    def subtract(self, ColumnStats other not None):
+        """Take away what `other` has seen, which was a part of this; `other` is left as it was.
+
+        Minimum and maximum stay those of the whole.
+
+        Raises
+        ------
+        ValueError
+            If `other` cannot be a part, or either one's sums are not exact. Nothing is changed then.
+        """
+        cdef ColumnStats part = other.copy()  # its own lock is not held together with ours
+        cdef ColumnStats rest = self.copy()
+        cdef column_fields *c = fields_of(rest)
+        cdef column_fields *b = fields_of(part)
+        if c.exact == NULL or b.exact == NULL or c.sketch != NULL or b.sketch != NULL:
+            raise ValueError("only counts and exact moments can be subtracted")
+        if b.kind != SN_KIND_NONE and (c.kind != b.kind or c.scale != b.scale) and c.kind != SN_KIND_FLOAT:
+            raise ValueError("the values of the two are of different kinds")
+        sn_exact_subtract(c.exact, b.exact)
+        c.rows -= b.rows
+        c.nulls -= b.nulls
+        c.no_value -= b.no_value
+        c.infinities -= b.infinities
+        units, squares = exact_sums(rest)
+        counts = [c.rows, c.nulls, c.no_value - c.nulls, c.rows - c.no_value - c.infinities, c.infinities]
+        summands = counts[3]
+        if min(counts) < 0 or squares < 0 or summands * squares < units * units or (units and not summands):
+            raise ValueError("it is no part of what was seen here")
+        with self._lock:
+            sn_column_release(fields_of(self))
+            fields_of(self)[0] = c[0]
+            sn_column_init(c, True, NULL)
+        return self
+
     def copy(self):
         """An independent copy."""
         cdef ColumnStats other = ColumnStats.__new__(ColumnStats)
@@ -227,6 +261,15 @@ cdef class ColumnStats:
             check(sn_column_copy(&copied, fields_of(self)))
         sn_column_release(fields_of(other))
         fields_of(other)[0] = copied
+        return other
+
+    def without_sketch(self):
+        """A copy that has no quantiles."""
+        cdef ColumnStats other = self.copy()
+        cdef column_fields *c = fields_of(other)
+        if c.sketch != NULL:
+            sn_kll_free(c.sketch)
+            c.sketch = NULL
         return other
 
     def __copy__(self):

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -31,7 +32,10 @@ from .outputs import (
     write_files,
 )
 from .pipeline import resolve_threads
+from .quantiles import refined
+from .refine import refine
 from .scalers import METHODS, BaseScaler, ColumnScaler
+from .scalers._inputs import is_rereadable
 from .scalers._methods import new_scaler
 from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
@@ -71,6 +75,7 @@ def fit(
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
+    spool: bool = False,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
@@ -91,6 +96,8 @@ def fit(
         Worker threads; None: one a core. The result does not depend on it.
     progress : callable, optional
         Called with rows done, rows in all (or None) and bytes done.
+    spool : bool, default False
+        Keep a source that can be read only once in a temporary file where exact quantiles need it again.
 
     Returns
     -------
@@ -111,9 +118,15 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    return make_scaler(method, exact).fit(
-        source, columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress
-    )
+    scaler = make_scaler(method, exact)
+    options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
+    if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
+        return scaler.fit(source, **options)
+    with (
+        TemporaryDirectory(prefix="streamnorm-") as folder,
+        stream.spooled(stream.open_stream(source), Path(folder) / "source", parse_memory(memory)) as kept,
+    ):
+        return scaler.fit(kept, **options)
 
 
 def fit_into(
@@ -129,9 +142,9 @@ def fit_into(
 ) -> None:
     """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
     if not is_file_source(X):
-        reader = stream.dataset_reader(X)
+        source = stream.open_stream(X)
         options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        (scaler.fit if reset else scaler.partial_fit)(reader, **options)
+        (scaler.fit if reset else scaler.partial_fit)(source, **options)
         return
     files = open_files(X)
     meter = ProgressMeter(progress, files)
@@ -161,6 +174,9 @@ def _fit_files(
     log_columns("fitting", names, files[0])
     new_stats = partial(scaler._new_stats, error=sketch_error(len(names), sum(file.num_rows for file in files), memory))
     found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
+    if scaler._rereads():
+        read = partial(refine, files, memory=memory, threads=threads, meter=meter)
+        found = refined(found, scaler._exact_quantiles, read, memory=memory // 2, threads=threads)
     if reset:
         scaler._adopt(found, named=True)
     else:
@@ -388,7 +404,7 @@ def normalize(
             if isinstance(kept, Path):
                 _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
             else:
-                scaler.fit(kept.reader(), columns=columns, exclude=exclude)
+                scaler.fit(kept, columns=columns, exclude=exclude, memory=memory)
                 _run_stream(kept, sink, scaler, False, output, progress)
     if state is not None:
         scaler.save(state)

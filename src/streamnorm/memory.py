@@ -21,6 +21,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT = 4 << 20  # bytes
 
 RANK_ERROR = 0.001
+NARROWING_ERROR = 0.008  # before exact quantiles: a finer sketch takes longer than it saves in the next pass
 FEW_ROWS = 20_000
 # What a sketch of each rank error holds at most, in bytes, up to FEW_ROWS rows and beyond (measured up to 20M).
 SKETCH_BYTES = [

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "exact_sums", "update_matrix"]
+__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "exact_sums", "keys_of", "selected",
+           "update_matrix"]  # fmt: skip
 
 BLOCK = 4096
 
@@ -138,6 +139,18 @@ def exact_sums(values: Any) -> tuple[Fraction, Fraction]:
     """
     exact = [Fraction(value) for value in values if value == value]
     return sum(exact, Fraction(0)), sum((value * value for value in exact), Fraction(0))
+
+
+def keys_of(values: np.ndarray) -> np.ndarray:
+    """The place of each double in their order, as int64: -0.0 just below 0.0; NaN is left out."""
+    bits = values[~np.isnan(values)].view(np.int64)
+    return np.where(bits < 0, bits ^ np.int64(2**63 - 1), bits)
+
+
+def selected(values: np.ndarray, low: int, high: int) -> tuple[int, np.ndarray]:
+    """How many keys of the values are below `low`, and those from low to high, in order."""
+    keys = keys_of(values)
+    return int((keys < low).sum()), np.sort(keys[(keys >= low) & (keys <= high)])
 
 
 class ColumnStats:

@@ -40,6 +40,10 @@ class ProgressMeter:
         self._bytes_a_row = sum(file.path.stat().st_size for file in files) * passes / max(self._rows, 1)
         self._done = 0.0
 
+    def expect(self, rows: float) -> None:
+        """Count on more rows than were known of."""
+        self._rows += round(rows)
+
     def add(self, rows: float) -> None:
         """Count rows of a pass as done; a part of the columns counts as that part of the rows."""
         if self._progress is not None:

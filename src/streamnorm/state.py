@@ -20,7 +20,7 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
     squared deviations, is in units of 4 to the power exponent), ``"sum" "sum_squares"`` in their place when they
     are exact (an odd hexadecimal integer times a power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the
     sums of the unscaled integers), ``"min" "max"`` (null without values), ``"sketch"`` (base64 of its
-    little-endian bytes).
+    little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs of q and value).
 ``"digest"``
     ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
     sorted, no spaces, UTF-8.
@@ -39,7 +39,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -48,7 +48,7 @@ from ._core import ColumnStats
 from ._version import __version__
 from .atomic import write_atomically
 from .errors import StateError
-from .summary import Summary
+from .summary import ColumnSummary, Summary
 
 if TYPE_CHECKING:
     from .scalers import BaseScaler
@@ -104,8 +104,8 @@ def dump_line(scaler: "BaseScaler") -> bytes:
     head = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, "scaler": _encode_scaler(scaler)}
     text = bytearray(_plain(head)[:-1] + b', "columns": [')
     hashed = hashlib.sha256(b'{"columns":[')  # the canonical form has its keys in order
-    for position, (name, column) in enumerate(scaler.summary_.items()):
-        encoded = _encode_column(name, column.stats.state())
+    for position, column in enumerate(scaler.summary_.values()):
+        encoded = _encode_column(column)
         text += (b", " if position else b"") + _plain(encoded)
         hashed.update((b"," if position else b"") + _canonical(encoded))
     hashed.update(b"]," + _canonical(head)[1:])
@@ -170,11 +170,12 @@ def _encode_int(value: int) -> int | str:
 
 
 def _encode_columns(summary: Summary) -> list[dict[str, Any]]:
-    return [_encode_column(name, column.stats.state()) for name, column in summary.items()]
+    return [_encode_column(column) for column in summary.values()]
 
 
-def _encode_column(name: str | int, state: Mapping[str, Any]) -> dict[str, Any]:
-    column: dict[str, Any] = {"name": name}
+def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
+    state, quantiles = summary.stats.state(), summary.quantiles
+    column: dict[str, Any] = {"name": summary.name}
     column |= {key: _encode_int(state[key]) for key in _COUNTS}
     count = state["rows"] - state["null_count"] - state["nan_count"]
     column["kind"] = state["kind"] if count else None
@@ -183,6 +184,8 @@ def _encode_column(name: str | int, state: Mapping[str, Any]) -> dict[str, Any]:
         column["exponent"] = int(state["exponent"])
     column |= {key: state[key] for key in _SUMS if key in state}
     column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    if quantiles is not None:
+        column["quantiles"] = [[_encode_float(q), _encode_float(value)] for q, value in sorted(quantiles.items())]
     if "sketch" in state:
         column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
     return column
@@ -394,6 +397,7 @@ def _decode_param(value: Any) -> Any:
 
 def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
     stats: dict[str | int, ColumnStats] = {}
+    quantiles: dict[str | int, dict[float, float]] = {}
     for position, column in enumerate(columns):
         if type(column) is not dict:
             raise _Damage(f"has a column {position} that is not an object")
@@ -403,9 +407,20 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
         if name in stats or type(name) is not type(columns[0].get("name")):
             raise _Damage(f"has a column name {name!r:.60} twice, or names and positions mixed")
         stats[name] = _decode_column(column, scaler)
+        if "quantiles" in column:
+            quantiles[name] = _decode_quantiles(column["quantiles"], scaler._exact_quantiles(name), name)
     if not stats:
         raise _Damage("has no columns")
-    return Summary(stats)
+    return Summary(stats, quantiles=quantiles)
+
+
+def _decode_quantiles(pairs: Any, wanted: Sequence[float], name: str | int) -> dict[float, float]:
+    if type(pairs) is not list or not all(type(pair) is list and len(pair) == 2 for pair in pairs):
+        raise _Damage(f"has no list of pairs for the quantiles of column {name!r:.60}")
+    found = {_decode_float(q, "quantiles"): _decode_float(value, "quantiles") for q, value in pairs}
+    if len(found) != len(pairs) or set(found) != set(wanted):
+        raise _Damage(f"has other quantiles of column {name!r:.60} than its scaler wants")
+    return found
 
 
 def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnStats:
@@ -416,7 +431,10 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     keys = ["name", *_COUNTS, "kind", "min", "max"]
     has_pairs = model.has_moments and not model.exact
     keys += _SUMS if model.exact else [*_MOMENTS, "exponent"] if has_pairs else []
-    keys += ["sketch"] if model.sketch is not None else []
+    has_quantiles = bool(scaler._exact_quantiles(name))
+    has_sketch = model.sketch is not None and not has_quantiles
+    keys += ["quantiles"] if has_quantiles else []
+    keys += ["sketch"] if has_sketch else []
     _check_keys(column, tuple(keys))
     state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS}
     if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
@@ -427,7 +445,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
     state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
-    if model.sketch is not None:
+    if has_sketch:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(
             lambda: base64.b64decode(text, validate=True), "has a sketch that is not base64"

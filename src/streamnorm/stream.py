@@ -42,6 +42,10 @@ class Stream:
     rereadable: bool
     num_rows: int | None = None
 
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The batches from the beginning."""
+        return self.reader().__arrow_c_stream__(requested_schema)
+
 
 def open_stream(source: Any) -> Stream:
     """Anything but files as a stream.
@@ -51,6 +55,8 @@ def open_stream(source: Any) -> Stream:
     TypeError
         If it is nothing that Arrow or NumPy understands.
     """
+    if isinstance(source, Stream):
+        return source
     if isinstance(source, pa.RecordBatchReader):
         return Stream(lambda: source, False)
     if isinstance(source, pa.RecordBatch):

@@ -6,13 +6,18 @@ are computed when asked for. Turned down: a frozen record of numbers, which cann
 """
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from ._core import ColumnStats
 from .errors import NotMergeableError, StatisticNotCollected
 
-__all__ = ["ColumnSummary", "Summary", "near_matches"]
+__all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
+
+FIT_AT_ONCE = "no state smaller than the data can; fit over all sources at once, or without exact=True"
 
 
 def near_matches(name: object, known: Iterable[object]) -> str:
@@ -46,11 +51,14 @@ class ColumnSummary:
         The largest error of a quantile's rank, as a fraction; 0 while the sketch still holds every value.
     """
 
-    __slots__ = ("name", "stats")
+    __slots__ = ("name", "quantiles", "stats")
 
-    def __init__(self, name: str | int, stats: ColumnStats) -> None:
+    def __init__(
+        self, name: str | int, stats: ColumnStats, quantiles: Mapping[float, float] | None = None
+    ) -> None:
         self.name = name
         self.stats = stats
+        self.quantiles = None if quantiles is None else dict(quantiles)
 
     @property
     def rows(self) -> int:
@@ -90,16 +98,33 @@ class ColumnSummary:
         return self.stats.max
 
     def quantile(self, q: Any) -> Any:
-        """The quantile, interpolated linearly, for a number or an array q in [0, 1]."""
-        return self._sketch().quantile(q)
+        """The quantile, interpolated linearly, for a number or an array q in [0, 1].
+
+        Where quantiles are exact, those that the scaler needed are known, and the extrema.
+        """
+        if self.quantiles is None:
+            return self._sketch().quantile(q)
+        wanted = np.asarray(q, dtype=np.float64)
+        found = np.array([self._exact_quantile(one) for one in wanted.ravel().tolist()]).reshape(wanted.shape)
+        return found if wanted.ndim else float(found)
+
+    def _exact_quantile(self, q: float) -> float:
+        assert self.quantiles is not None
+        known: dict[float, Any] = {0.0: self.min, 1.0: self.max, **self.quantiles}
+        if q not in known:
+            raise StatisticNotCollected(
+                f"the exact quantiles of column {self.name!r} are known for {sorted(known)}, not for {q}: "
+                "name it in quantile_range, or fit without exact=True"
+            )
+        return math.nan if known[q] is None else float(known[q])
 
     @property
     def rank_error(self) -> float:
-        return self._sketch().rank_error
+        return 0.0 if self.quantiles is not None else self._sketch().rank_error
 
     def copy(self) -> "ColumnSummary":
         """A summary of its own, that goes on independently."""
-        return ColumnSummary(self.name, self.stats.copy())
+        return ColumnSummary(self.name, self.stats.copy(), self.quantiles)
 
     def _moments(self, what: str) -> ColumnStats:
         if not self.stats.has_moments:
@@ -124,7 +149,9 @@ class ColumnSummary:
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
         fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
-        if self.stats.sketch is not None:
+        if self.quantiles is not None:
+            fields += [f"q{100 * q:.4g}={value:.6g}" for q, value in self.quantiles.items()]
+        elif self.stats.sketch is not None:
             fields += [f"median={self.quantile(0.5):.6g}", f"rank_error={self.rank_error:.2g}"]
         return f"ColumnSummary({self.name!r}: {', '.join(fields)})"
 
@@ -142,6 +169,15 @@ class Summary(Mapping):
     ----------
     columns : mapping of str or int to ColumnStats
         The statistics, in the order of the columns; they are held, not copied.
+    quantiles : mapping of str or int to mapping of float to float, optional
+        Exact quantiles, of the columns that have them.
+    passes : int
+        See below.
+
+    Attributes
+    ----------
+    passes : int
+        How often the data was read: 1, or more for exact quantiles. Of a merge, the most of its parts; 1 after a load.
 
     Examples
     --------
@@ -155,8 +191,16 @@ class Summary(Mapping):
     1
     """
 
-    def __init__(self, columns: Mapping[str | int, ColumnStats] | None = None) -> None:
-        self._columns = {name: ColumnSummary(name, stats) for name, stats in (columns or {}).items()}
+    def __init__(
+        self,
+        columns: Mapping[str | int, ColumnStats] | None = None,
+        *,
+        quantiles: Mapping[str | int, Mapping[float, float]] | None = None,
+        passes: int = 1,
+    ) -> None:
+        known = quantiles or {}
+        self._columns = {name: ColumnSummary(name, stats, known.get(name)) for name, stats in (columns or {}).items()}
+        self.passes = passes
 
     def __getitem__(self, name: str | int) -> ColumnSummary:
         try:
@@ -187,7 +231,15 @@ class Summary(Mapping):
 
     def copy(self) -> "Summary":
         """A summary of its own, that goes on independently."""
-        return Summary({name: column.stats.copy() for name, column in self.items()})
+        new = Summary(passes=self.passes)
+        new._columns = {name: column.copy() for name, column in self.items()}
+        return new
+
+    def part(self, names: Iterable[str | int]) -> "Summary":
+        """A summary of some of the columns, which are shared with this one."""
+        new = Summary(passes=self.passes)
+        new._columns = {name: self[name] for name in names}
+        return new
 
     def merge(self, other: "Summary") -> "Summary":
         """Take in what another summary has seen, in place, column by column; the order of columns stays.
@@ -212,6 +264,7 @@ class Summary(Mapping):
         """
         if not other:
             return self
+        self.passes = max(self.passes, other.passes)
         if not self:
             self._columns = other.copy()._columns
             return self
@@ -244,6 +297,8 @@ def _list(names: list[Any]) -> str:
 def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:
     """The statistics of both, new."""
     a, b = mine.stats, theirs.stats
+    if mine.quantiles is not None or theirs.quantiles is not None:
+        raise NotMergeableError(f"the exact quantiles of column {mine.name!r} cannot be merged: {FIT_AT_ONCE}")
     if (a.has_moments, a.sketch is None) != (b.has_moments, b.sketch is None):
         raise NotMergeableError(
             f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with "

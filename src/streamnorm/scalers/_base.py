@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 
 from .. import state
-from .._core import ColumnStats, affine, affine_matrix, update_matrix
+from .._core import ColumnStats, Selection, affine, affine_matrix, update_matrix
 from ..errors import DataError, NotMergeableError
-from ..memory import RANK_ERROR
-from ..summary import ColumnSummary, Summary
+from ..memory import RANK_ERROR, parse_memory
+from ..quantiles import refined
+from ..summary import FIT_AT_ONCE, ColumnSummary, Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
-from ._inputs import as_matrix, kind_of
+from ._inputs import as_matrix, is_rereadable, kind_of
 from ._select import as_names, check_columns, check_numeric, numeric_chunk, output_type, select_columns
 
 Progress = Callable[[int, int | None, int], None]
@@ -61,6 +62,14 @@ class BaseScaler(ScikitLearnContract, ABC):
 
         Parts that merge want different seeds.
         """
+
+    def _exact_quantiles(self, name: str | int) -> tuple[float, ...]:
+        """The quantiles of a column that further passes are to find; none for most."""
+        return ()
+
+    def _rereads(self) -> bool:
+        """Whether a fit may read the data more than once."""
+        return False
 
     @abstractmethod
     def _attributes(self, summary: Summary) -> dict[str, Any]:
@@ -159,6 +168,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
         """
+        self._check_params()
+        self._refuse_merging("partial_fit adds to what was seen, and")
         return self._fit(
             X,
             sample_weight,
@@ -193,6 +204,12 @@ class BaseScaler(ScikitLearnContract, ABC):
                 self, X, reset=reset, columns=columns, exclude=exclude, progress=progress, **reading
             )
             return self
+        rereads = self._rereads()
+        if rereads and not is_rereadable(X):
+            raise DataError(
+                f"exact quantiles take more than one pass, and this {type(X).__name__} can be read only once: give a "
+                "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
+            )
         summary = Summary() if reset else self.summary_.copy()
         bytes_done, before = 0, summary.rows
         for part in parts(X):
@@ -204,6 +221,8 @@ class BaseScaler(ScikitLearnContract, ABC):
             raise DataError(
                 f"there are no rows and no columns to fit: {type(self).__name__} needs at least one row"
             )
+        if rereads:
+            summary = self._refined(summary, X, parse_memory(reading["memory"]))
         self._adopt(summary, named=summary.named)
         return self
 
@@ -232,6 +251,28 @@ class BaseScaler(ScikitLearnContract, ABC):
         whole = positions == list(range(matrix.shape[1]))
         update_matrix(stats, matrix if whole else matrix[:, positions])
         return summary, matrix.nbytes
+
+    def _refined(self, summary: Summary, X: Any, memory: int) -> Summary:
+        """The summary with exact quantiles, from further passes over data in memory."""
+
+        def read(selections: Mapping[str | int, Selection]) -> None:
+            for part in parts(X):
+                self._select(selections, summary, part)
+
+        return refined(summary, self._exact_quantiles, read, memory=memory // 2, threads=0)
+
+    def _select(self, selections: Mapping[str | int, Selection], summary: Summary, part: Any) -> None:
+        """Give one table or array to selections of some of the summary's columns."""
+        if isinstance(part, Frame):
+            for key, name in zip(summary, self._names_in(summary, part), strict=True):
+                if key in selections:
+                    for chunk in part.chunks(part.names.index(name), fit=True):
+                        selections[key].update(numeric_chunk(chunk))
+            return
+        matrix = as_matrix(part, type(self).__name__)
+        for key, position in zip(summary, self._positions(summary, matrix.shape[1]), strict=True):
+            if key in selections:
+                selections[key].update(matrix[:, position])
 
     def _found(self, names: Sequence[str | int]) -> Summary:
         return Summary({name: self._new_stats(name) for name in names})
@@ -413,6 +454,8 @@ class BaseScaler(ScikitLearnContract, ABC):
             raise NotMergeableError(
                 f"a {type(self).__name__} merges with another one, not with a {type(other).__name__}"
             )
+        self._refuse_merging("the exact quantiles of two parts do not add up, and")
+        other._refuse_merging("the exact quantiles of two parts do not add up, and")
         if not other.__sklearn_is_fitted__():
             return self
         summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
@@ -421,6 +464,10 @@ class BaseScaler(ScikitLearnContract, ABC):
         summary.merge(other.summary_)
         self._adopt(summary, named=summary.named)
         return self
+
+    def _refuse_merging(self, why: str) -> None:
+        if self._rereads():
+            raise NotMergeableError(f"{why} {FIT_AT_ONCE}")
 
     def _check_mergeable(self, other: Any) -> None:
         """Raise NotMergeableError for what the summaries alone cannot tell."""

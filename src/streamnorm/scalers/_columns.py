@@ -164,6 +164,13 @@ class ColumnScaler(BaseScaler):
             chosen.update(select_columns(schema, columns, exclude))
         return list(self._methods({name: schema.field(name).type for name in schema.names if name in chosen}))
 
+    def _exact_quantiles(self, name: str | int) -> tuple[float, ...]:
+        return self._method_of(name)._exact_quantiles(name)
+
+    def _rereads(self) -> bool:
+        methods = [*self.transformers.values(), *([] if self._passes_through() else [self.remainder])]
+        return any(method_scaler(method)._rereads() for method in methods)
+
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return self._method_of(name)._new_stats(name, seed, error)
 
@@ -190,8 +197,7 @@ class ColumnScaler(BaseScaler):
             if names:
                 model = method_scaler(self.transformers.get(key, self.remainder))
                 fitted[key] = type(model)(**model.get_params(deep=False))
-                part = Summary({name: summary[name].stats for name in names})
-                fitted[key]._adopt(part, named=part.named)
+                fitted[key]._adopt(summary.part(names), named=summary.named)
         return {"transformers_": fitted, "n_samples_seen_": summary.rows}
 
     def _maps(self) -> dict[str | int, AffineMap]:

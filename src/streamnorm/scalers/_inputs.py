@@ -49,6 +49,18 @@ def kind_of(X: Any) -> str:
     return "array"
 
 
+def is_rereadable(X: Any) -> bool:
+    """Whether data in memory can be gone through more than once."""
+    kind = kind_of(X)
+    if kind == "batches":
+        return isinstance(X, list | tuple) and all(map(is_rereadable, X))
+    if kind == "stream":
+        from ..stream import open_stream
+
+        return open_stream(X).rereadable
+    return True
+
+
 def _refuse(X: Any) -> None:
     """Raise for what looks like data and is not a table."""
     module = type(X).__module__

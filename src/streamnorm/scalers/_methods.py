@@ -19,7 +19,7 @@ import numpy as np
 
 from .._core import ColumnStats
 from .._sketch import QuantileSketch
-from ..memory import RANK_ERROR
+from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._base import AffineMap, BaseScaler
 
@@ -348,6 +348,10 @@ class RobustScaler(_ElementaryScaler):
     unit_variance : bool, default=False
         Whether to divide the scale by the same range of the normal distribution, so that normal data gets
         variance 1.
+    exact : bool, default=False
+        Whether the quantiles are those of all values, in NumPy's linear interpolation to the last bit, instead of a
+        sketch's. This takes further passes over the data, usually one and never more than five, in bounded memory;
+        so the data must be readable again, and ``partial_fit``, ``merge`` and ``+`` raise NotMergeableError.
 
     Attributes
     ----------
@@ -365,7 +369,10 @@ class RobustScaler(_ElementaryScaler):
     Notes
     -----
     Quantiles come from a mergeable sketch, after Karnin, Lang and Liberty, "Optimal quantile approximation in
-    streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly.
+    streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly. With ``exact=True`` the
+    sketch narrows the passes that follow, after Munro and Paterson, "Selection and sorting with limited storage"
+    (1980); integers beyond 2**53 are told apart, and interpolation that would overflow is correctly rounded.
+    ``summary_.passes`` says how many passes it took.
 
     Examples
     --------
@@ -388,15 +395,17 @@ class RobustScaler(_ElementaryScaler):
         quantile_range: tuple[float, float] = (25.0, 75.0),
         copy: bool = True,
         unit_variance: bool = False,
+        exact: bool = False,
     ) -> None:
         self.with_centering = with_centering
         self.with_scaling = with_scaling
         self.quantile_range = quantile_range
         self.copy = copy
         self.unit_variance = unit_variance
+        self.exact = exact
 
     def _check_params(self) -> None:
-        _require_bool(self, "with_centering", "with_scaling", "copy", "unit_variance")
+        _require_bool(self, "with_centering", "with_scaling", "copy", "unit_variance", "exact")
         low, high = _require_pair(self, "quantile_range")
         if not 0 <= low <= high <= 100:
             raise ValueError(f"Invalid quantile range: {self.quantile_range}")
@@ -408,11 +417,24 @@ class RobustScaler(_ElementaryScaler):
             )
 
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
+        if self.exact:
+            error = max(error, NARROWING_ERROR)
         return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch(error, seed))
 
+    def _quantiles(self) -> tuple[float, float, float]:
+        low, high = _require_pair(self, "quantile_range")
+        return low / 100.0, 0.5, high / 100.0
+
+    def _exact_quantiles(self, name: str | int) -> tuple[float, ...]:
+        return self._quantiles() if self.exact else ()
+
+    def _rereads(self) -> bool:
+        return bool(self.exact)
+
     def _attributes(self, summary: Summary) -> dict[str, Any]:
-        low, high = (end / 100.0 for end in _require_pair(self, "quantile_range"))
-        quantiles = np.array([column.quantile([low, 0.5, high]) for column in summary.values()]).T
+        wanted = self._quantiles()
+        low, _, high = wanted
+        quantiles = np.array([column.quantile(wanted) for column in summary.values()]).T
         fitted: dict[str, Any] = {"center_": None, "scale_": None, "n_samples_seen_": summary.rows}
         if self.with_centering:
             fitted["center_"] = quantiles[1].copy()
