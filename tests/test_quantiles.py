@@ -5,12 +5,14 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import as_doubles
 from hypothesis import given
 from hypothesis import strategies as st
 
 import streamnorm as sn
+from streamnorm import engine
 from streamnorm._core import ColumnStats, Selection
 from streamnorm._sketch import QuantileSketch
 from streamnorm.errors import DataError, NotMergeableError, StatisticNotCollected
@@ -285,3 +287,67 @@ def test_the_state_keeps_the_quantiles(tmp_path):
     assert loaded.center_.tobytes() == scaler.center_.tobytes() and loaded.scale_.tobytes() == scaler.scale_.tobytes()
     assert loaded.digest() == scaler.digest()
     assert loaded.summary_[1].quantile(0.9) == scaler.summary_[1].quantile(0.9)
+
+
+# ------------------------------------------------------------------ files
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Three files in row groups of odd sizes, with nulls, NaN, integers and a decimal; and their columns."""
+    r = rng()
+    n = 30_000
+    table = pa.table(
+        {
+            "heavy": r.lognormal(0, 3, n),
+            "gaps": pa.array(r.normal(size=n), mask=r.random(n) < 0.2),
+            "nan": np.where(r.random(n) < 0.1, np.nan, r.normal(size=n)),
+            "delay": r.integers(-30, 600, n),
+            "wide": r.integers(-(2**62), 2**62, n),
+            "price": pa.array(r.integers(0, 10**6, n)).cast(pa.decimal128(20, 0)),
+        }
+    )
+    for i, (start, rows) in enumerate([(0, 11_000), (11_000, 1), (11_001, 18_999)]):
+        pq.write_table(table.slice(start, rows), tmp_path / f"{i}.parquet", row_group_size=997)
+    return tmp_path, table
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("memory", ["16MB", "256MB"])
+def test_files_give_numpys_bits_on_any_threads(files, threads, memory):
+    folder, table = files
+    scaler = sn.fit(folder, "robust", exact=True, threads=threads, memory=memory)
+    assert scaler.summary_.passes == 2
+    for name in table.column_names:
+        column = table[name].drop_null().cast(pa.float64()) if name != "wide" else table[name]
+        values = column.to_numpy()
+        if name == "wide":
+            kept = np.sort(values)
+            at = (len(kept) - 1) * 0.25
+            a, b = int(kept[int(at)]), int(kept[int(at) + 1])
+            assert scaler.summary_[name].quantile(0.25) == float(a + (b - a) * Fraction(at - int(at)))
+        else:
+            assert scaler.summary_[name].quantile(QUARTILES).tobytes() == numpy_result(values, QUARTILES).tobytes()
+
+
+def test_only_the_columns_that_need_it_are_read_again(files, monkeypatch):
+    folder, _ = files
+    read = []
+
+    def refine(files, selections, **options):
+        read.append(sorted(selections))
+        return real(files, selections, **options)
+
+    real = engine.refine
+    monkeypatch.setattr(engine, "refine", refine)
+    methods = {"heavy": sn.RobustScaler(exact=True), "gaps": "robust", "nan": "standard", "delay": "minmax"}
+    scaler = sn.fit(folder, methods)
+    assert read == [["heavy"]]
+    assert scaler.summary_["gaps"].rank_error > 0 == scaler.summary_["heavy"].rank_error
+
+
+def test_progress_counts_every_pass(files):
+    calls = []
+    sn.fit(files[0], "robust", exact=True, progress=lambda *said: calls.append(said))
+    assert [rows for rows, _, _ in calls] == sorted(rows for rows, _, _ in calls)
+    assert calls[-1][:2] == (60_000, 60_000)

@@ -176,7 +176,7 @@ def _fit_files(
     found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
     if scaler._rereads():
         read = partial(refine, files, memory=memory, threads=threads, meter=meter)
-        found = refined(found, scaler._exact_quantiles, read, memory=memory // 2, threads=threads)
+        found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
     if reset:
         scaler._adopt(found, named=True)
     else:

@@ -332,7 +332,7 @@ def _groups(
     used = 0.0
     for name, search in searches.items():
         intervals = search.intervals()
-        keys = min(search.count, int(1.25 * max(one.expected for one in intervals)) + (1 << MIN_BITS))
+        keys = min(search.count, int(1.15 * max(one.expected for one in intervals)) + (1 << MIN_BITS))
         spill = 1 << MAX_BITS if keys < search.count else 0
         # The merged one has grown by half at a time; those of units hold a part of it each, or counts.
         need = len(intervals) * 8 * (1.5 * keys + threads * max(keys / 8, spill))

@@ -259,7 +259,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             for part in parts(X):
                 self._select(selections, summary, part)
 
-        return refined(summary, self._exact_quantiles, read, memory=memory // 2, threads=0)
+        return refined(summary, self._exact_quantiles, read, memory=memory // 3, threads=0)
 
     def _select(self, selections: Mapping[str | int, Selection], summary: Summary, part: Any) -> None:
         """Give one table or array to selections of some of the summary's columns."""
