@@ -402,6 +402,15 @@ class QuantileSketch:
         result = np.searchsorted(np.sort(self._items), x, side="right") / self.count
         return float(result) if np.ndim(x) == 0 else result
 
+    def rank_interval(self, q: Any, confidence: float = 0.99) -> tuple[Any, Any]:
+        ranks = np.asarray(q, dtype=np.float64) if self.count else np.full(np.shape(q), np.nan)
+        both = float(ranks) if np.ndim(q) == 0 else ranks
+        return both, both
+
+    def value_interval(self, q: Any, confidence: float = 0.99) -> tuple[Any, Any]:
+        both = self.quantile(q)
+        return both, both
+
     def to_bytes(self) -> bytes:
         header = np.array([self.error, self.seed], dtype="<f8")
         return header.tobytes() + self._items.astype("<f8").tobytes()

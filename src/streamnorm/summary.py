@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._core import ColumnStats
+from .certificates import CONFIDENCE, certify
 from .errors import NotMergeableError, StatisticNotCollected
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
@@ -121,6 +122,32 @@ class ColumnSummary:
     @property
     def rank_error(self) -> float:
         return 0.0 if self.quantiles is not None else self._sketch().rank_error
+
+    def certificate(self, q: Any, confidence: float = CONFIDENCE) -> Any:
+        """The quantile with the intervals that it is sure to lie in.
+
+        Parameters
+        ----------
+        q : float or sequence of float
+            Ranks in [0, 1].
+        confidence : float, default 0.99
+            Of each interval by itself, above 0 and at most 1; 1: whatever the seed.
+
+        Returns
+        -------
+        Certificate, or list of Certificate
+            As `q` is a number or a sequence: ``q value low high value_low value_high confidence exact``.
+
+        Raises
+        ------
+        StatisticNotCollected
+            If there are no quantiles.
+        ValueError
+            If `q` or `confidence` is out of its domain.
+        """
+        single = np.ndim(q) == 0
+        certificates = certify(self._sketch(), [q] if single else q, confidence)
+        return certificates[0] if single else certificates
 
     def copy(self) -> "ColumnSummary":
         """A summary of its own, that goes on independently."""

@@ -45,6 +45,19 @@ size_t sn_kll_nbytes(const sn_kll *kll);           /* memory held now */
 sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq);
 double sn_kll_rank(const sn_kll *kll, double x);   /* NaN for NaN */
 
+/* What is sure about the answer to one q. Ranks are fractions of the count; all are NaN without values. */
+typedef struct {
+    double value;                 /* as sn_kll_quantiles gives it */
+    double low, high;             /* low <= q <= high; the ranks of `value`, from the fraction of values below it to
+                                     the fraction that it is at least, meet this interval */
+    double value_low, value_high; /* between these lies the true quantile, interpolated or not */
+} sn_kll_certificate;
+
+/* out[i] for q[i] in [0, 1] and delta in [0, 1], else SN_ERR_INVALID. Each interval by itself fails with a
+ * probability of at most delta over the seeds; for delta == 0, never. While every value is held, low == high == q
+ * and value_low == value_high == value. */
+sn_status sn_kll_certify(const sn_kll *kll, sn_kll_certificate *out, const double *q, double delta, int64_t nq);
+
 /* Little-endian bytes of version 1: sn_kll_serialize fills sn_kll_serialized_size bytes. Reading back gives a
  * sketch that goes on with the same bits; bytes that were cut, edited or are of another version are
  * SN_ERR_CORRUPT. */

@@ -71,7 +71,7 @@ static double interpolate(double a, double b, double t)
     return t >= 0.5 ? b - difference * (1 - t) : a + difference * t;
 }
 
-static double exact_quantile(const int64_t *keys, int64_t n, double q)
+double sn_kll_exact_quantile(const int64_t *keys, int64_t n, double q)
 {
     double at = (double)(n - 1) * q, below = floor(at);
     if (at >= (double)(n - 1)) {
@@ -81,8 +81,7 @@ static double exact_quantile(const int64_t *keys, int64_t n, double q)
     return interpolate(sn_key_to_double(keys[i]), sn_key_to_double(keys[i + 1]), at - below);
 }
 
-/* First of n ascending sums that is at least `target`; n - 1 if rounding left them all below. */
-static int64_t first_reaching(const double *sums, int64_t n, double target)
+int64_t sn_kll_first_reaching(const double *sums, int64_t n, double target)
 {
     int64_t lo = 0, hi = n - 1;
     while (lo < hi) {
@@ -107,8 +106,7 @@ static int64_t *list_buffer(sn_keys *list, const sn_kll_buffer *buffer, double w
     return space + buffer->size;
 }
 
-/* Every key held, sorted, in *merged. The two allocations are the caller's to free, whatever is returned. */
-static sn_status merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **sorted, int64_t **arena)
+sn_status sn_kll_merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **sorted, int64_t **arena)
 {
     int64_t buffered = kll->raw.size + kll->picked.size + kll->strided.size, count = 0;
     sn_keys *lists = malloc((size_t)(2 * (kll->run_count + 3)) * sizeof *lists);
@@ -135,27 +133,33 @@ static sn_status merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **
     return *arena ? SN_OK : SN_ERR_NOMEM;
 }
 
-static sn_status sampled_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq,
-                                   const sn_keys *merged)
+double *sn_kll_sums(const sn_keys *merged)
 {
     double *sums = malloc((size_t)merged->size * sizeof *sums), sum = 0;
-    if (!sums) {
-        return SN_ERR_NOMEM;
-    }
-    for (int64_t i = 0; i < merged->size; i++) {
+    for (int64_t i = 0; sums && i < merged->size; i++) {
         sum += merged->weights ? merged->weights[i] : merged->weight;
         sums[i] = sum;
     }
+    return sums;
+}
+
+int64_t sn_kll_key_at(const sn_kll *kll, const sn_keys *merged, const double *sums, double q)
+{
+    if (q == 0) {
+        return kll->min;
+    }
+    return q == 1 ? kll->max : merged->keys[sn_kll_first_reaching(sums, merged->size, q * (double)kll->count)];
+}
+
+static sn_status sampled_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq,
+                                   const sn_keys *merged)
+{
+    double *sums = sn_kll_sums(merged);
+    if (!sums) {
+        return SN_ERR_NOMEM;
+    }
     for (int64_t i = 0; i < nq; i++) {
-        int64_t key;
-        if (q[i] == 0) {
-            key = kll->min;
-        } else if (q[i] == 1) {
-            key = kll->max;
-        } else {
-            key = merged->keys[first_reaching(sums, merged->size, q[i] * (double)kll->count)];
-        }
-        out[i] = sn_key_to_double(key);
+        out[i] = sn_key_to_double(sn_kll_key_at(kll, merged, sums, q[i]));
     }
     free(sums);
     return SN_OK;
@@ -174,10 +178,10 @@ sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int6
     }
     sn_keys merged = {0};
     int64_t *sorted, *arena;
-    sn_status status = merge_everything(kll, &merged, &sorted, &arena);
+    sn_status status = sn_kll_merge_everything(kll, &merged, &sorted, &arena);
     if (status == SN_OK && kll->worst == 0) {
         for (int64_t i = 0; i < nq; i++) {
-            out[i] = exact_quantile(merged.keys, merged.size, q[i]);
+            out[i] = sn_kll_exact_quantile(merged.keys, merged.size, q[i]);
         }
     } else if (status == SN_OK) {
         status = sampled_quantiles(kll, out, q, nq, &merged);

@@ -1,5 +1,5 @@
-/* The sketch's insides, shared by kll.c (building), kll_collapse.c (shrinking), kll_query.c (asking) and
- * kll_bytes.c (bytes). */
+/* The sketch's insides, shared by kll.c (building), kll_collapse.c (shrinking), kll_query.c (asking),
+ * kll_certify.c (how far the answers can be off) and kll_bytes.c (bytes). */
 #ifndef SN_KLL_STATE_H
 #define SN_KLL_STATE_H
 
@@ -77,6 +77,19 @@ void sn_kll_scratch_free(sn_kll_scratch *scratch);
 
 /* A copy of sorted keys as a further run. */
 sn_status sn_kll_append_run(sn_kll *kll, const int64_t *keys, int64_t size, int64_t total);
+
+/* Every key held, sorted, in *merged. The two allocations are the caller's to free, whatever is returned. */
+sn_status sn_kll_merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **sorted, int64_t **arena);
+
+/* Ascending sums of the weights of sorted keys, the caller's to free; NULL: no memory. */
+double *sn_kll_sums(const sn_keys *merged);
+
+/* First of n ascending sums that is at least `target`; n - 1 if rounding left them all below. */
+int64_t sn_kll_first_reaching(const double *sums, int64_t n, double target);
+
+/* The answer to q in [0, 1] while every value is held, and the key of the answer afterwards. */
+double sn_kll_exact_quantile(const int64_t *keys, int64_t n, double q);
+int64_t sn_kll_key_at(const sn_kll *kll, const sn_keys *merged, const double *sums, double q);
 
 /* Collapse until the runs are within the capacity, or the budget allows no more. */
 sn_status sn_kll_shrink(sn_kll *kll, sn_kll_scratch *scratch);
