@@ -420,7 +420,12 @@ def test_duckdb_relations():
 @pytest.mark.parametrize("X", ["a.parquet", ["a.parquet", "b.parquet"], pathlib.Path("folder")])
 def test_files_go_to_the_engine(X, monkeypatch):
     calls = []
-    engine = types.SimpleNamespace(fit_into=lambda *args, **options: calls.append((args, options)))
+
+    def fit_into(scaler, X, **options):
+        calls.append(((scaler, X), options))
+        scaler._fit([[1.0]], None, reset=options["reset"], columns=None, exclude=None, progress=None)
+
+    engine = types.SimpleNamespace(fit_into=fit_into)
     monkeypatch.setitem(sys.modules, "streamnorm.engine", engine)
     monkeypatch.setattr("streamnorm.engine", engine, raising=False)
     scaler = StandardScaler()

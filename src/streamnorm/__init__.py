@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         StateError,
         StatisticNotCollected,
         StreamnormError,
+        StreamnormWarning,
     )
     from .kernels import Extrema, Moments
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
@@ -47,6 +48,7 @@ __all__ = [
     "StateError",
     "StatisticNotCollected",
     "StreamnormError",
+    "StreamnormWarning",
     "Summary",
     "__version__",
     "fit",
@@ -69,6 +71,7 @@ _NAMES_IN = {
         "StateError",
         "StatisticNotCollected",
         "StreamnormError",
+        "StreamnormWarning",
     ),
     "kernels": ("Extrema", "Moments"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from .errors import StreamnormWarning
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -107,6 +109,7 @@ class Console:
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = self._warn  # type: ignore[assignment]
+                warnings.simplefilter("always", StreamnormWarning)  # ours are results, whatever PYTHONWARNINGS says
                 yield
         finally:
             LOGGER.removeHandler(handler)
@@ -115,7 +118,8 @@ class Console:
 
     def _warn(self, message: Warning | str, category: type[Warning], *_: Any) -> None:
         text = one_line(message)
-        self.say("warning", text if self.as_json else f"streamnorm: warning: {text}", level="warning")
+        fields = {"code": message.code, "columns": message.columns} if isinstance(message, StreamnormWarning) else {}
+        self.say("warning", text if self.as_json else f"streamnorm: warning: {text}", level="warning", **fields)
 
     def record(self, record: logging.LogRecord) -> None:
         """A record of the library's log: columns once, warnings always, the rest with --verbose."""

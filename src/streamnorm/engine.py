@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import state, stream
+from . import doubts, state, stream
 from .apply import Transform, common_schema
 from .errors import DataError, StateError
 from .matching import columns_in, log_columns, matching_columns, naming
@@ -143,8 +143,8 @@ def fit_into(
     """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
     if not is_file_source(X):
         source = stream.open_stream(X)
-        options = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
-        (scaler.fit if reset else scaler.partial_fit)(source, **options)
+        reading = dict(memory=memory, threads=threads, progress=progress)
+        scaler._fit(source, None, reset=reset, columns=columns, exclude=exclude, **reading)
         return
     files = open_files(X)
     meter = ProgressMeter(progress, files)
@@ -426,6 +426,7 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, columns, exclude, output.memory, output.threads, meter)
+    doubts.tell(scaler)
     write_files(targets, scaler, False, output, meter)
 
 

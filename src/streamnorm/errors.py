@@ -9,6 +9,7 @@ would miss it).
 """
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "StateError",
     "StatisticNotCollected",
     "StreamnormError",
+    "StreamnormWarning",
     "not_fitted_error",
 ]
 
@@ -65,6 +67,25 @@ class NotMergeableError(StreamnormError, ValueError):
 
 class StatisticNotCollected(StreamnormError, AttributeError):
     """A statistic was asked for that the method did not collect."""
+
+
+class StreamnormWarning(UserWarning):
+    """Something that a job passes over and its caller should know.
+
+    Parameters
+    ----------
+    message : str
+        One sentence that names the columns.
+    code : str or None
+        Of what kind it is, for programs; :mod:`streamnorm.doubts` lists them.
+    columns : sequence of str or int
+        All columns that it is about.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, columns: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.columns = list(columns)
 
 
 class _OwnNotFittedError(StreamnormError, ValueError, AttributeError):

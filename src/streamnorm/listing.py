@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from io import StringIO
 from typing import Any
 
 from .console import one_line
+from .doubts import Doubt, grouped
 
 FIRST = 40  # columns listed unless all are asked for
 UNLIMITED = 1_000_000  # characters
@@ -22,6 +24,7 @@ _BY_WEIGHT = (
     "q25", "q75", "offset", "rank_error",
 )  # fmt: skip
 _HEADINGS = {"null_count": "nulls", "nan_count": "NaN", "rank_error": "rank error"}
+_BELOW = {"certificates", "sketch_error", "warnings"}  # told below the table
 _PADDING = 2  # blanks between two columns of the table
 
 
@@ -53,28 +56,84 @@ def _jsonable(value: Any) -> Any:
 def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidden: int, *, tty: bool) -> str:
     """What `inspect` said for people: some of its columns, and how many more there are."""
     from rich.console import Console
-    from rich.table import Table
 
     # Rendered first and written by the caller: rich ends the process when a pipe breaks.
     text = StringIO()
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns, digest {said['digest']}", **_PLAIN)
-    cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
-    chosen, left_out = _fitting(cells, terminal.width)
-    table = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0))
-    for key in chosen:
-        table.add_column(_heading(key), justify="left" if key == "name" else "right", no_wrap=True)
-    for row in zip(*(cells[key] for key in chosen), strict=True):
-        table.add_row(*(_text(cell) for cell in row))
-    terminal.print()
-    terminal.print(table)
+    left_out = _print_table(terminal, {key: [_cell(key, column) for column in columns] for key in _keys(columns)})
+    _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
+    _print_warnings(terminal, said["columns"] if hidden else columns)
     if hidden:
         terminal.print(f"and {hidden:,} more columns: --all lists them, --columns NAME some of them", **_PLAIN)
     if left_out:
         names = ", ".join(map(_heading, left_out))
         terminal.print(f"no room for {names}: a wider terminal, a pipe or --json has them", **_PLAIN)
     return text.getvalue()
+
+
+def _print_table(terminal: Any, cells: Mapping[str, Sequence[str]]) -> list[str]:
+    """Print columns of cells by their keys, and return those that there is no room for."""
+    from rich.table import Table
+
+    chosen, left_out = _fitting(cells, terminal.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0))
+    for key in chosen:
+        table.add_column(_heading(key), justify="left" if key in ("name", "quantile") else "right", no_wrap=True)
+    for row in zip(*(cells[key] for key in chosen), strict=True):
+        table.add_row(*(_text(cell) for cell in row))
+    terminal.print()
+    terminal.print(table)
+    return left_out
+
+
+def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> None:
+    """How sure the quantiles are; of exact ones there is nothing to say but that."""
+    certified = [column for column in columns if column.get("certificates") and column["min"] is not None]
+    exact = [column["name"] for column in certified if all(each["exact"] for each in column["certificates"])]
+    doubtful = [column for column in certified if column["name"] not in exact]
+    rows = [(column["name"], each) for column in doubtful for each in column["certificates"]]
+    if rows:
+        cells: dict[str, list[str]] = {key: [] for key in ("name", "quantile", "value", "ranks", "values")}
+        for i, (name, each) in enumerate(rows):
+            value, low, high = _apart(each["value"], each["value_low"], each["value_high"])
+            cells["name"].append("" if i and rows[i - 1][0] == name else one_line(name))
+            cells["quantile"].append("median" if each["q"] == 0.5 else f"{100 * each['q']:g} %")
+            cells["value"].append(value)
+            cells["ranks"].append("exact" if each["exact"] else _ranks(each["low"], each["high"]))
+            cells["values"].append(f"{low} to {high}")
+        left_out = _print_table(terminal, cells)
+        shown = " and ".join(key for key in ("ranks", "values") if key not in left_out)
+        confidence = f"{100 * rows[0][1]['confidence']:g} %"
+        if shown:
+            terminal.print(f"({shown} between which a quantile lies, each at {confidence} confidence)", **_PLAIN)
+    if exact:
+        names = ", ".join(one_line(name) for name in exact) if rows else "all columns"
+        terminal.print(f"{'' if rows else chr(10)}the quantiles of {names} are exact", **_PLAIN)
+
+
+def _apart(*values: float) -> list[str]:
+    """With as many digits as tell the values apart, six at the least."""
+    for digits in (6, 9, 12, 17):
+        texts = [f"{value:.{digits}g}" for value in values]
+        if len(set(texts)) == len(set(values)):
+            break
+    return texts
+
+
+def _ranks(low: float, high: float) -> str:
+    """Rounded outwards, to two digits of the difference at the least."""
+    digits = max(4, 1 - math.floor(math.log10(max(high - low, 1e-12))))
+    down = math.floor(low * 10**digits) / 10**digits
+    up = math.ceil(high * 10**digits) / 10**digits
+    return f"{down:.{digits}f} to {up:.{digits}f}"
+
+
+def _print_warnings(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> None:
+    found = {column["name"]: [Doubt(**doubt) for doubt in column["warnings"]] for column in columns}
+    for i, warning in enumerate(grouped(found)):
+        terminal.print(f"{'' if i else chr(10)}warning: {one_line(warning)}", **_PLAIN)
 
 
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
@@ -94,7 +153,8 @@ def _params(params: Mapping[str, Any]) -> str:
 def _keys(columns: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every key that one of the columns has, in the order in which the fullest one has them."""
     fullest = max(columns, key=len, default={"name": ""})
-    return [*fullest, *dict.fromkeys(key for column in columns for key in column if key not in fullest)]
+    keys = [*fullest, *dict.fromkeys(key for column in columns for key in column if key not in fullest)]
+    return [key for key in keys if key not in _BELOW]
 
 
 def _heading(key: str) -> str:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
-from . import state
+import pyarrow as pa
+
+from . import doubts, state
+from .certificates import certify
 from .errors import DataError, NotMergeableError, StateError
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
@@ -83,7 +87,10 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``path scaler params digest`` and ``columns``: a list of dicts with ``name``, ``count``, ``null_count``,
-        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``.
+        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``;
+        ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
+        quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
+        ``sketch_error``, the rank error that the sketch was made for.
 
     Raises
     ------
@@ -91,13 +98,19 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         If there is no state, or it is damaged.
     """
     scaler = load(path)
-    maps = scaler._maps()
+    maps, found = scaler._maps(), doubts.doubts(scaler)
+    methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
     return {
         "path": os.fspath(path),
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
-        "columns": [_describe_column(scaler.summary_[name], maps[name]) for name in scaler.summary_],
+        "columns": [
+            _describe_column(scaler.summary_[name], maps[name])
+            | _certified(scaler.summary_[name], methods[name])
+            | {"warnings": [asdict(doubt) for doubt in found[name]]}
+            for name in scaler.summary_
+        ],
     }
 
 
@@ -117,3 +130,13 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
         said["rank_error"] = column.rank_error
     return said | {"center": m.center, "scale": m.scale, "offset": m.offset}
+
+
+def _certified(column: ColumnSummary, method: BaseScaler) -> dict[str, Any]:
+    """The certificates of the quartiles, and of the quantiles that the method scales by."""
+    sketch = column.stats.sketch
+    if sketch is None:
+        return {}
+    ends = [end / 100 for end in getattr(method, "quantile_range", ())]
+    certificates = certify(sketch, sorted({0.25, 0.5, 0.75, *ends}))
+    return {"sketch_error": sketch.error, "certificates": [asdict(each) for each in certificates]}

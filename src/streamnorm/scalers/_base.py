@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pyarrow as pa
 
-from .. import state
+from .. import doubts, state
 from .._core import ColumnStats, Selection, affine, affine_matrix, update_matrix
 from ..errors import DataError, NotMergeableError
 from ..memory import RANK_ERROR, parse_memory
@@ -129,6 +129,12 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
 
+        Warns
+        -----
+        StreamnormWarning
+            Once for each kind of doubt about some columns: without a value, constant, with more digits than a
+            double holds, with a mean that is large beside the standard deviation, with a larger rank error.
+
         Raises
         ------
         DataError
@@ -136,7 +142,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         ValueError
             If a parameter of the scaler is out of its domain.
         """
-        return self._fit(
+        before = dict(self.__dict__)
+        self._fit(
             X,
             sample_weight,
             reset=True,
@@ -146,6 +153,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             memory=memory,
             threads=threads,
         )
+        return self._telling(before, doubts.tell)
 
     def partial_fit(
         self,
@@ -162,7 +170,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Add X to what was seen before; parameters as for :meth:`fit`.
 
         One stream gives the same bits however it is split. The first call chooses the columns, later ones
-        must have them. A call that raises leaves the scaler as it was.
+        must have them. A call that raises leaves the scaler as it was. It warns of what is new and more data
+        cannot heal.
 
         Returns
         -------
@@ -170,7 +179,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
-        return self._fit(
+        before = dict(self.__dict__)
+        self._fit(
             X,
             sample_weight,
             reset=not self.__sklearn_is_fitted__(),
@@ -180,6 +190,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             memory=memory,
             threads=threads,
         )
+        return self._telling(before, doubts.tell_what_is_new, before.get("summary_"))
 
     def _fit(
         self,
@@ -224,6 +235,16 @@ class BaseScaler(ScikitLearnContract, ABC):
         if rereads:
             summary = self._refined(summary, X, parse_memory(reading["memory"]))
         self._adopt(summary, named=summary.named)
+        return self
+
+    def _telling(self, before: dict[str, Any], tell: Callable[..., None], *arguments: Any) -> Self:
+        """Warn of what the fit has found; all is as before if a filter makes an error of that."""
+        try:
+            tell(self, *arguments)
+        except Warning:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         return self
 
     def _feed(self, summary: Summary, part: Any, columns: Columns, exclude: Columns) -> tuple[Summary, int]:

@@ -72,6 +72,10 @@ class _ElementaryScaler(BaseScaler):
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
         """Center, scale and offset, each of shape (d,), and clip, from the fitted attributes."""
 
+    @abstractmethod
+    def _is_constant(self, column: ColumnSummary) -> bool:
+        """Whether a column that has values varies too little to be scaled by this method."""
+
     def _maps(self) -> dict[str | int, AffineMap]:
         self._check_fitted()
         center, scale, offset, clip = self._affine()
@@ -190,6 +194,9 @@ class StandardScaler(_ElementaryScaler):
         scale = self.scale_ if self.with_std and self.scale_ is not None else self._ones()
         return center, scale, self._zeros(), None
 
+    def _is_constant(self, column: ColumnSummary) -> bool:
+        return self.with_std and _has_constant_variance(column)
+
 
 def _has_constant_variance(column: ColumnSummary) -> bool:
     """scikit-learn's test, var <= n eps var + (n mean eps)**2, in square roots; True without values."""
@@ -280,6 +287,9 @@ class MinMaxScaler(_ElementaryScaler):
         scale[scale == 0] = 1.0 / (high - low)  # a range of denormals stretched beyond 2**1074
         return self.data_min_, scale, np.full(len(scale), low), (low, high) if self.clip else None
 
+    def _is_constant(self, column: ColumnSummary) -> bool:
+        return bool(_is_constant_range(*_array([column.min, column.max])))
+
 
 class MaxAbsScaler(_ElementaryScaler):
     """Divide by the largest magnitude, which keeps zeros and signs: y = x / max(abs(x)).
@@ -332,6 +342,9 @@ class MaxAbsScaler(_ElementaryScaler):
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
         return self._zeros(), self.scale_, self._zeros(), (-1.0, 1.0) if self.clip else None
+
+    def _is_constant(self, column: ColumnSummary) -> bool:
+        return not np.abs(_array([column.min, column.max])).any()  # any other constant becomes 1 or -1
 
 
 class RobustScaler(_ElementaryScaler):
@@ -450,6 +463,10 @@ class RobustScaler(_ElementaryScaler):
         center = self.center_ if self.with_centering and self.center_ is not None else self._zeros()
         scale = self.scale_ if self.with_scaling and self.scale_ is not None else self._ones()
         return center, scale, self._zeros(), None
+
+    def _is_constant(self, column: ColumnSummary) -> bool:
+        ends = [end / 100.0 for end in _require_pair(self, "quantile_range")]
+        return self.with_scaling and bool(_is_constant_range(*column.quantile(ends)))
 
 
 def new_scaler(method: str, exact: bool = False) -> _ElementaryScaler:
