@@ -27,11 +27,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* What is asked: sorted keys, sums of their weights up to each, and the errors, all in units of the count. */
 typedef struct {
     const sn_kll *kll;
     const sn_keys *merged;
     const double *sums;
-    double bound, worst; /* in ranks, with what rounding may have done to the sums */
+    double total, bound, worst; /* the bounds with what rounding may have done to the sums */
 } questions;
 
 /* Number of keys, ascending, that are below `key`. */
@@ -52,21 +53,21 @@ static int64_t count_below(const int64_t *keys, int64_t n, int64_t key)
 static void certify_ranks(sn_kll_certificate *out, const questions *asked, int64_t key, double q)
 {
     const int64_t *keys = asked->merged->keys;
-    double n = (double)asked->kll->count, target = q * n;
+    double target = q * asked->total;
     int64_t first = count_below(keys, asked->merged->size, key);
     int64_t end = count_below(keys, asked->merged->size, key + 1);
     double below = first > 0 ? asked->sums[first - 1] : 0, upto = end > 0 ? asked->sums[end - 1] : 0;
     double low = fmax(target - asked->bound, upto - asked->worst);
     double high = fmin(target + asked->bound, below + asked->worst);
-    /* q itself where it is reached: q * n / n may be another double */
-    out->low = low >= target || key == asked->kll->max ? q : fmin(q, fmax(0, low / n));
-    out->high = high <= target || key == asked->kll->min ? q : fmax(q, fmin(1, high / n));
+    /* q itself where it is reached: q * total / total may be another double */
+    out->low = low >= target || key == asked->kll->max ? q : fmin(q, fmax(0, low / asked->total));
+    out->high = high <= target || key == asked->kll->min ? q : fmax(q, fmin(1, high / asked->total));
 }
 
 static void certify_values(sn_kll_certificate *out, const questions *asked, double q)
 {
     const sn_keys *merged = asked->merged;
-    double target = q * (double)asked->kll->count;
+    double target = q * asked->total;
     double from = target - asked->bound - 1, to = target + asked->bound + 1;
     int64_t low = asked->kll->min, high = asked->kll->max;
     if (q > 0 && q < 1) {
@@ -92,9 +93,9 @@ static sn_status certify_sampled(const sn_kll *kll, sn_kll_certificate *out, con
     if (!sums) {
         return SN_ERR_NOMEM;
     }
-    double rounding = 2 * DBL_EPSILON * (double)merged->size * (double)kll->count;
+    double total = (double)kll->count, rounding = 2 * DBL_EPSILON * (double)merged->size * total;
     double bound = delta > 0 ? fmin(kll->worst, sqrt(2 * log(2 / delta) * kll->variance)) : kll->worst;
-    questions asked = {kll, merged, sums, bound + rounding, kll->worst + rounding};
+    questions asked = {kll, merged, sums, total, bound + rounding, kll->worst + rounding};
     for (int64_t i = 0; i < nq; i++) {
         int64_t key = sn_kll_key_at(kll, merged, sums, q[i]);
         out[i].value = sn_key_to_double(key);
