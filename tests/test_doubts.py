@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -19,6 +20,7 @@ from support.commands import run
 import streamnorm as sn
 from streamnorm._core import ColumnStats
 from streamnorm.doubts import MAX_MEAN_TO_STD, Doubt, doubts, doubts_of, grouped
+from streamnorm.listing import as_table
 from streamnorm.summary import Summary
 
 STD_ERROR = 1e-14  # relative, of the default kernels, whatever the mean
@@ -333,6 +335,19 @@ def test_the_table_shows_certificates_and_warnings(files):
     assert "\nwarning: column 'none': no value" in shown and shown.count("warning: ") == 3
     assert "warning: column 'id'" in run("inspect", "doubtful.json", "--columns", "fine,id").stdout
     assert "warning" not in run("inspect", "doubtful.json", "--columns", "fine").stdout
+
+
+def test_certificates_fit_the_terminal(files, monkeypatch):
+    sn.fit("fine.parquet", "robust").save("state.json")
+    said = sn.inspect("state.json")
+    for width, room, no_room in [(70, ["ranks", "values"], []), (50, ["ranks"], ["values"]), (30, [], ["ranks"])]:
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", as_table(said, said["columns"], 0, tty=True)).splitlines()
+        start = next(i for i, line in enumerate(lines) if line.startswith("name  quantile"))
+        table = lines[start : start + 4]
+        assert table[2].split()[0] == "median" and max(map(len, table)) <= width and "…" not in "".join(table)
+        assert table[0].split() == ["name", "quantile", "value", *room]
+        assert lines[-1].startswith("no room for ") and all(f" {key}" in lines[-1] for key in no_room)
 
 
 def test_a_command_says_each_warning_once(files):

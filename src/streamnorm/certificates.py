@@ -57,5 +57,8 @@ def certify(sketch: Any, q: Sequence[float], confidence: float = CONFIDENCE) -> 
     (2.0, 0.5, 0.5, True)
     """
     ranks = [float(each) for each in q]
-    rows = zip(ranks, *(column.tolist() for column in sketch._certify(ranks, confidence)), strict=True)
-    return [Certificate(*row, float(confidence), row[2] == row[3]) for row in rows]
+    found = zip(ranks, *(column.tolist() for column in sketch._certify(ranks, confidence)), strict=True)
+    return [
+        Certificate(rank, value, low, high, value_low, value_high, float(confidence), low == high)
+        for rank, value, low, high, value_low, value_high in found
+    ]

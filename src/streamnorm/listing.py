@@ -63,7 +63,7 @@ def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidd
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns, digest {said['digest']}", **_PLAIN)
     left_out = _print_table(terminal, {key: [_cell(key, column) for column in columns] for key in _keys(columns)})
-    _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
+    left_out += _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
     _print_warnings(terminal, said["columns"] if hidden else columns)
     if hidden:
         terminal.print(f"and {hidden:,} more columns: --all lists them, --columns NAME some of them", **_PLAIN)
@@ -88,12 +88,13 @@ def _print_table(terminal: Any, cells: Mapping[str, Sequence[str]]) -> list[str]
     return left_out
 
 
-def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> None:
-    """How sure the quantiles are; of exact ones there is nothing to say but that."""
-    certified = [column for column in columns if column.get("certificates") and column["min"] is not None]
+def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How sure the quantiles are; of exact ones there is nothing to say but that. Returns what there is no room for."""
+    certified = [c for c in columns if "certificates" in c and not math.isnan(c["certificates"][0]["value"])]
     exact = [column["name"] for column in certified if all(each["exact"] for each in column["certificates"])]
     doubtful = [column for column in certified if column["name"] not in exact]
     rows = [(column["name"], each) for column in doubtful for each in column["certificates"]]
+    left_out: list[str] = []
     if rows:
         cells: dict[str, list[str]] = {key: [] for key in ("name", "quantile", "value", "ranks", "values")}
         for i, (name, each) in enumerate(rows):
@@ -111,6 +112,7 @@ def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> 
     if exact:
         names = ", ".join(one_line(name) for name in exact) if rows else "all columns"
         terminal.print(f"{'' if rows else chr(10)}the quantiles of {names} are exact", **_PLAIN)
+    return left_out
 
 
 def _apart(*values: float) -> list[str]:
