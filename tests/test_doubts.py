@@ -139,8 +139,8 @@ def test_the_text_of_a_constant_says_why():
         return doubts(scaler.fit(pa.table({"x": values})))["x"][0].text
 
     assert "quantiles at 25 % and 75 % are 0 and 0" in text(np.where(np.arange(99) < 9, 1.0, 0.0), sn.RobustScaler())
-    assert "beside a mean of 1)" in text(1.0 + np.arange(99) % 2 * 2.0**-52, sn.StandardScaler())
-    assert "goes from 1.0 to 1.0000000000000002" in text(1.0 + np.arange(99) % 2 * 2.0**-52, sn.MinMaxScaler())
+    assert "beside a mean of 1 counts as rounding" in text(1.0 + np.arange(99) % 2 * 2.0**-52, sn.StandardScaler())
+    assert "the range from 1.0 to 1.0000000000000002" in text(1.0 + np.arange(99) % 2 * 2.0**-52, sn.MinMaxScaler())
 
 
 def test_columns_without_values():

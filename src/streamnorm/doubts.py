@@ -41,7 +41,7 @@ _PACKAGE = dirname(__file__)
 # What is said of each kind; {0} is what only one column has to say.
 _TEXTS = {
     "no-values": "no value in any row, only null or NaN{0}; left as it is, there being nothing to normalize by",
-    "constant": "no spread to scale by, but for rounding{0}; centered and not scaled",
+    "constant": "no spread to scale by{0}; centered and not scaled",
     "digits": "more digits than a double holds{0}; values are rounded before they are normalized",
     "mean": "a mean that is large beside the standard deviation{0}; normalized values have fewer digits than a float32 "
     "unless a constant is subtracted before the data is stored",
@@ -109,12 +109,12 @@ def _constant(column: ColumnSummary, method: Any) -> str | None:
     if column.stats.has_extrema and column.min == column.max:
         return f" (the only value is {column.min})"
     if column.stats.has_moments:
-        return f" (a standard deviation of {column.std():.3g} beside a mean of {column.mean:.6g})"
+        return f" (a standard deviation of {column.std():.3g} beside a mean of {column.mean:.6g} counts as rounding)"
     if hasattr(method, "quantile_range"):
         low, high = method.quantile_range
         values = column.quantile([low / 100, high / 100])
         return f" (its quantiles at {low:g} % and {high:g} % are {values[0]:.6g} and {values[1]:.6g})"
-    return f" (it goes from {column.min} to {column.max})"
+    return f" (the range from {column.min} to {column.max} counts as rounding)"
 
 
 def _digits(column: ColumnSummary) -> str | None:
