@@ -7,9 +7,9 @@ from support.streams import STREAMS, merge_left
 from streamnorm import reference
 from streamnorm._core import ColumnStats
 from streamnorm._sketch import QuantileSketch
-from streamnorm.certificates import CONFIDENCE
+from streamnorm.certificates import CONFIDENCE, Certificate
 from streamnorm.errors import StatisticNotCollected
-from streamnorm.summary import Summary
+from streamnorm.summary import ColumnSummary, Summary
 
 RANKS = np.array([0, 1e-6, 0.001, 0.01, 0.1, 0.25, 1 / 3, 0.5, 0.625, 0.75, 0.9, 0.99, 0.999, 1 - 1e-6, 1])
 ROUNDING = 4e-16  # of a count divided by the count
@@ -239,6 +239,19 @@ def test_certificates_survive_merging_and_saving():
     certificate = both.certificate(0.25)
     assert Summary({"x": again})["x"].certificate(0.25) == certificate
     assert not missed(true_ranks(values, [certificate.value]), certificate.low, certificate.high).any()
+
+
+def test_exact_quantiles_are_certain():
+    stats = ColumnStats(moments=False).update(np.array([1.0, 2.0, 9.0]))
+    x = ColumnSummary("x", stats, {0.5: 2.0})
+    assert x.certificate(0.5) == Certificate(0.5, 2.0, 0.5, 0.5, 2.0, 2.0, CONFIDENCE, True)
+    assert [each.value for each in x.certificate([0.0, 1.0], 1)] == [1.0, 9.0]
+    with pytest.raises(StatisticNotCollected, match="not for 0.3"):
+        x.certificate(0.3)
+    with pytest.raises(ValueError, match="confidence"):
+        x.certificate(0.5, 0)
+    empty = ColumnSummary("x", ColumnStats(moments=False), {0.5: np.nan}).certificate(0.5)
+    assert np.isnan([empty.low, empty.value_high]).all() and not empty.exact
 
 
 def test_small_columns_are_exact_and_others_say_what_is_missing():

@@ -317,6 +317,23 @@ def test_inspect_has_certificates_and_warnings(files):
     assert [doubt["code"] for doubt in by_name["id"]] == ["digits"] and by_name["fine"] == []
 
 
+def test_inspect_of_exact_quantiles(files):
+    method = {"fare": sn.RobustScaler(quantile_range=(10, 90), exact=True), "stops": sn.RobustScaler(exact=True)}
+    assert told(sn.fit, "fine.parquet", method) == ({}, [])
+    sn.fit("fine.parquet", method).save("state.json")
+    fare, stops = sn.inspect("state.json")["columns"]
+    assert [each["q"] for each in fare["certificates"]] == [0.1, 0.5, 0.9]
+    assert all(each["exact"] and each["low"] == each["high"] == each["q"] for each in fare["certificates"])
+    assert fare["certificates"][0]["value"] == fare["q10"] == np.quantile(pq.read_table("fine.parquet")["fare"], 0.1)
+    assert (stops["q25"], stops["median"], stops["q75"]) == (0, 1, 2) and "sketch_error" not in stops
+    assert "the quantiles of all columns are exact" in run("inspect", "state.json").stdout
+    doubtful = sn.fit(TABLE.select(["same", "none"]), "robust", exact=True)
+    assert {name: [doubt.code for doubt in its] for name, its in doubts(doubtful).items()} == {
+        "same": ["constant"],
+        "none": ["no-values"],
+    }
+
+
 def test_the_table_shows_certificates_and_warnings(files):
     run("fit", "fine.parquet", "-o", "state.json", "--method", "robust")
     shown = run("inspect", "state.json").stdout

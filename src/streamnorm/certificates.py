@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,14 @@ class Certificate:
     exact: bool
 
 
+def exactly(q: float, value: float, confidence: float = CONFIDENCE) -> Certificate:
+    """Of a quantile that was found among all values; NaN without any."""
+    if not 0 < confidence <= 1:
+        raise ValueError(f"confidence must be above 0 and at most 1, not {confidence!r}")
+    rank = value if math.isnan(value) else q
+    return Certificate(q, value, rank, rank, value, value, confidence, rank == q)
+
+
 def certify(sketch: Any, q: Sequence[float], confidence: float = CONFIDENCE) -> list[Certificate]:
     """What a :class:`~streamnorm.QuantileSketch` is sure of, for each q.
 
@@ -56,9 +65,8 @@ def certify(sketch: Any, q: Sequence[float], confidence: float = CONFIDENCE) -> 
     >>> median.value, median.low, median.high, median.exact
     (2.0, 0.5, 0.5, True)
     """
-    ranks = [float(each) for each in q]
-    found = zip(ranks, *(column.tolist() for column in sketch._certify(ranks, confidence)), strict=True)
+    found = zip(q, *(column.tolist() for column in sketch._certify(q, confidence)), strict=True)
     return [
-        Certificate(rank, value, low, high, value_low, value_high, float(confidence), low == high)
+        Certificate(rank, value, low, high, value_low, value_high, confidence, low == high)
         for rank, value, low, high, value_low, value_high in found
     ]

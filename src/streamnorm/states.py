@@ -125,7 +125,9 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     }
     if column.stats.has_moments:
         said |= {"mean": column.mean, "std": column.std()}
-    if column.stats.sketch is not None:
+    if column.quantiles is not None:
+        said |= {"median" if q == 0.5 else f"q{100 * q:g}": value for q, value in sorted(column.quantiles.items())}
+    elif column.stats.sketch is not None:
         quartiles = column.quantile([0.25, 0.5, 0.75])
         said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
         said["rank_error"] = column.rank_error
@@ -134,6 +136,8 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
 
 def _certified(column: ColumnSummary, method: BaseScaler) -> dict[str, Any]:
     """The certificates of the quartiles, and of the quantiles that the method scales by."""
+    if column.quantiles is not None:
+        return {"certificates": [asdict(each) for each in column.certificate(sorted(column.quantiles))]}
     sketch = column.stats.sketch
     if sketch is None:
         return {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._core import ColumnStats
-from .certificates import CONFIDENCE, certify
+from .certificates import CONFIDENCE, certify, exactly
 from .errors import NotMergeableError, StatisticNotCollected
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
@@ -146,7 +146,11 @@ class ColumnSummary:
             If `q` or `confidence` is out of its domain.
         """
         single = np.ndim(q) == 0
-        certificates = certify(self._sketch(), [q] if single else q, confidence)
+        ranks = [float(each) for each in ([q] if single else q)]
+        if self.quantiles is None:
+            certificates = certify(self._sketch(), ranks, confidence)
+        else:
+            certificates = [exactly(each, self.quantile(each), confidence) for each in ranks]
         return certificates[0] if single else certificates
 
     def copy(self) -> "ColumnSummary":

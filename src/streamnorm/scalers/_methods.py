@@ -465,8 +465,8 @@ class RobustScaler(_ElementaryScaler):
         return center, scale, self._zeros(), None
 
     def _is_constant(self, column: ColumnSummary) -> bool:
-        ends = [end / 100.0 for end in _require_pair(self, "quantile_range")]
-        return self.with_scaling and bool(_is_constant_range(*column.quantile(ends)))
+        low, _, high = self._quantiles()
+        return self.with_scaling and bool(_is_constant_range(*column.quantile([low, high])))
 
 
 def new_scaler(method: str, exact: bool = False) -> _ElementaryScaler:
