@@ -19,13 +19,13 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
-from os.path import dirname
 from typing import Any
 
 import pyarrow as pa
@@ -36,7 +36,7 @@ from .summary import ColumnSummary
 
 MAX_MEAN_TO_STD = 2.0**29
 NAMED = 5  # columns that a warning names
-_PACKAGE = dirname(__file__)
+_PACKAGE = os.path.join(os.path.dirname(__file__), "")
 
 # What is said of each kind; {0} is what only one column has to say.
 _TEXTS = {

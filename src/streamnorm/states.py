@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 
 from . import doubts, state
-from .certificates import certify
 from .errors import DataError, NotMergeableError, StateError
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
@@ -135,12 +134,11 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
 
 
 def _certified(column: ColumnSummary, method: BaseScaler) -> dict[str, Any]:
-    """The certificates of the quartiles, and of the quantiles that the method scales by."""
+    """The certificates of the quartiles and of the quantiles that the method scales by, or of those that are known."""
     if column.quantiles is not None:
         return {"certificates": [asdict(each) for each in column.certificate(sorted(column.quantiles))]}
-    sketch = column.stats.sketch
-    if sketch is None:
+    if column.stats.sketch is None:
         return {}
     ends = [end / 100 for end in getattr(method, "quantile_range", ())]
-    certificates = certify(sketch, sorted({0.25, 0.5, 0.75, *ends}))
-    return {"sketch_error": sketch.error, "certificates": [asdict(each) for each in certificates]}
+    certificates = column.certificate(sorted({0.25, 0.5, 0.75, *ends}))
+    return {"sketch_error": column.stats.sketch.error, "certificates": [asdict(each) for each in certificates]}
