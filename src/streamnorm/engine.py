@@ -19,7 +19,8 @@ import pyarrow as pa
 from . import doubts, state, stream
 from .apply import Transform, common_schema
 from .errors import DataError, StateError
-from .matching import columns_in, log_columns, matching_columns, naming
+from .footer_fit import stats_from_footers
+from .matching import columns_in, log_columns, log_sources, matching_columns, naming
 from .memory import parse_memory, sketch_error
 from .outputs import (
     Output,
@@ -172,8 +173,16 @@ def _fit_files(
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
     log_columns("fitting", names, files[0])
-    new_stats = partial(scaler._new_stats, error=sketch_error(len(names), sum(file.num_rows for file in files), memory))
-    found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
+    rows = sum(file.num_rows for file in files)
+    stats, source = stats_from_footers(scaler, files, names)
+    log_sources(source)
+    rest = [name for name in names if name not in stats]
+    if rest:
+        new_stats = partial(scaler._new_stats, error=sketch_error(len(names), rows, memory))
+        stats |= scan(files, rest, new_stats, memory=memory, threads=threads, meter=meter)
+    else:
+        meter.skip(rows)
+    found = Summary({name: stats[name] for name in names}, source=source, passes=1 if rest else 0)
     if scaler._rereads():
         read = partial(refine, files, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)

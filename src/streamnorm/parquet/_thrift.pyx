@@ -8,8 +8,10 @@ counts structs, lists and maps alike.
 
 # cython: boundscheck=False, wraparound=False
 
+from array import array
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 MAX_DEPTH = 32
@@ -310,3 +312,169 @@ def struct_list(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t f
         else:
             out[number] = (kind, get_value(&r, kind, 0))
     return out, starts, r.pos
+
+
+# ------------------------------------------------------------------ statistics of column chunks
+
+# What `chunk_statistics` says of a chunk, bit by bit.
+cdef enum:
+    ENCRYPTED_BIT = 1
+    CORRUPT_BIT = 2
+    STATISTICS_BIT = 4
+    NULL_COUNT_BIT = 8
+    NAN_COUNT_BIT = 16
+    INEXACT_BIT = 32
+    DEPRECATED_BIT = 64
+
+ENCRYPTED, CORRUPT, STATISTICS = ENCRYPTED_BIT, CORRUPT_BIT, STATISTICS_BIT
+NULL_COUNT, NAN_COUNT, INEXACT, DEPRECATED = NULL_COUNT_BIT, NAN_COUNT_BIT, INEXACT_BIT, DEPRECATED_BIT
+
+
+cdef struct Span:
+    Py_ssize_t start
+    Py_ssize_t size  # -1: absent
+
+
+cdef struct Chunk:
+    int flags
+    int64_t physical_type, num_values, nulls, nans
+    Span old_max, old_min, max, min
+
+
+cdef int read_span(Reader *r, int kind, Span *span) except -1:
+    if kind != BINARY:
+        raise ThriftError(f"a bound has Thrift type {kind}, expected {BINARY}")
+    span.size = read_count(r)
+    span.start = r.pos
+    r.pos += span.size
+    return 0
+
+
+cdef int read_long(Reader *r, int kind, int expected, int64_t *out) except -1:
+    if kind != expected:
+        raise ThriftError(f"a number has Thrift type {kind}, expected {expected}")
+    return read_integer(r, kind, out)
+
+
+cdef int read_statistics(Reader *r, Chunk *chunk) except -1:
+    """The struct Statistics of parquet.thrift."""
+    cdef int kind = 0
+    cdef int64_t field = 0
+    chunk.flags |= STATISTICS_BIT
+    while read_field(r, &kind, &field):
+        if field == 1:
+            read_span(r, kind, &chunk.old_max)
+        elif field == 2:
+            read_span(r, kind, &chunk.old_min)
+        elif field == 3:
+            read_long(r, kind, I64, &chunk.nulls)
+            chunk.flags |= NULL_COUNT_BIT
+        elif field == 5:
+            read_span(r, kind, &chunk.max)
+        elif field == 6:
+            read_span(r, kind, &chunk.min)
+        elif field == 9:
+            read_long(r, kind, I64, &chunk.nans)
+            chunk.flags |= NAN_COUNT_BIT
+        elif kind == TRUE or kind == BOOL:
+            if kind == BOOL and (field == 7 or field == 8):
+                chunk.flags |= INEXACT_BIT
+        else:
+            pass_value(r, kind, 2)
+    return 0
+
+
+cdef int read_column_metadata(Reader *r, Chunk *chunk) except -1:
+    """The struct ColumnMetaData, as far as its type, its number of values and its statistics."""
+    cdef int kind = 0
+    cdef int64_t field = 0
+    while read_field(r, &kind, &field):
+        if field == 1:
+            read_long(r, kind, I32, &chunk.physical_type)
+        elif field == 5:
+            read_long(r, kind, I64, &chunk.num_values)
+        elif field == 12:
+            if kind != STRUCT or chunk.flags & STATISTICS_BIT:
+                raise ThriftError("the statistics are no struct, or there are two")
+            read_statistics(r, chunk)
+        elif kind != TRUE and kind != BOOL:
+            pass_value(r, kind, 1)
+    return 0
+
+
+cdef int read_chunk(Reader *r, Chunk *chunk) except -1:
+    """The struct ColumnChunk."""
+    cdef int kind = 0
+    cdef int64_t field = 0
+    while read_field(r, &kind, &field):
+        if field == 3:
+            if kind != STRUCT or chunk.physical_type >= 0:
+                raise ThriftError("the metadata are no struct, or there are two")
+            read_column_metadata(r, chunk)
+            continue
+        if field == 8 or field == 9:
+            chunk.flags |= ENCRYPTED_BIT
+        if kind != TRUE and kind != BOOL:
+            pass_value(r, kind, 0)
+    return 0
+
+
+cdef object bytes_at(Reader *r, Span *span):
+    if span.size < 0:
+        return None
+    return PyBytes_FromStringAndSize(<const char *>r.data + span.start, span.size)
+
+
+def chunk_statistics(const uint8_t[::1] data not None, const uint32_t[::1] starts not None, int physical_type):
+    """The statistics of one column, from the ColumnChunk structs of all row groups.
+
+    Parameters
+    ----------
+    data : bytes-like
+        The footer.
+    starts : array of unsigned 32-bit integers, shape (n,)
+        Where the structs begin.
+    physical_type : int
+        The column's; a chunk of another one is corrupt.
+
+    Returns
+    -------
+    flags : bytearray of length n
+        ENCRYPTED; CORRUPT (then nothing else is said of the chunk); STATISTICS, NULL_COUNT and NAN_COUNT where the
+        file has them; INEXACT where it says that a bound is not a value; DEPRECATED where the bounds are of the old
+        pair.
+    num_values, null_count, nan_count : array of 64-bit integers, shape (n,)
+    low, high : list of bytes or None
+        The bounds as they are in the file.
+    """
+    cdef Py_ssize_t n = starts.shape[0], i
+    cdef Reader r
+    cdef Chunk chunk
+    flags = bytearray(n)
+    counts = [array("q", bytes(8 * n)) for _ in range(3)]
+    cdef uint8_t[::1] flag = flags
+    cdef int64_t[::1] values = counts[0], nulls = counts[1], nans = counts[2]
+    cdef list low = [], high = []
+    for i in range(n):
+        chunk.flags = 0
+        chunk.physical_type = chunk.num_values = -1
+        chunk.nulls = chunk.nans = 0
+        chunk.old_max.size = chunk.old_min.size = chunk.max.size = chunk.min.size = -1
+        try:
+            r = reader(data, starts[i])
+            read_chunk(&r, &chunk)
+            if not chunk.flags & ENCRYPTED_BIT and (chunk.physical_type != physical_type or chunk.num_values < 0):
+                chunk.flags = CORRUPT_BIT
+        except ThriftError:
+            chunk.flags = CORRUPT_BIT
+        if chunk.flags & CORRUPT_BIT:
+            chunk.num_values, chunk.nulls, chunk.nans = -1, 0, 0
+            chunk.old_max.size = chunk.old_min.size = chunk.max.size = chunk.min.size = -1
+        if chunk.max.size < 0 and chunk.min.size < 0 and (chunk.old_max.size >= 0 or chunk.old_min.size >= 0):
+            chunk.flags |= DEPRECATED_BIT
+            chunk.max, chunk.min = chunk.old_max, chunk.old_min
+        flag[i] = chunk.flags
+        values[i], nulls[i], nans[i] = chunk.num_values, chunk.nulls, chunk.nans
+        low.append(bytes_at(&r, &chunk.min))
+        high.append(bytes_at(&r, &chunk.max))
+    return flags, counts[0], counts[1], counts[2], low, high

@@ -31,6 +31,7 @@ from streamnorm.parquet.thrift import (
     STRUCT,
     Struct,
     ThriftError,
+    chunk_statistics,
     decode,
     decode_struct,
     encode,
@@ -340,6 +341,12 @@ class Footer:
                 )
             start = len(fmt.MAGIC)
         return ColumnChunk(self.file, row_group, name, meta, start, size, plain, values, obstacle)
+
+    def chunk_statistics(self, leaf: int):
+        """The statistics of a leaf in all row groups; see `streamnorm.parquet._thrift.chunk_statistics`."""
+        starts = array("I", [chunks[leaf] for chunks in self._chunks])
+        kind = value_of(self.leaves[leaf].element, SchemaElement.TYPE, I32, -1)
+        return chunk_statistics(self._data, starts, kind)
 
     def column_order(self, leaf: int) -> Struct | None:
         """The ColumnOrder of a leaf's statistics; None if the file does not say."""

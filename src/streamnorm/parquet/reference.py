@@ -1,11 +1,12 @@
 """Plain twins of the compiled parts of `streamnorm.parquet`: same names, same arguments, made to be read."""
 
 import struct as _struct
+from array import array
 
 import numpy as np
 
 from streamnorm.parquet import thrift
-from streamnorm.parquet.thrift import MAX_DEPTH, Struct, ThriftError
+from streamnorm.parquet.thrift import MAX_DEPTH, Struct, ThriftError, value_of
 
 
 class PageStats:
@@ -168,3 +169,33 @@ def decode(data, start: int = 0) -> tuple[Struct, int]:
     """Twin of ``_thrift.decode``."""
     reader = _Reader(data, start)
     return reader.struct(0), reader.at
+
+
+def chunk_statistics(data, starts, physical_type: int):
+    """Twin of ``_thrift.chunk_statistics``."""
+    rows = [_one_chunk(data, start, physical_type) for start in starts]
+    flags, values, nulls, nans, low, high = (list(column) for column in zip(*rows, strict=True)) if rows else [[]] * 6
+    return bytearray(flags), array("q", values), array("q", nulls), array("q", nans), low, high
+
+
+def _one_chunk(data, start: int, physical_type: int):
+    nothing = (-1, 0, 0, None, None)
+    try:
+        frame = thrift.decode_struct(data, start)
+        encrypted = thrift.ENCRYPTED if 8 in frame or 9 in frame else 0
+        meta = value_of(frame, 3, thrift.STRUCT, {})
+        values = value_of(meta, 5, thrift.I64, -1)
+        stats = value_of(meta, 12, thrift.STRUCT)
+        old_max, old_min, high, low = (value_of(stats or {}, field, thrift.BINARY) for field in (1, 2, 5, 6))
+        nulls, nans = (value_of(stats or {}, field, thrift.I64) for field in (3, 9))
+        if not encrypted and (value_of(meta, 1, thrift.I32, -1) != physical_type or values < 0):
+            raise ThriftError("another type, or no number of values")
+    except ThriftError:
+        return (thrift.CORRUPT, *nothing)
+    flags = encrypted | (0 if stats is None else thrift.STATISTICS)
+    flags |= (0 if nulls is None else thrift.NULL_COUNT) | (0 if nans is None else thrift.NAN_COUNT)
+    if (thrift.BOOL, False) in [(stats or {}).get(field) for field in (7, 8)]:
+        flags |= thrift.INEXACT
+    if low is high is None and not old_min is old_max is None:
+        flags, low, high = flags | thrift.DEPRECATED, old_min, old_max
+    return flags, values, nulls or 0, nans or 0, low, high

@@ -28,11 +28,27 @@ STRUCT                  dict of the same form
 import struct as _struct
 from typing import Any
 
-from streamnorm.parquet._thrift import MAX_DEPTH, ThriftError, decode, decode_struct, skip_struct, struct_list
+from streamnorm.parquet._thrift import (
+    CORRUPT,
+    DEPRECATED,
+    ENCRYPTED,
+    INEXACT,
+    MAX_DEPTH,
+    NAN_COUNT,
+    NULL_COUNT,
+    STATISTICS,
+    ThriftError,
+    chunk_statistics,
+    decode,
+    decode_struct,
+    skip_struct,
+    struct_list,
+)
 
 __all__ = [
     "BINARY", "BOOL", "BYTE", "DOUBLE", "I16", "I32", "I64", "LIST", "MAP", "MAX_DEPTH", "SET", "STRUCT",
-    "UUID", "Struct", "ThriftError", "decode", "decode_struct", "encode", "skip_struct", "struct_list",
+    "UUID", "CORRUPT", "DEPRECATED", "ENCRYPTED", "INEXACT", "NAN_COUNT", "NULL_COUNT", "STATISTICS",
+    "Struct", "ThriftError", "chunk_statistics", "decode", "decode_struct", "encode", "skip_struct", "struct_list",
     "value_of", "varint",
 ]  # fmt: skip
 

@@ -222,6 +222,7 @@ class BaseScaler(ScikitLearnContract, ABC):
                 "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
             )
         summary = Summary() if reset else self.summary_.copy()
+        summary.note_source("data")
         bytes_done, before = 0, summary.rows
         for part in parts(X):
             summary, nbytes = self._feed(summary, part, columns, exclude)
@@ -296,7 +297,7 @@ class BaseScaler(ScikitLearnContract, ABC):
                 selections[key].update(matrix[:, position])
 
     def _found(self, names: Sequence[str | int]) -> Summary:
-        return Summary({name: self._new_stats(name) for name in names})
+        return Summary({name: self._new_stats(name) for name in names}, source=dict.fromkeys(names, "data"))
 
     def _feed_frame(self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns) -> None:
         names = self._names_in(summary, frame)
@@ -350,7 +351,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise DataError where a column's own values overflow under its map."""
         for name, m in self._maps().items():
             column = self.summary_[name]
-            if column.count == 0:
+            if not column.has_values:
                 continue
             reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
             if not all(map(math.isfinite, reach)):

@@ -63,6 +63,8 @@ def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 class _ElementaryScaler(BaseScaler):
     """One map per column from three arrays of shape (d,) and one clip."""
 
+    _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
+
     def _as_exact(self) -> Self:
         if not getattr(self, "exact", True):
             raise ValueError(f"this scaler is not exact: make it with {type(self).__name__}(exact=True)")
@@ -80,7 +82,7 @@ class _ElementaryScaler(BaseScaler):
         self._check_fitted()
         center, scale, offset, clip = self._affine()
         return {
-            name: AffineMap(float(c), float(s), float(o), clip) if column.count else AffineMap(clip=clip)
+            name: AffineMap(float(c), float(s), float(o), clip) if column.has_values else AffineMap(clip=clip)
             for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
         }
 
@@ -238,6 +240,8 @@ class MinMaxScaler(_ElementaryScaler):
     array([[5.]])
     """
 
+    _extrema_suffice = True
+
     data_min_: np.ndarray
     data_max_: np.ndarray
     data_range_: np.ndarray
@@ -318,6 +322,8 @@ class MaxAbsScaler(_ElementaryScaler):
     array([[-1. ,  0. ],
            [ 0.5,  0. ]])
     """
+
+    _extrema_suffice = True
 
     max_abs_: np.ndarray
     scale_: np.ndarray

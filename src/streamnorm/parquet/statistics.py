@@ -1,0 +1,482 @@
+"""What the statistics in a footer prove: the exact extrema of a flat column of numbers, row group by row group.
+
+# Design: a minimum in a footer is a claim of whoever wrote the file, and writers have been wrong in ways that no
+# reader can see: pages merged in another order than values were compared in, NaN that hid the values behind it. So a
+# bound is taken only from a writer whose code, from some version on, is known to compare this kind of column rightly;
+# `_WRITERS` is that list. What would show by itself is checked in any case: bounds in the wrong order, of the wrong
+# width, beyond the type, counts that do not add up. Turned down: trust in every writer that declares an order (several
+# declared it and merged decimals or unsigned numbers as bytes), and a list of bad writers (who is not on it is not
+# thereby good).
+#
+# Design: the chunks of a column are read and checked together, as arrays, because a footer of a thousand row groups is
+# to be read in a few milliseconds. Our own bounds-checked reader does it: pyarrow's ends the process on some corrupt
+# files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from streamnorm.parquet import format as fmt
+from streamnorm.parquet import thrift
+from streamnorm.parquet.footer import Footer, Leaf
+from streamnorm.parquet.format import SchemaElement
+from streamnorm.parquet.thrift import BYTE, I32, STRUCT, Struct, ThriftError, value_of
+
+__all__ = ["LeafExtrema", "RowGroupExtrema", "decimal_of", "leaf_extrema", "row_group_extrema"]
+
+# How a kind of column has to be compared, as far as writers differ in it.
+SIGNED, UNSIGNED, FLOAT, HALF, FIXED_DECIMAL, BYTES_DECIMAL = range(6)
+
+Version = tuple[int, int, int, int]
+_NEVER: Version = (1 << 30, 0, 0, 0)
+
+
+class _Writer(NamedTuple):
+    """From which version on a writer is right, by what has to be compared."""
+
+    signed: Version = _NEVER
+    unsigned: Version = _NEVER
+    floats: Version = _NEVER  # NaN left out of the bounds, or no bounds where there is one
+    half: Version = _NEVER
+    fixed_decimals: Version = _NEVER
+    bytes_decimals: Version = _NEVER
+    nan_count: Version = _NEVER  # with it, bounds of floats are of the other values (parquet.thrift, TYPE_ORDER)
+    undeclared: Version = _NEVER  # right for signed types also in the old pair, or without a declared order
+
+
+def _since(*version: int) -> Version:
+    major, minor, patch = (*version, 0, 0)[:3]
+    return major, minor, patch, 0
+
+
+# The name in created_by, and what is known of it:
+# - Arrow C++: NaN is skipped since 0.16 (PARQUET-1225, PARQUET-1766), and the name is new in 2.0. Decimals were
+#   compared as signed characters up to 3 (PARQUET-1655, apache/arrow#42906). Half floats came with 15, NaN skipped.
+# - parquet-java, "parquet-mr": an order is declared since 1.10 (PARQUET-1025, PARQUET-686), where a NaN is the maximum
+#   or keeps bounds away (PARQUET-1246); half floats were wrong into 1.17 (apache/parquet-java#3407). The old pair was
+#   right for signed types before.
+# - arrow-rs, "parquet-rs": NaN is skipped since 4.1 (apache/arrow-rs#256), other errors went by 18 (#2022) and by a
+#   rewrite in 50 (#5183); decimals of variable length are wrong (#10860, #11073).
+# - DuckDB: no bounds where there is a NaN, since before it wrote a version; it declares its order since 2.0 and meant
+#   the same before.
+# - polars: page bounds were merged as signed numbers or bytes, and after a NaN the later pages alone counted
+#   (pola-rs/polars#7842, #16766, #29347). It writes a version since 2.1, whose files bear every test of ours.
+# - Ourselves: floats that were normalized carry nan_count. Column chunks that passed through kept what another writer
+#   said, who is no longer known.
+_WRITERS = {
+    "parquet-cpp-arrow": _Writer(_since(2), _since(2), _since(2), _since(15), _since(4), nan_count=_since(2)),
+    "parquet-mr": _Writer(
+        _since(1, 10), _since(1, 10), _since(1, 10), _NEVER, _since(1, 10), _since(1, 10), _since(1, 10), _since(1, 8)
+    ),
+    "parquet-rs": _Writer(_since(50), _since(50), _since(50), _since(50), _since(50), nan_count=_since(50)),
+    "DuckDB": _Writer(
+        _since(1, 2), _since(1, 2), _since(1, 2), _NEVER, _since(1, 2), nan_count=_since(1, 2), undeclared=_since(1, 2)
+    ),
+    "Polars": _Writer(_since(2, 1), _since(2, 1), _since(2, 1), _NEVER, _since(2, 1), nan_count=_since(2, 1)),
+    "streamnorm": _Writer(nan_count=_since(0, 1)),
+}
+_CREATED_BY = re.compile(r"(parquet-cpp-arrow|parquet-mr|parquet-rs|DuckDB|Polars|streamnorm)(?: \(\w+\))? version "
+                         r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(-?)")  # fmt: skip
+_REWRITTEN = b"original.created.by"  # parquet-java's rewriter keeps the statistics of the files that it joins
+
+
+class RowGroupExtrema(NamedTuple):
+    """What a footer proves of one column of one row group.
+
+    Attributes
+    ----------
+    rows, null_count : int
+    nan_count : int or None
+        None: unknown; only for floats that have a value.
+    min, max : float, int, Decimal or None
+        Exact; of what is neither null nor NaN. None if there is no such value. Booleans are 0 and 1, dates and times
+        the integers that they are stored as.
+    """
+
+    rows: int
+    null_count: int
+    nan_count: int | None
+    min: float | int | Decimal | None
+    max: float | int | Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeafExtrema:
+    """What a footer proves of one column, by row group; arrays and lists have a place for each.
+
+    Attributes
+    ----------
+    kind : {"float", "int", "decimal"}
+    scale : int
+        Of decimals: digits behind the point.
+    rows, null_count, nan_count : ndarray of int64, shape (n,)
+        nan_count is -1 where it is unknown.
+    has_values : ndarray of bool, shape (n,)
+        Whether a value is left beside nulls and NaN.
+    low, high : list of float or int, of length n
+        The bounds, of decimals their unscaled integers. Meaningless without values, or with a reason.
+    reasons : dict of int to str
+        Row groups of which nothing is proved, and why not, as the end of a sentence.
+    """
+
+    kind: str
+    scale: int
+    rows: np.ndarray
+    null_count: np.ndarray
+    nan_count: np.ndarray
+    has_values: np.ndarray
+    low: list[Any]
+    high: list[Any]
+    reasons: dict[int, str]
+
+
+def row_group_extrema(footer: Footer, leaf: int, arrow_type: pa.DataType) -> list[RowGroupExtrema | str]:
+    """The exact extrema of a column in each row group, or why the footer does not prove them.
+
+    Parameters
+    ----------
+    footer : Footer
+    leaf : int
+        The column: an index of ``footer.leaves``.
+    arrow_type : pyarrow.DataType
+        What it is read as.
+
+    Returns
+    -------
+    list of RowGroupExtrema or str
+        One a row group; the reasons are short, such as "has no statistics".
+    """
+    found = leaf_extrema(footer, leaf, arrow_type)
+    if isinstance(found, str):
+        return [found] * footer.num_row_groups
+    low, high = found.low, found.high
+    if found.kind == "decimal":
+        low, high = ([decimal_of(bound, found.scale) for bound in bounds] for bounds in (low, high))
+    counts = zip(found.rows.tolist(), found.null_count.tolist(), found.nan_count.tolist(), strict=True)
+    out: list[RowGroupExtrema | str] = [
+        RowGroupExtrema(rows, nulls, None if nans < 0 else nans, a if some else None, b if some else None)
+        for (rows, nulls, nans), some, a, b in zip(counts, found.has_values.tolist(), low, high, strict=True)
+    ]
+    for group, reason in found.reasons.items():
+        out[group] = reason
+    return out
+
+
+def leaf_extrema(footer: Footer, leaf: int, arrow_type: pa.DataType) -> LeafExtrema | str:
+    """As `row_group_extrema`, in arrays; a str if the reason is one of the whole file."""
+    column = footer.leaves[leaf]
+    if len(column.path) != 1 or column.max_repetition_level:
+        return "nests the column"
+    try:
+        layout = _layout(column, arrow_type)
+    except ThriftError as error:
+        return f"has a corrupt schema ({error})"
+    if isinstance(layout, str):
+        return layout
+    rows = np.array([group.num_rows for group in footer.row_groups], dtype=np.int64)
+    total = sum(group.num_rows for group in footer.row_groups)
+    if total != footer.num_rows:
+        return f"says that it has {footer.num_rows} rows, and its row groups {total}"
+    trust = _trust(footer, leaf, layout)
+    if isinstance(trust, str):
+        return trust
+    return _Checks(footer, leaf, column, layout, trust, rows).result()
+
+
+# ------------------------------------------------------------------ types
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the bounds of a type are stored, and what they may be."""
+
+    kind: str
+    comparison: int
+    width: int | None  # bytes; None: at least one
+    dtype: str | None  # None: a big-endian integer of any width
+    limits: tuple[int, int] | None = None
+    scale: int = 0
+
+
+def _integers(bits: int, signed: bool) -> _Layout:
+    """Integers of 8 to 64 bits; up to 32 they are stored in 32."""
+    width = 8 if bits == 64 else 4
+    limits = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    return _Layout("int", SIGNED if signed else UNSIGNED, width, f"<{'i' if signed else 'u'}{width}", limits)
+
+
+_INT32, _INT64 = _integers(32, True), _integers(64, True)
+_HALF = _Layout("float", HALF, 2, "<f2")
+
+# Arrow's type: Parquet's physical type, the logical types that mean it (None: none at all), and the layout.
+_TYPES: dict[pa.DataType, tuple[int, tuple[Any, ...], _Layout]] = {
+    pa.float16(): (fmt.FIXED_LEN_BYTE_ARRAY, (("float16",),), _HALF),
+    pa.float32(): (fmt.FLOAT, (None,), _Layout("float", FLOAT, 4, "<f4")),
+    pa.float64(): (fmt.DOUBLE, (None,), _Layout("float", FLOAT, 8, "<f8")),
+    pa.bool_(): (fmt.BOOLEAN, (None,), _Layout("int", SIGNED, 1, "u1", (0, 1))),
+    pa.date32(): (fmt.INT32, (("date",),), _INT32),
+    pa.time32("ms"): (fmt.INT32, (("time", "ms"),), _INT32),
+    pa.time64("us"): (fmt.INT64, (("time", "us"),), _INT64),
+    pa.time64("ns"): (fmt.INT64, (("time", "ns"),), _INT64),
+}
+for _bits in (8, 16, 32, 64):
+    _physical = fmt.INT64 if _bits == 64 else fmt.INT32
+    _bare = (None,) if _bits >= 32 else ()
+    for _arrow, _signed in ((f"int{_bits}", True), (f"uint{_bits}", False)):
+        _means = (("int", _bits, _signed), *(_bare if _signed else ()))
+        _TYPES[getattr(pa, _arrow)()] = (_physical, _means, _integers(_bits, _signed))
+for _unit in ("s", "ms", "us", "ns"):
+    _TYPES[pa.duration(_unit)] = (fmt.INT64, (None, ("int", 64, True)), _INT64)
+
+
+def _layout(column: Leaf, arrow_type: pa.DataType) -> _Layout | str:
+    physical = value_of(column.element, SchemaElement.TYPE, I32, -1)
+    logical = _logical_type(column.element)
+    odd = f"stores {arrow_type} in a way whose statistics are not known"
+    if pa.types.is_decimal(arrow_type):
+        if logical != ("decimal", arrow_type.precision, arrow_type.scale):
+            return odd
+        return _decimals(column, physical, arrow_type) or odd
+    if pa.types.is_timestamp(arrow_type):
+        return _INT64 if physical == fmt.INT64 and logical == ("timestamp", arrow_type.unit) else odd
+    expected, meanings, layout = _TYPES.get(arrow_type, (-1, (), _INT64))
+    if physical != expected or logical not in meanings:
+        return odd
+    if layout is _HALF and value_of(column.element, SchemaElement.TYPE_LENGTH, I32, -1) != 2:
+        return odd
+    return layout
+
+
+def _decimals(column: Leaf, physical: int, arrow_type: pa.DataType) -> _Layout | None:
+    # More than 38 digits cannot be summarized, and a scan says so.
+    most = 10 ** min(arrow_type.precision, 38) - 1
+    limits, scale = (-most, most), arrow_type.scale
+    if physical == fmt.INT32 or physical == fmt.INT64:
+        width = 4 if physical == fmt.INT32 else 8
+        return _Layout("decimal", SIGNED, width, f"<i{width}", limits, scale)
+    if physical == fmt.FIXED_LEN_BYTE_ARRAY:
+        width = value_of(column.element, SchemaElement.TYPE_LENGTH, I32, -1)
+        return _Layout("decimal", FIXED_DECIMAL, width, None, limits, scale) if width > 0 else None
+    if physical == fmt.BYTE_ARRAY:
+        return _Layout("decimal", BYTES_DECIMAL, None, None, limits, scale)
+    return None
+
+
+_UNITS = {1: "ms", 2: "us", 3: "ns"}
+_CONVERTED: dict[int, Any] = {
+    6: ("date",), 7: ("time", "ms"), 8: ("time", "us"), 9: ("timestamp", "ms"), 10: ("timestamp", "us"),
+    **{11 + i: ("int", 8 << i, False) for i in range(4)}, **{15 + i: ("int", 8 << i, True) for i in range(4)},
+}  # fmt: skip
+
+
+def _logical_type(element: Struct) -> tuple[Any, ...] | None:
+    """What the schema says that the values mean; None if it says nothing, ("other", ...) where that does not matter."""
+    new = value_of(element, SchemaElement.LOGICAL_TYPE, STRUCT)
+    old = value_of(element, SchemaElement.CONVERTED_TYPE, I32)
+    said = []
+    if old is not None:
+        decimal = (value_of(element, SchemaElement.PRECISION, I32), value_of(element, SchemaElement.SCALE, I32, 0))
+        said.append(("decimal", *decimal) if old == 5 else _CONVERTED.get(old, ("other", old)))
+    if new is not None:
+        said.append(_new_logical_type(new))
+    if len(said) == 2 and said[0] != said[1]:
+        return ("other", *said)
+    return said[0] if said else None
+
+
+def _new_logical_type(union: Struct) -> tuple[Any, ...]:
+    """The union LogicalType of parquet.thrift."""
+    if len(union) != 1:
+        return ("other", *union)
+    ((number, (kind, value)),) = union.items()
+    if kind != STRUCT:
+        raise ThriftError(f"logical type {number} is not a struct")
+    if number == 5:
+        return ("decimal", value_of(value, 2, I32), value_of(value, 1, I32))
+    if number == 6:
+        return ("date",)
+    if number in (7, 8):
+        unit = value_of(value, 2, STRUCT, {})
+        return ("time" if number == 7 else "timestamp", _UNITS.get(next(iter(unit), 0)))
+    if number == 10:
+        return ("int", value_of(value, 1, BYTE), value_of(value, 2, thrift.BOOL))
+    return ("float16",) if number == 15 else ("other", number)
+
+
+# ------------------------------------------------------------------ writers
+
+
+class _Trust(NamedTuple):
+    """Which bounds of a column are taken."""
+
+    declared: bool  # min_value and max_value
+    deprecated: bool  # the old pair
+    floats: bool  # without a count of NaN
+
+
+def _trust(footer: Footer, leaf: int, layout: _Layout) -> _Trust | str:
+    created_by = footer.created_by or ""
+    found = _CREATED_BY.match(created_by)
+    if found is None:
+        return f"was written by {_short(created_by)}, whose statistics are not trusted"
+    name, major, minor, patch, dash = found.groups()
+    version: Version = (int(major), int(minor), int(patch), -1 if dash else 0)  # 1.10.0-SNAPSHOT comes before 1.10.0
+    since = _WRITERS[name]
+    is_float = layout.kind == "float"
+    if _REWRITTEN in footer.key_value_metadata:
+        return f"was put together by {_short(created_by)} from files of others"
+    order = footer.column_order(leaf)
+    right = version >= since[layout.comparison]
+    undeclared = layout.comparison in (SIGNED, FLOAT) and version >= since.undeclared
+    if is_float:
+        # The new count of NaN vouches for the bounds as well.
+        declared = order in (fmt.TYPE_ORDER, fmt.TOTAL_ORDER) and (right or version >= since.nan_count)
+        undeclared = undeclared and right
+    else:
+        declared = order == fmt.TYPE_ORDER and right
+    if not declared and not undeclared:
+        if order is None and right:
+            return "declares no order of its statistics"
+        return f"was written by {_short(created_by)}, whose statistics of such a column are not trusted"
+    return _Trust(declared or undeclared, undeclared, right)
+
+
+def _short(created_by: str) -> str:
+    return repr(created_by if len(created_by) <= 40 else created_by[:37] + "...") if created_by else "nobody knows whom"
+
+
+# ------------------------------------------------------------------ values
+
+_EXACT = Context(prec=100)  # more digits than a decimal has
+
+
+class _Checks:
+    """The chunks of one column, checked together."""
+
+    def __init__(
+        self, footer: Footer, leaf: int, column: Leaf, layout: _Layout, trust: _Trust, rows: np.ndarray
+    ) -> None:
+        flags, values, nulls, nans, self.low, self.high = footer.chunk_statistics(leaf)
+        self.flags = np.frombuffer(flags, np.uint8)
+        self.values, self.nulls, self.nans = (np.frombuffer(counts, np.int64) for counts in (values, nulls, nans))
+        self.column, self.layout, self.trust, self.rows = column, layout, trust, rows
+        self.reasons: dict[int, str] = {}
+        self.left = np.ones(len(rows), dtype=bool)  # of these nothing is wrong yet
+
+    def refuse(self, where: np.ndarray, reason: str) -> None:
+        """Give the row groups in this mask a reason, unless they have one."""
+        where = where & self.left
+        if where.any():
+            self.reasons.update(dict.fromkeys(np.flatnonzero(where).tolist(), reason))
+            self.left &= ~where
+
+    def has(self, flag: int) -> np.ndarray:
+        return (self.flags & flag) != 0
+
+    def result(self) -> LeafExtrema:
+        self.check_counts()
+        is_float = self.layout.kind == "float"
+        nans = np.where(self.has(thrift.NAN_COUNT), self.nans, -1) if is_float else np.zeros(len(self.rows), np.int64)
+        some = self.nulls < self.rows
+        if is_float:
+            self.refuse((nans < -1) | (nans > self.rows - self.nulls), "contradicts itself: its number of NaN")
+            all_nan = some & (nans == self.rows - self.nulls)
+            some &= ~all_nan
+            nans = np.where(some, nans, np.maximum(nans, 0))
+        self.check_presence(some)
+        low, high = self.decoded(self.low, some), self.decoded(self.high, some)
+        self.check_values(low, high, some, nans)
+        layout = self.layout
+        return LeafExtrema(
+            layout.kind, layout.scale, self.rows, self.nulls, nans, some, _plain(low), _plain(high), self.reasons
+        )
+
+    def check_counts(self) -> None:
+        self.refuse(self.has(thrift.ENCRYPTED), "is encrypted")
+        self.refuse(self.has(thrift.CORRUPT), "has corrupt metadata")
+        self.refuse(self.values != self.rows, "contradicts itself: its number of values is not that of its rows")
+        # An empty row group has nothing to say, and a required column no nulls.
+        empty = self.rows == 0
+        self.refuse(~empty & ~self.has(thrift.STATISTICS), "has no statistics")
+        required = self.column.max_definition_level == 0
+        known = self.has(thrift.NULL_COUNT)
+        if not required:
+            self.refuse(~empty & ~known, "has no number of nulls")
+        wrong = (self.nulls < 0) | (self.nulls > self.values) | (required & (self.nulls != 0))
+        self.refuse(known & wrong, "contradicts itself: its number of nulls")
+
+    def check_presence(self, some: np.ndarray) -> None:
+        low, high = (np.array([bound is not None for bound in bounds], dtype=bool) for bounds in (self.low, self.high))
+        self.refuse(some & ~(low & high), "has no minimum and maximum")
+        self.refuse((self.nulls == self.rows) & (low | high), "contradicts itself: a minimum or maximum of no values")
+        self.refuse(some & self.has(thrift.INEXACT), "has bounds that are not exact")
+        self.refuse(some & self.has(thrift.DEPRECATED) & (not self.trust.deprecated), "has statistics of the old kind")
+        if not self.trust.declared:
+            self.refuse(some & ~self.has(thrift.DEPRECATED), "has statistics of no declared order")
+
+    def decoded(self, bounds: Sequence[bytes | None], some: np.ndarray) -> Any:
+        """The bounds as numbers; zeros where there is none, or it has the wrong width."""
+        width, dtype = self.layout.width, self.layout.dtype
+        lengths = np.array([-1 if bound is None else len(bound) for bound in bounds], dtype=np.int64)
+        odd = lengths < 1 if width is None else lengths != width
+        self.refuse(some & odd, "contradicts itself: a bound of the wrong width")
+        usable = (some & ~odd).tolist()
+        if dtype is None:
+            # 38 digits take 16 bytes; what is longer is refused as it stands, before it is made a number.
+            long = lengths > 64
+            self.refuse(some & long, "contradicts itself: a bound of the wrong width")
+            usable = (some & ~odd & ~long).tolist()
+            return [
+                int.from_bytes(bound, "big", signed=True) if ok else 0
+                for bound, ok in zip(bounds, usable, strict=True)
+            ]
+        zero = bytes(width or 0)
+        packed = b"".join(bound if ok else zero for bound, ok in zip(bounds, usable, strict=True))
+        numbers = np.frombuffer(packed, dtype)
+        return numbers.astype(np.float64) if self.layout.kind == "float" else numbers.tolist()
+
+    def check_values(self, low: Any, high: Any, some: np.ndarray, nans: np.ndarray) -> None:
+        def each(test: Callable[[Any, Any], bool]) -> np.ndarray:
+            return np.fromiter(map(test, low, high), dtype=bool, count=len(self.rows))
+
+        if self.layout.kind == "float":
+            self.check_nan_rows(some)
+            self.refuse(some & (np.isnan(low) | np.isnan(high)), "has a NaN for a bound")
+            self.refuse(some & (np.isinf(low) | np.isinf(high)), "has an infinite bound")
+            if not self.trust.floats:
+                self.refuse(some & (nans < 0), "has no number of NaN")
+            self.refuse(some & (low > high), "contradicts itself: a minimum above the maximum")
+            return
+        self.refuse(some & each(lambda a, b: a > b), "contradicts itself: a minimum above the maximum")
+        if self.layout.limits is not None:
+            least, most = self.layout.limits
+            self.refuse(some & each(lambda a, b: a < least or b > most), "contradicts itself: a bound beyond its type")
+
+    def check_nan_rows(self, some: np.ndarray) -> None:
+        """Row groups of NaN alone have no bounds, or, in IEEE 754's order, NaN for them."""
+        without = ~some & (self.nulls < self.rows)
+        if without.any():
+            bounds = (bound for bound in zip(self.low, self.high, without.tolist(), strict=True))
+            odd = [nan and any(not _is_nan(end, self.layout) for end in ends) for *ends, nan in bounds]
+            self.refuse(np.array(odd, dtype=bool), "contradicts itself: a minimum or maximum of no values")
+
+
+def _plain(bounds: Any) -> list[Any]:
+    return bounds if isinstance(bounds, list) else bounds.tolist()
+
+
+def decimal_of(unscaled: int, scale: int) -> Decimal:
+    """unscaled / 10**scale, exactly."""
+    return Decimal(unscaled).scaleb(-scale, _EXACT)
+
+
+def _is_nan(bound: bytes | None, layout: _Layout) -> bool:
+    return bound is None or (len(bound) == layout.width and bool(np.isnan(np.frombuffer(bound, layout.dtype)[0])))
