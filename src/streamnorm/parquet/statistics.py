@@ -49,7 +49,8 @@ class _Writer(NamedTuple):
     fixed_decimals: Version = _NEVER
     bytes_decimals: Version = _NEVER
     nan_count: Version = _NEVER  # with it, bounds of floats are of the other values (parquet.thrift, TYPE_ORDER)
-    undeclared: Version = _NEVER  # right for signed types also in the old pair, or without a declared order
+    undeclared: Version = _NEVER  # right for signed types and floats also where it declares no order
+    old_pair: Version = _NEVER  # right for signed types in the deprecated min and max, too
 
 
 def _since(*version: int) -> Version:
@@ -74,8 +75,9 @@ def _since(*version: int) -> Version:
 _WRITERS = {
     "parquet-cpp-arrow": _Writer(_since(2), _since(2), _since(2), _since(15), _since(4), nan_count=_since(2)),
     "parquet-mr": _Writer(
-        _since(1, 10), _since(1, 10), _since(1, 10), _NEVER, _since(1, 10), _since(1, 10), _since(1, 10), _since(1, 8)
-    ),
+        _since(1, 10), _since(1, 10), _since(1, 10), _NEVER, _since(1, 10), _since(1, 10), _since(1, 10),
+        old_pair=_since(1, 8),
+    ),  # fmt: skip
     "parquet-rs": _Writer(_since(50), _since(50), _since(50), _since(50), _since(50), nan_count=_since(50)),
     "DuckDB": _Writer(
         _since(1, 2), _since(1, 2), _since(1, 2), _NEVER, _since(1, 2), nan_count=_since(1, 2), undeclared=_since(1, 2)
@@ -317,8 +319,8 @@ def _new_logical_type(union: Struct) -> tuple[Any, ...]:
 class _Trust(NamedTuple):
     """Which bounds of a column are taken."""
 
-    declared: bool  # min_value and max_value
-    deprecated: bool  # the old pair
+    bounds: bool  # min_value and max_value
+    old_pair: bool  # the deprecated min and max
     floats: bool  # without a count of NaN
 
 
@@ -335,18 +337,18 @@ def _trust(footer: Footer, leaf: int, layout: _Layout) -> _Trust | str:
         return f"was put together by {_short(created_by)} from files of others"
     order = footer.column_order(leaf)
     right = version >= since[layout.comparison]
-    undeclared = layout.comparison in (SIGNED, FLOAT) and version >= since.undeclared
     if is_float:
         # The new count of NaN vouches for the bounds as well.
-        declared = order in (fmt.TYPE_ORDER, fmt.TOTAL_ORDER) and (right or version >= since.nan_count)
-        undeclared = undeclared and right
+        bounds = order in (fmt.TYPE_ORDER, fmt.TOTAL_ORDER) and (right or version >= since.nan_count)
     else:
-        declared = order == fmt.TYPE_ORDER and right
-    if not declared and not undeclared:
-        if order is None and right:
+        bounds = order == fmt.TYPE_ORDER and right
+    bounds |= order is None and right and layout.comparison in (SIGNED, FLOAT) and version >= since.undeclared
+    old_pair = layout.comparison == SIGNED and version >= since.old_pair
+    if not bounds and not old_pair:
+        if right and order is None:
             return "declares no order of its statistics"
         return f"was written by {_short(created_by)}, whose statistics of such a column are not trusted"
-    return _Trust(declared or undeclared, undeclared, right)
+    return _Trust(bounds, old_pair, right)
 
 
 def _short(created_by: str) -> str:
@@ -387,7 +389,8 @@ class _Checks:
         nans = np.where(self.has(thrift.NAN_COUNT), self.nans, -1) if is_float else np.zeros(len(self.rows), np.int64)
         some = self.nulls < self.rows
         if is_float:
-            self.refuse((nans < -1) | (nans > self.rows - self.nulls), "contradicts itself: its number of NaN")
+            wrong = self.has(thrift.NAN_COUNT) & ((nans < 0) | (nans > self.rows - self.nulls))
+            self.refuse(wrong, "contradicts itself: its number of NaN")
             all_nan = some & (nans == self.rows - self.nulls)
             some &= ~all_nan
             nans = np.where(some, nans, np.maximum(nans, 0))
@@ -418,8 +421,8 @@ class _Checks:
         self.refuse(some & ~(low & high), "has no minimum and maximum")
         self.refuse((self.nulls == self.rows) & (low | high), "contradicts itself: a minimum or maximum of no values")
         self.refuse(some & self.has(thrift.INEXACT), "has bounds that are not exact")
-        self.refuse(some & self.has(thrift.DEPRECATED) & (not self.trust.deprecated), "has statistics of the old kind")
-        if not self.trust.declared:
+        self.refuse(some & self.has(thrift.DEPRECATED) & (not self.trust.old_pair), "has statistics of the old kind")
+        if not self.trust.bounds:
             self.refuse(some & ~self.has(thrift.DEPRECATED), "has statistics of no declared order")
 
     def decoded(self, bounds: Sequence[bytes | None], some: np.ndarray) -> Any:
