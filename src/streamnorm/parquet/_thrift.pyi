@@ -13,6 +13,8 @@ NULL_COUNT: int
 NAN_COUNT: int
 INEXACT: int
 DEPRECATED: int
+VERDICTS: tuple[str | None, ...]
+OF_NOTHING: str
 
 class ThriftError(ValueError): ...
 
@@ -23,3 +25,14 @@ def struct_list(data: _BytesLike, start: int, field: int) -> tuple[Struct, list[
 def chunk_statistics(
     data: _BytesLike, starts: array[int], physical_type: int
 ) -> tuple[bytearray, array[int], array[int], array[int], list[bytes | None], list[bytes | None]]: ...
+def chunk_verdicts(
+    chunks: tuple[bytearray, array[int], array[int], array[int], list[bytes | None], list[bytes | None]],
+    rows: _BytesLike,
+    *,
+    required: bool,
+    floats: bool,
+    width: int,
+    bounds: bool,
+    old_pair: bool,
+    uncounted: bool,
+) -> tuple[bytearray, bytearray, array[int]]: ...

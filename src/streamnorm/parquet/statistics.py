@@ -16,9 +16,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
+from itertools import compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -190,7 +190,7 @@ def leaf_extrema(footer: Footer, leaf: int, arrow_type: pa.DataType) -> LeafExtr
     trust = _trust(footer, leaf, layout)
     if isinstance(trust, str):
         return trust
-    return _Checks(footer, leaf, column, layout, trust, rows).result()
+    return _Column(footer, leaf, column, layout, trust, rows).result()
 
 
 # ------------------------------------------------------------------ types
@@ -204,7 +204,7 @@ class _Layout:
     comparison: int
     width: int | None  # bytes; None: at least one
     dtype: str | None  # None: a big-endian integer of any width
-    limits: tuple[int, int] | None = None
+    limits: tuple[int, int] = (0, 0)  # of what is not a float
     scale: int = 0
 
 
@@ -360,120 +360,90 @@ def _short(created_by: str) -> str:
 _EXACT = Context(prec=100)  # more digits than a decimal has
 
 
-class _Checks:
-    """The chunks of one column, checked together."""
+class _Column:
+    """The chunks of one column, checked together; what `reasons` names is proved of none."""
 
     def __init__(
         self, footer: Footer, leaf: int, column: Leaf, layout: _Layout, trust: _Trust, rows: np.ndarray
     ) -> None:
-        flags, values, nulls, nans, self.low, self.high = footer.chunk_statistics(leaf)
-        self.flags = np.frombuffer(flags, np.uint8)
-        self.values, self.nulls, self.nans = (np.frombuffer(counts, np.int64) for counts in (values, nulls, nans))
-        self.column, self.layout, self.trust, self.rows = column, layout, trust, rows
+        chunks = footer.chunk_statistics(leaf)
+        verdicts, some, nans = thrift.chunk_verdicts(
+            chunks,
+            rows,
+            required=column.max_definition_level == 0,
+            floats=layout.kind == "float",
+            width=layout.width or 0,
+            bounds=trust.bounds,
+            old_pair=trust.old_pair,
+            uncounted=trust.floats,
+        )
+        self.layout, self.rows = layout, rows
+        self.bounds = chunks[4:]
+        self.nulls, self.nans = np.frombuffer(chunks[2], np.int64), np.frombuffer(nans, np.int64)
+        self.some = np.frombuffer(some, np.bool_)
         self.reasons: dict[int, str] = {}
-        self.left = np.ones(len(rows), dtype=bool)  # of these nothing is wrong yet
-
-    def refuse(self, where: np.ndarray, reason: str) -> None:
-        """Give the row groups in this mask a reason, unless they have one."""
-        where = where & self.left
-        if where.any():
-            self.reasons.update(dict.fromkeys(np.flatnonzero(where).tolist(), reason))
-            self.left &= ~where
-
-    def has(self, flag: int) -> np.ndarray:
-        return (self.flags & flag) != 0
+        if any(verdicts):
+            self.reasons = {group: thrift.VERDICTS[verdict] for group, verdict in enumerate(verdicts) if verdict}
 
     def result(self) -> LeafExtrema:
-        self.check_counts()
-        is_float = self.layout.kind == "float"
-        nans = np.where(self.has(thrift.NAN_COUNT), self.nans, -1) if is_float else np.zeros(len(self.rows), np.int64)
-        some = self.nulls < self.rows
-        if is_float:
-            wrong = self.has(thrift.NAN_COUNT) & ((nans < 0) | (nans > self.rows - self.nulls))
-            self.refuse(wrong, "contradicts itself: its number of NaN")
-            all_nan = some & (nans == self.rows - self.nulls)
-            some &= ~all_nan
-            nans = np.where(some, nans, np.maximum(nans, 0))
-        self.check_presence(some)
-        low, high = self.decoded(self.low, some), self.decoded(self.high, some)
-        self.check_values(low, high, some, nans)
-        layout = self.layout
+        if self.layout.kind == "float":
+            self.check_nan_alone()
+        groups = np.flatnonzero(self.some)
+        low, high = (self.decoded(list(compress(bounds, self.some.tolist()))) for bounds in self.bounds)
+        self.check_values(groups, low, high)
         return LeafExtrema(
-            layout.kind, layout.scale, self.rows, self.nulls, nans, some, _plain(low), _plain(high), self.reasons
+            self.layout.kind,
+            self.layout.scale,
+            self.rows,
+            self.nulls,
+            self.nans,
+            self.some,
+            self.spread(groups, low),
+            self.spread(groups, high),
+            self.reasons,
         )
 
-    def check_counts(self) -> None:
-        self.refuse(self.has(thrift.ENCRYPTED), "is encrypted")
-        self.refuse(self.has(thrift.CORRUPT), "has corrupt metadata")
-        self.refuse(self.values != self.rows, "contradicts itself: its number of values is not that of its rows")
-        # An empty row group has nothing to say, and a required column no nulls.
-        empty = self.rows == 0
-        self.refuse(~empty & ~self.has(thrift.STATISTICS), "has no statistics")
-        required = self.column.max_definition_level == 0
-        known = self.has(thrift.NULL_COUNT)
-        if not required:
-            self.refuse(~empty & ~known, "has no number of nulls")
-        wrong = (self.nulls < 0) | (self.nulls > self.values) | (required & (self.nulls != 0))
-        self.refuse(known & wrong, "contradicts itself: its number of nulls")
-
-    def check_presence(self, some: np.ndarray) -> None:
-        low, high = (np.array([bound is not None for bound in bounds], dtype=bool) for bounds in (self.low, self.high))
-        self.refuse(some & ~(low & high), "has no minimum and maximum")
-        self.refuse((self.nulls == self.rows) & (low | high), "contradicts itself: a minimum or maximum of no values")
-        self.refuse(some & self.has(thrift.INEXACT), "has bounds that are not exact")
-        self.refuse(some & self.has(thrift.DEPRECATED) & (not self.trust.old_pair), "has statistics of the old kind")
-        if not self.trust.bounds:
-            self.refuse(some & ~self.has(thrift.DEPRECATED), "has statistics of no declared order")
-
-    def decoded(self, bounds: Sequence[bytes | None], some: np.ndarray) -> Any:
-        """The bounds as numbers; zeros where there is none, or it has the wrong width."""
-        width, dtype = self.layout.width, self.layout.dtype
-        lengths = np.array([-1 if bound is None else len(bound) for bound in bounds], dtype=np.int64)
-        odd = lengths < 1 if width is None else lengths != width
-        self.refuse(some & odd, "contradicts itself: a bound of the wrong width")
-        usable = (some & ~odd).tolist()
-        if dtype is None:
-            # 38 digits take 16 bytes; what is longer is refused as it stands, before it is made a number.
-            long = lengths > 64
-            self.refuse(some & long, "contradicts itself: a bound of the wrong width")
-            usable = (some & ~odd & ~long).tolist()
-            return [
-                int.from_bytes(bound, "big", signed=True) if ok else 0
-                for bound, ok in zip(bounds, usable, strict=True)
-            ]
-        zero = bytes(width or 0)
-        packed = b"".join(bound if ok else zero for bound, ok in zip(bounds, usable, strict=True))
-        numbers = np.frombuffer(packed, dtype)
-        return numbers.astype(np.float64) if self.layout.kind == "float" else numbers.tolist()
-
-    def check_values(self, low: Any, high: Any, some: np.ndarray, nans: np.ndarray) -> None:
-        def each(test: Callable[[Any, Any], bool]) -> np.ndarray:
-            return np.fromiter(map(test, low, high), dtype=bool, count=len(self.rows))
-
-        if self.layout.kind == "float":
-            self.check_nan_rows(some)
-            self.refuse(some & (np.isnan(low) | np.isnan(high)), "has a NaN for a bound")
-            self.refuse(some & (np.isinf(low) | np.isinf(high)), "has an infinite bound")
-            if not self.trust.floats:
-                self.refuse(some & (nans < 0), "has no number of NaN")
-            self.refuse(some & (low > high), "contradicts itself: a minimum above the maximum")
-            return
-        self.refuse(some & each(lambda a, b: a > b), "contradicts itself: a minimum above the maximum")
-        if self.layout.limits is not None:
-            least, most = self.layout.limits
-            self.refuse(some & each(lambda a, b: a < least or b > most), "contradicts itself: a bound beyond its type")
-
-    def check_nan_rows(self, some: np.ndarray) -> None:
+    def check_nan_alone(self) -> None:
         """Row groups of NaN alone have no bounds, or, in IEEE 754's order, NaN for them."""
-        without = ~some & (self.nulls < self.rows)
-        if without.any():
-            bounds = (bound for bound in zip(self.low, self.high, without.tolist(), strict=True))
-            odd = [nan and any(not _is_nan(end, self.layout) for end in ends) for *ends, nan in bounds]
-            self.refuse(np.array(odd, dtype=bool), "contradicts itself: a minimum or maximum of no values")
+        for group in np.flatnonzero(~self.some & (self.nulls < self.rows)).tolist():
+            if group not in self.reasons and not all(_is_nan(bounds[group], self.layout) for bounds in self.bounds):
+                self.reasons[group] = thrift.OF_NOTHING
 
+    def decoded(self, bounds: list[bytes]) -> Any:
+        """The bounds as numbers."""
+        if self.layout.dtype is None:
+            return [int.from_bytes(bound, "big", signed=True) for bound in bounds]
+        numbers = np.frombuffer(b"".join(bounds), self.layout.dtype)
+        return numbers.astype(np.float64) if self.layout.kind == "float" else numbers
 
-def _plain(bounds: Any) -> list[Any]:
-    return bounds if isinstance(bounds, list) else bounds.tolist()
+    def check_values(self, groups: np.ndarray, low: Any, high: Any) -> None:
+        if self.layout.dtype is None:
+            low, high = np.array(low, dtype=object), np.array(high, dtype=object)
+        if self.layout.kind == "float":
+            if (np.isfinite(low) & np.isfinite(high) & (low <= high)).all():
+                return
+            self.refuse(groups, low > high, "contradicts itself: a minimum above the maximum")
+            self.refuse(groups, np.isinf(low) | np.isinf(high), "has an infinite bound")
+            self.refuse(groups, np.isnan(low) | np.isnan(high), "has a NaN for a bound")
+            return
+        least, most = self.layout.limits
+        self.refuse(groups, (low < least) | (high > most), "contradicts itself: a bound beyond its type")
+        self.refuse(groups, low > high, "contradicts itself: a minimum above the maximum")
+
+    def refuse(self, groups: np.ndarray, where: np.ndarray, reason: str) -> None:
+        """Give the row groups in this mask a reason, in place of one that they have."""
+        if where.any():
+            self.reasons.update(dict.fromkeys(groups[where.astype(bool)].tolist(), reason))
+
+    def spread(self, groups: np.ndarray, numbers: Any) -> list[Any]:
+        """A list with a place for each row group."""
+        plain = numbers if isinstance(numbers, list) else numbers.tolist()
+        if len(plain) == len(self.rows):
+            return plain
+        out = [0] * len(self.rows)
+        for group, number in zip(groups.tolist(), plain, strict=True):
+            out[group] = number
+        return out
 
 
 def decimal_of(unscaled: int, scale: int) -> Decimal:
