@@ -231,6 +231,12 @@ def test_one_row_group_of_one_file_is_enough_for_a_scan(tmp_path):
     assert_same(scaler, scanned(tmp_path, "minmax"))
 
 
+def test_a_column_that_only_arrow_knows_is_scanned(tmp_path, monkeypatch):
+    path = write(tmp_path / "t.parquet")
+    monkeypatch.setattr("streamnorm.parquet.footer.Footer._positions", {})
+    assert sn.fit(path, "minmax", columns="fare").summary_.source["fare"].startswith("scan: t.parquet has another name")
+
+
 def test_bounds_that_lie_are_caught_where_it_shows(tmp_path):
     path = tmp_path / "t.parquet"
     lie = {5: double(-1.0), 6: double(1.0)}

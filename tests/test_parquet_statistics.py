@@ -1,6 +1,7 @@
 """Statistics in footers: what they prove of every type, whose are trusted, and what contradicts itself."""
 
 import io
+import itertools
 import random
 import struct
 from array import array
@@ -303,6 +304,8 @@ def test_what_a_version_was_wrong_about_is_not_trusted_before():
     numbers = changed(wide, meta={1: (I32, 6)}, element={1: (I32, 6), 2: None})  # the same, of variable length
     assert "not trusted" in prove(numbers)[0]
     assert prove(written_by(numbers, MR)) == [(2, 0, 0, -1, 1)]
+    padded = changed(numbers, {5: (BINARY, bytes(64) + b"\1")}, footer={CREATED_BY: (BINARY, MR)})
+    assert "wrong width" in prove(padded)[0]
 
 
 def test_files_that_were_put_together_from_others_are_not_trusted():
@@ -448,6 +451,25 @@ def test_the_reader_agrees_with_its_twin():
         kind = footer.leaves[0].element[1][1]
         ours, theirs = footer.chunk_statistics(0), reference.chunk_statistics(footer._data, frames(footer), kind)
         assert ours == theirs
+
+
+def test_verdicts_agree_with_their_twin():
+    rng, n, seen = random.Random(SEED), 1000, set()
+    counts, sizes = (-1, 0, 0, 1, 2, 3), (None, None, 0, 2, 8, 8, 8, 8, 65)
+    names = ("required", "floats", "bounds", "old_pair", "uncounted")
+    for width, *switches in itertools.product((0, 8), *[(False, True)] * len(names)):
+        rules = {**dict(zip(names, switches, strict=True)), "width": width}
+        flags = bytearray(rng.choice((0, 4, 12, 12, 28)) | rng.choice((0, 0, 0, 0, 1, 2, 32, 64)) for _ in range(n))
+        rows, values, nulls, nans = (array("q", rng.choices(counts[start:], k=n)) for start in (1, 0, 0, 0))
+        values = array("q", [row if rng.random() < 0.9 else other for row, other in zip(rows, values, strict=True)])
+        low, high = ([None if size is None else bytes(size) for size in rng.choices(sizes, k=n)] for _ in range(2))
+        chunks = flags, values, nulls, nans, low, high
+        ours, theirs = (module.chunk_verdicts(chunks, rows, **rules) for module in (thrift, reference))
+        assert ours == theirs, rules
+        seen |= set(ours[0])
+    assert seen == set(range(len(thrift.VERDICTS)))
+    with pytest.raises(ValueError, match="differ in length"):
+        thrift.chunk_verdicts(chunks, rows[1:], **rules)
 
 
 def mutations(data, rounds, seed=SEED):

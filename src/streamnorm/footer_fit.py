@@ -77,7 +77,10 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
 
 
 def _file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
-    field = file.footer.fields[file.footer.field_index(column)]
+    try:
+        field = file.footer.fields[file.footer.field_index(column)]
+    except KeyError:
+        return f"{file.path.name} has another name for the column"
     if field.num_leaves != 1:
         return f"{file.path.name} nests the column"
     found = leaf_extrema(file.footer, field.first_leaf, file.schema.field(column).type)

@@ -71,7 +71,7 @@ class ColumnSummary:
     @property
     def has_values(self) -> bool:
         """Whether there is a value that is neither null nor NaN."""
-        return self.stats.min is not None
+        return self.stats.min is not None if self.stats.has_extrema else self.count > 0
 
     @property
     def count(self) -> int:

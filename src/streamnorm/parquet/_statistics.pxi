@@ -170,7 +170,7 @@ cdef enum:
     NO_BOUNDS, BOUNDS_OF_NOTHING, NOT_EXACT, OLD_KIND, NO_ORDER, ODD_WIDTH, NO_NAN_COUNT
 
 VERDICTS = (
-    None,
+    "",
     "is encrypted",
     "has corrupt metadata",
     "contradicts itself: its number of values is not that of its rows",

@@ -13,7 +13,7 @@ NULL_COUNT: int
 NAN_COUNT: int
 INEXACT: int
 DEPRECATED: int
-VERDICTS: tuple[str | None, ...]
+VERDICTS: tuple[str, ...]
 OF_NOTHING: str
 
 class ThriftError(ValueError): ...

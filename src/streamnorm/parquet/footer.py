@@ -272,6 +272,11 @@ class Footer:
         # The first of two fields of one name, as a search from the front would find it.
         return {field.name: index for index, field in reversed(list(enumerate(self.fields)))}
 
+    @cached_property
+    def group_rows(self) -> array:
+        """Rows of each row group, as 64-bit integers."""
+        return array("q", [group.num_rows for group in self.row_groups])
+
     def field_index(self, name: str) -> int:
         """Position of a top-level field.
 

@@ -199,3 +199,42 @@ def _one_chunk(data, start: int, physical_type: int):
     if low is high is None and not old_min is old_max is None:
         flags, low, high = flags | thrift.DEPRECATED, old_min, old_max
     return flags, values, nulls or 0, nans or 0, low, high
+
+
+def chunk_verdicts(chunks, rows, *, required, floats, width, bounds, old_pair, uncounted):
+    """Twin of ``_thrift.chunk_verdicts``."""
+    verdicts, some, counts = bytearray(), bytearray(), array("q")
+    for chunk, group_rows in zip(zip(*chunks, strict=True), rows, strict=True):
+        flags, values, nulls, nans, low, high = chunk
+        present = group_rows - nulls
+        nans = 0 if not floats else nans if flags & thrift.NAN_COUNT else -1 if present > 0 else 0
+        empty, valued = group_rows == 0, present > 0 and nans != present
+        old = bool(flags & thrift.DEPRECATED)
+        widths = {len(bound or b"") for bound in (low, high)}
+        tests = [
+            ("is encrypted", flags & thrift.ENCRYPTED),
+            ("has corrupt metadata", flags & thrift.CORRUPT),
+            ("contradicts itself: its number of values is not that of its rows", values != group_rows),
+            ("has no statistics", not empty and not flags & thrift.STATISTICS),
+            ("has no number of nulls", not empty and not required and not flags & thrift.NULL_COUNT),
+            ("contradicts itself: its number of nulls", not 0 <= nulls <= (0 if required else group_rows)),
+            (
+                "contradicts itself: its number of NaN",
+                floats and flags & thrift.NAN_COUNT and not 0 <= nans <= present,
+            ),
+            (thrift.OF_NOTHING, present == 0 and (low is not None or high is not None)),
+            ("has no minimum and maximum", valued and (low is None or high is None)),
+            ("has bounds that are not exact", valued and flags & thrift.INEXACT),
+            ("has statistics of the old kind", valued and old and not old_pair),
+            ("has statistics of no declared order", valued and not old and not bounds),
+            (
+                "contradicts itself: a bound of the wrong width",
+                valued and (widths != {width} if width else not 1 <= min(widths) <= max(widths) <= 64),
+            ),
+            ("has no number of NaN", valued and nans < 0 and not uncounted),
+        ]
+        reason = next((reason for reason, wrong in tests if wrong), "")
+        verdicts.append(thrift.VERDICTS.index(reason))
+        some.append(not reason and valued)
+        counts.append(nans)
+    return verdicts, some, counts

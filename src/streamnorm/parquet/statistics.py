@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ __all__ = ["LeafExtrema", "RowGroupExtrema", "decimal_of", "leaf_extrema", "row_
 # How a kind of column has to be compared, as far as writers differ in it.
 SIGNED, UNSIGNED, FLOAT, HALF, FIXED_DECIMAL, BYTES_DECIMAL = range(6)
 
+Kind = Literal["float", "int", "decimal"]
 Version = tuple[int, int, int, int]
 _NEVER: Version = (1 << 30, 0, 0, 0)
 
@@ -129,7 +130,7 @@ class LeafExtrema:
         Row groups of which nothing is proved, and why not, as the end of a sentence.
     """
 
-    kind: str
+    kind: Kind
     scale: int
     rows: np.ndarray
     null_count: np.ndarray
@@ -183,8 +184,7 @@ def leaf_extrema(footer: Footer, leaf: int, arrow_type: pa.DataType) -> LeafExtr
         return f"has a corrupt schema ({error})"
     if isinstance(layout, str):
         return layout
-    rows = np.array([group.num_rows for group in footer.row_groups], dtype=np.int64)
-    total = sum(group.num_rows for group in footer.row_groups)
+    rows, total = np.frombuffer(footer.group_rows, np.int64), sum(footer.group_rows)
     if total != footer.num_rows:
         return f"says that it has {footer.num_rows} rows, and its row groups {total}"
     trust = _trust(footer, leaf, layout)
@@ -200,7 +200,7 @@ def leaf_extrema(footer: Footer, leaf: int, arrow_type: pa.DataType) -> LeafExtr
 class _Layout:
     """How the bounds of a type are stored, and what they may be."""
 
-    kind: str
+    kind: Kind
     comparison: int
     width: int | None  # bytes; None: at least one
     dtype: str | None  # None: a big-endian integer of any width

@@ -44,6 +44,7 @@ class BaseScaler(ScikitLearnContract, ABC):
     """The parent of all scalers. A child says which statistics it needs and what it makes of them."""
 
     feature_names_in_: np.ndarray
+    _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
 
     @abstractmethod
     def _check_params(self) -> None:

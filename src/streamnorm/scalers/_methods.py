@@ -63,8 +63,6 @@ def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 class _ElementaryScaler(BaseScaler):
     """One map per column from three arrays of shape (d,) and one clip."""
 
-    _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
-
     def _as_exact(self) -> Self:
         if not getattr(self, "exact", True):
             raise ValueError(f"this scaler is not exact: make it with {type(self).__name__}(exact=True)")
