@@ -83,8 +83,9 @@ def assert_same(ours, theirs):
 def test_equals_a_scan(method, tmp_path):
     path = write(tmp_path / "t.parquet")
     scaler = sn.fit(path, method)
-    assert set(scaler.summary_.source.values()) == {"footer"}
+    assert set(scaler.summary_.source.values()) == {"footer"} and scaler.summary_.passes == 0
     other = scanned(path, type(scaler)(**scaler.get_params()))
+    assert other.summary_.passes == (scaler + other).summary_.passes == 1 and (scaler + scaler).summary_.passes == 0
     assert_same(scaler, other)
     assert scaler.n_samples_seen_ == 600
     for name in KNOWN:

@@ -323,11 +323,11 @@ class Summary(Mapping):
         """
         if not other:
             return self
-        self.passes = max(self.passes, other.passes)
         if not self:
             self._columns = other.copy()._columns
-            self.source = dict(other.source)
+            self.passes, self.source = other.passes, dict(other.source)
             return self
+        self.passes = max(self.passes, other.passes)
         self._check_same_columns(other)
         merged = {name: _merged(column, other[name]) for name, column in self.items()}
         self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
