@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from parquet_files import edited
 from support import children
 from support.commands import run as command
 from test_parquet_statistics import OF_EVERY_TYPE, changed, double, parquet
@@ -18,6 +19,7 @@ from streamnorm._core import ColumnStats
 from streamnorm.errors import DataError, NotMergeableError, StatisticNotCollected
 from streamnorm.listing import as_table
 from streamnorm.parquet.thrift import I64
+from streamnorm.sources import ParquetInput
 from streamnorm.summary import Summary
 
 METHODS = ("minmax", "maxabs")
@@ -236,6 +238,23 @@ def test_a_column_that_only_arrow_knows_is_scanned(tmp_path, monkeypatch):
     path = write(tmp_path / "t.parquet")
     monkeypatch.setattr("streamnorm.parquet.footer.Footer._positions", {})
     assert sn.fit(path, "minmax", columns="fare").summary_.source["fare"].startswith("scan: t.parquet has another name")
+
+
+def test_rows_beyond_counting(tmp_path):
+    most = (I64, 2**63 - 1)
+
+    def claim(top):
+        group = top[4][1][1][0]
+        top[3] = group[3] = group[1][1][1][0][3][1][5] = most
+
+    data = edited(parquet(pa.table({"x": [1, 2]})), claim)
+    for name in "ab":
+        (tmp_path / f"{name}.parquet").write_bytes(data)
+    files = [ParquetInput(tmp_path / f"{name}.parquet") for name in "ab"]
+    stats, _ = footer_fit.stats_from_footers(sn.MinMaxScaler(), files[:1], ["x"])
+    assert stats["x"].rows == most[1]
+    stats, source = footer_fit.stats_from_footers(sn.MinMaxScaler(), files, ["x"])
+    assert not stats and source["x"].endswith("more rows than there can be")
 
 
 def test_bounds_that_lie_are_caught_where_it_shows(tmp_path):

@@ -59,6 +59,9 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
         if isinstance(part, str):
             return part
         parts.append(part)
+    rows = sum(int(part.rows.sum()) for part in parts)
+    if rows >= 1 << 63:
+        return "the files claim more rows than there can be"
     kind, scale = parts[0].kind, parts[0].scale
     unknown = any(((part.nan_count < 0) & part.has_values).any() for part in parts)
     low = min((bound for part in parts for bound in compress(part.low, part.has_values.tolist())), default=None)
@@ -66,7 +69,7 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
     if kind == "decimal" and low is not None and high is not None:
         low, high = decimal_of(low, scale), decimal_of(high, scale)
     return ColumnStats.from_extrema(
-        sum(int(part.rows.sum()) for part in parts),
+        rows,
         sum(int(part.null_count.sum()) for part in parts),
         kind,
         low,
