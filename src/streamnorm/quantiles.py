@@ -24,6 +24,7 @@ from .summary import Summary
 
 MAX_PASSES = 6  # the first included
 MIN_BITS, MAX_BITS = 10, 16
+SMALL = 1 << MAX_BITS  # columns of no more values are kept as far as need be; counts would take as much
 MAX_EXACT = 1 << 53
 SAFETY = 1.5  # times the error that a sketch states at 99 %: missed once in some 10**5 quantiles
 PROBES = 16  # steps in which an interval is searched for values that occur often
@@ -337,13 +338,19 @@ def _groups(
     used = 0.0
     for name, search in searches.items():
         intervals = search.intervals()
-        keys = min(search.count, int(1.15 * max(one.expected for one in intervals)) + (1 << MIN_BITS))
-        spill = 1 << MAX_BITS if keys < search.count else 0
-        # The merged one has grown by half at a time; those of units hold a part of it each, or counts.
-        need = len(intervals) * 8 * (1.5 * keys + threads * max(keys / 8, spill))
+        # Disjoint intervals keep no more than all values. The merged selection has grown by half at a time; those of
+        # units hold a part of it each, or counts where more than the capacity are inside.
+        if search.count <= SMALL:
+            capacity, spill = search.count, 0
+            kept = min(search.count, sum(1.15 * one.expected + 64 for one in intervals))
+        else:
+            capacity = min(search.count, int(1.15 * max(one.expected for one in intervals)) + (1 << MIN_BITS))
+            spill = len(intervals) * threads * max(capacity // 8, 1 << MAX_BITS)
+            kept = min(search.count, capacity * len(intervals))
+        need = 8 * (1.5 * kept + spill)
         if group and used + need > memory:
             yield group
             group, used = {}, 0.0
-        group[name] = int(keys * min(1.0, memory / need))
+        group[name] = int(capacity * min(1.0, memory / need))
         used += need
     yield group

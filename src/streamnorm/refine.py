@@ -50,7 +50,7 @@ def refine(
     DataError
         If a column cannot be read; names file, row group and column.
     """
-    units = _units(files, summary, selections)
+    units = _units(files, summary, selections, memory)
     share = 1.0 / len(selections)
     meter.expect(sum(unit.rows * len(unit.columns) for unit in units) * share)
     readers = ReaderCache()
@@ -58,7 +58,7 @@ def refine(
     def work(unit: ScanUnit, outlet: Outlet) -> None:
         found = [selections[name].fresh() for name in unit.columns]
         batches = column_batches(
-            unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns))
+            unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns), memory)
         )
         for arrays in batches:
             for selection, array in zip(found, arrays, strict=True):
@@ -82,7 +82,7 @@ def refine(
 
 
 def _units(
-    files: Sequence[ParquetInput], summary: Summary, selections: Mapping[str | int, Selection]
+    files: Sequence[ParquetInput], summary: Summary, selections: Mapping[str | int, Selection], memory: int
 ) -> list[ScanUnit]:
     """What has to be read; the rest is counted in the selections."""
     whole: list[str] = []
@@ -97,7 +97,7 @@ def _units(
         for file, part, mask in zip(files, bounds, outside, strict=True):
             _count(part, mask, selection)
             units += _units_of_rest(file, column, mask)
-    return units + (scan_units(files, whole) if whole else [])
+    return units + (scan_units(files, whole, memory, len(whole)) if whole else [])
 
 
 def _trusted_bounds(files: Sequence[ParquetInput], column: ColumnSummary) -> list[LeafExtrema]:

@@ -30,7 +30,8 @@ def mean(units: int, count: int, scale: int = 0) -> float:
     """
     if count <= 0:
         return math.nan
-    return units / ((count * 10**scale) << -SUM_EXPONENT)
+    over, under = _power_of_ten(scale)
+    return (units * under) / ((count * over) << -SUM_EXPONENT)
 
 
 def variance(units: int, squares: int, count: int, ddof: float = 0, scale: int = 0) -> float:
@@ -46,15 +47,11 @@ def variance(units: int, squares: int, count: int, ddof: float = 0, scale: int =
     """
     if not count > ddof:
         return math.nan
-    numerator, denominator = _variance_ratio(units, squares, count, ddof, scale)
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return math.inf
+    return _divide(*_variance_ratio(units, squares, count, ddof, scale))
 
 
 def standard_deviation(units: int, squares: int, count: int, ddof: float = 0, scale: int = 0) -> float:
-    """The double nearest to the square root of the exact variance: finite also where that is not.
+    """The double nearest to the square root of the exact variance, which may be finite where that is not.
 
     Examples
     --------
@@ -73,15 +70,29 @@ def standard_deviation(units: int, squares: int, count: int, ddof: float = 0, sc
     root = math.isqrt(quotient)
     sticky = rest != 0 or root * root != quotient  # a half bit for all that follows, so that no tie is a false one
     doubled, shift = 2 * root + sticky, shift // 2 + 1
-    return doubled / (1 << shift) if shift >= 0 else float(doubled << -shift)
+    return _divide(doubled << max(-shift, 0), 1 << max(shift, 0))
 
 
 def _variance_ratio(units: int, squares: int, count: int, ddof: float, scale: int) -> tuple[int, int]:
     """(n Q - S^2) / (n (n - ddof)), as numerator and denominator."""
-    over, under = float(ddof).as_integer_ratio()
-    numerator = (count * squares - units * units) * under
-    denominator = count * (count * under - over) * 10 ** (2 * scale)
+    taken, parts = float(ddof).as_integer_ratio()
+    over, under = _power_of_ten(2 * scale)
+    numerator = (count * squares - units * units) * parts * under
+    denominator = count * (count * parts - taken) * over
     return numerator, denominator << (-2 * SUM_EXPONENT)
+
+
+def _power_of_ten(exponent: int) -> tuple[int, int]:
+    """10**exponent, as numerator and denominator."""
+    return 10 ** max(exponent, 0), 10 ** max(-exponent, 0)
+
+
+def _divide(numerator: int, denominator: int) -> float:
+    """The double nearest to the quotient of positive integers, which may be infinite."""
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return math.inf
 
 
 def to_text(units: int, exponent: int) -> str:

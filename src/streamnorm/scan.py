@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ._core import ColumnStats
+from .memory import TIGHT
 from .pipeline import Outlet, run_ordered
 from .scalers._select import numeric_chunk
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
@@ -21,7 +22,7 @@ from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_
 # (8 ns a value after a million values, 4 after five), more make all cores busy, and tiny row groups cost little each.
 MIN_UNIT_ROWS, MAX_UNIT_ROWS = 1 << 17, 1 << 23
 UNITS = 16
-UNIT_BYTES = 8 << 20  # columns are read together while a batch of them stays below this
+UNIT_BYTES = 8 << 20
 MAX_COLUMNS = 64
 
 Progress = Callable[[int, int | None, int], None]
@@ -80,21 +81,22 @@ def runs_of_row_groups(file: ParquetInput, rows: int) -> Iterator[tuple[range, i
             start, held = stop, 0
 
 
-def column_groups(columns: Sequence[str], rows: int) -> Iterator[tuple[str, ...]]:
+def column_groups(columns: Sequence[str], rows: int, memory: int) -> Iterator[tuple[str, ...]]:
     """Columns to be read together: one by one when they are long, up to 64 when they are short."""
-    together = max(1, min(MAX_COLUMNS, UNIT_BYTES // (8 * max(min(rows, BATCH_ROWS * 8), 1))))
+    most = min(UNIT_BYTES, memory // 16)
+    together = max(1, min(MAX_COLUMNS, most // (8 * max(min(rows, BATCH_ROWS * 8), 1))))
     for start in range(0, len(columns), together):
         yield tuple(columns[start : start + together])
 
 
-def scan_units(files: Sequence[ParquetInput], columns: Sequence[str], of: int = 0) -> list[ScanUnit]:
-    """The scan's work, in order. `of` is the number of columns that the size of a unit is to go by; 0: of these."""
+def scan_units(files: Sequence[ParquetInput], columns: Sequence[str], memory: int, of: int) -> list[ScanUnit]:
+    """The scan's work, in order. `of` is the number of columns that the rows of a unit go by."""
     units = []
-    share = sum(file.num_rows for file in files) * (of or len(columns)) // UNITS
+    share = sum(file.num_rows for file in files) * of // UNITS
     unit_rows = max(MIN_UNIT_ROWS, min(MAX_UNIT_ROWS, share))
     runs = ((file, groups, rows) for file in files for groups, rows in runs_of_row_groups(file, unit_rows))
     for seed, (file, groups, rows) in enumerate(runs):
-        units += [ScanUnit(file, groups, rows, together, seed) for together in column_groups(columns, rows)]
+        units += [ScanUnit(file, groups, rows, together, seed) for together in column_groups(columns, rows, memory)]
     return units
 
 
@@ -117,11 +119,11 @@ def scan(
     DataError
         If a column cannot be read, or holds an infinity; names file, row group and column.
     """
-    units = scan_units(files, columns, of)
+    units = scan_units(files, columns, memory, of)
     readers = ReaderCache()
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
-        outlet.push(unit_stats(unit, readers, new_stats, outlet), 0)
+        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory), 0)
 
     merged: dict[str, ColumnStats] = {}
 
@@ -143,11 +145,13 @@ def scan(
     return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
 
 
-def unit_stats(unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet) -> list[ColumnStats]:
+def unit_stats(
+    unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet, memory: int
+) -> list[ColumnStats]:
     """Read one unit."""
     stats = [new_stats(name, unit.seed) for name in unit.columns]
     batches = column_batches(
-        unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns))
+        unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns), memory)
     )
     for arrays in batches:
         for name, column, array in zip(unit.columns, stats, arrays, strict=True):
@@ -162,9 +166,9 @@ def unit_stats(unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet
     return stats
 
 
-def batch_rows(columns: int) -> int:
-    """Rows of a batch of so many columns: about a megabyte, at least 1,024 rows."""
-    return max(1024, BATCH_ROWS // columns)
+def batch_rows(columns: int, memory: int) -> int:
+    """Rows of a batch of so many columns: about a megabyte, or a quarter where that counts; at least 1,024 rows."""
+    return max(1024, (BATCH_ROWS if memory >= TIGHT else BATCH_ROWS // 4) // columns)
 
 
 def _infinity(unit: ScanUnit, readers: ReaderCache, name: str) -> Any:

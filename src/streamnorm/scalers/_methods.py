@@ -56,8 +56,9 @@ def _array(values: Sequence[Any]) -> np.ndarray:
 def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Where low and high, shape (d,), are closer than ULPS units in the last place, or NaN."""
     largest = np.maximum(np.abs(low), np.abs(high))
-    with np.errstate(over="ignore"):  # a range beyond doubles is not constant, and refused later
-        return ~(high - low >= ULPS * np.spacing(largest))
+    with np.errstate(over="ignore", invalid="ignore"):  # a range beyond doubles is not constant, and refused later
+        unit = np.where(np.isfinite(np.spacing(largest)), np.spacing(largest), largest - np.nextafter(largest, 0.0))
+        return ~(high - low >= ULPS * unit)
 
 
 class _ElementaryScaler(BaseScaler):
