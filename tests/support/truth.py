@@ -23,7 +23,7 @@ def nearest(x: Fraction) -> float:
     try:
         return x.numerator / x.denominator  # Python divides integers with one rounding, denormals included
     except OverflowError:
-        return math.copysign(math.inf, x)
+        return math.inf if x > 0 else -math.inf
 
 
 def root(x: Fraction, bits: int = GUARD_BITS) -> tuple[Fraction, bool]:
