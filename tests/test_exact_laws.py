@@ -24,6 +24,7 @@ TINY, LARGEST = 5e-324, math.ldexp(1 - 2**-53, 1024)
 NORMAL = 2.0**-1022
 SPECIAL = [0.0, -0.0, TINY, -TINY, 1e-310, NORMAL, -NORMAL, 1.0, 1 + 2**-52, -1.0, 1e9 + 1e-7, 1e16, LARGEST, -LARGEST]
 DDOFS = (0, 1)
+DIGITS = 38  # of a decimal128; longer decimals are read only where the values are as short
 BLOCK = 2048  # about as many values as a kernel may take at once; sizes around it and well past it are tried
 INTEGERS = {"i1": pa.int8(), "i2": pa.int16(), "i4": pa.int32(), "i8": pa.int64()} | {
     "u1": pa.uint8(),
@@ -43,8 +44,8 @@ doubles = st.one_of(
     st.integers(0, 2**64 - 1).map(double).filter(math.isfinite),
     st.sampled_from(SPECIAL),
 )
+halves = doubles.map(lambda x: x / 2)  # a scaler refuses columns where x - mean overflows
 gaps = st.sampled_from([None, math.nan])
-cells = st.one_of(doubles, doubles, doubles, gaps)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -82,12 +83,11 @@ def decimal_array(unscaled, dtype):
 
 @st.composite
 def decimal_arrays(draw):
-    make, most = draw(st.sampled_from([(pa.decimal128, 38), (pa.decimal256, 76)]))
-    precision = draw(st.one_of(st.integers(1, most), st.just(most)))
-    scale = draw(st.integers(-4, most + 4))
+    precision = draw(st.one_of(st.integers(1, DIGITS), st.just(DIGITS)))
+    scale = draw(st.integers(-4, DIGITS + 4))
     end = 10**precision - 1
     values = st.one_of(st.integers(-end, end), st.sampled_from([-end, 1 - end, 0, 1, end]), st.none())
-    return decimal_array(draw(lists(values)), make(precision, scale))
+    return decimal_array(draw(lists(values)), pa.decimal128(precision, scale))
 
 
 def numbers(array):
@@ -128,6 +128,7 @@ def test_the_truth_is_that_of_the_standard_library(values):
     assert truth.exact_var() == statistics.pvariance(exact)
     if len(values) > 1:
         assert truth.exact_var(1) == statistics.variance(exact)
+    assert truth.std() == statistics.pstdev(exact)  # rounded once since Python 3.11
 
 
 @given(value=doubles.map(abs))
@@ -164,10 +165,18 @@ def test_integers_of_any_type(array):
 @settings(max_examples=150)
 @given(array=decimal_arrays())
 @example(array=decimal_array([10**38 - 1, 1 - 10**38, 1], pa.decimal128(38, 38)))
-@example(array=decimal_array([10**76 - 1, 1 - 10**76, 1, None], pa.decimal256(76, 0)))
+@example(array=decimal_array([10**38 - 1, 1 - 10**38, 1, None], pa.decimal128(38, 0)))
 @example(array=decimal_array([110, 220, -330], pa.decimal128(7, 2)))
 def test_decimals_of_any_precision_and_scale(array):
     assert_nearest(exactly(array), Moments(numbers(array)))
+
+
+@settings(max_examples=40)
+@given(values=lists(st.one_of(st.integers(1 - 10**DIGITS, 10**DIGITS - 1), st.none())), scale=st.integers(0, 76))
+def test_long_decimals(values, scale):
+    array = decimal_array(values, pa.decimal256(76, scale))
+    found = sn.fit(pa.table({"v": array}), "standard", exact=True)
+    assert_nearest(found.summary_["v"], Moments(numbers(array)))
 
 
 @pytest.mark.parametrize("name", ["decimal32", "decimal64"])
@@ -292,7 +301,7 @@ def test_constant_data_has_no_variance(value, size):
 
 
 @pytest.mark.parametrize(
-    "values", [[1.7e308, -1.7e308], [LARGEST, -LARGEST, LARGEST, 0.0], [1e200, 0.0, 3e200]], ids=str
+    "values", [[1.7e308, -1.7e308], [LARGEST, -LARGEST, -LARGEST, LARGEST], [1e200, 0.0, 3e200]], ids=str
 )
 def test_a_variance_that_is_too_large_leaves_the_deviation_right(values):
     found, truth = exactly(np.array(values)), Moments(values)
@@ -338,6 +347,11 @@ def test_without_values_there_are_no_moments(array):
 RATIONAL = re.compile(r"(-?)0x([0-9a-f]*[13579bdf])p([+-]\d+)|0x0p\+0")
 
 
+def stored(stats):
+    """The state as it is stored: a column without values has no kind, which it can only learn from the next ones."""
+    return stats.state() if stats.count else stats.state() | {"kind": None}
+
+
 def rational(text):
     match = RATIONAL.fullmatch(text)
     assert match, f"{text} is no odd integer times a power of two"
@@ -359,7 +373,7 @@ def test_the_state_holds_the_exact_sums(array):
     assert len(values) * squares - total**2 >= 0
     assert not {"mean", "mean_lo", "m2", "exponent"} & set(state)
     again = sn.ColumnStats.from_state(state)
-    assert again.state() == state
+    assert stored(again) == stored(stats)
     assert_nearest(again, Moments(numbers(array)))
 
 
@@ -430,12 +444,34 @@ def some_way(table, rng, folder):
 def assert_same_bits(found, whole):
     assert found.digest() == whole.digest()
     for ours, theirs in zip(found.summary_.values(), whole.summary_.values(), strict=True):
-        assert repr(ours.stats.state()) == repr(theirs.stats.state())
+        assert repr(stored(ours.stats)) == repr(stored(theirs.stats))
         for ddof in DDOFS:
             assert same_double(ours.var(ddof), theirs.var(ddof)) and same_double(ours.std(ddof), theirs.std(ddof))
         assert same_double(ours.mean, theirs.mean)
     for name in ("mean_", "var_", "scale_"):
         assert getattr(found, name).tobytes() == getattr(whole, name).tobytes()
+
+
+@settings(max_examples=100)
+@given(values=lists(st.one_of(doubles, doubles, doubles, gaps)), seed=seeds)
+@example(values=[LARGEST, LARGEST, -LARGEST, 0.0, TINY, -LARGEST, LARGEST], seed=0)
+def test_any_cut_order_and_tree_gives_the_same_state(values, seed):
+    """The columns' statistics themselves, which take any double."""
+    rng = np.random.default_rng(seed)
+    array = pa.array(values, pa.float64(), from_pandas=False)
+    whole = sn.ColumnStats(exact=True).update(array)
+    shuffled = array.take(pa.array(rng.permutation(len(array))))
+    parts = []
+    for start, stop in pieces(len(array), rng, 10):
+        stats = sn.ColumnStats(exact=True)
+        for first, last in pieces(stop - start, rng, 4):
+            stats.update(shuffled[start + first : start + last])
+        parts.append(stats)
+    while len(parts) > 1:
+        first, second = (parts.pop(rng.integers(len(parts))) for _ in range(2))
+        parts.append(first.merge(sn.ColumnStats.from_state(second.state()) if rng.integers(2) else second))
+    assert repr(stored(parts[0])) == repr(stored(whole))
+    assert_nearest(whole, Moments(values))
 
 
 @pytest.fixture(scope="module")
@@ -444,9 +480,9 @@ def shelf(tmp_path_factory):
 
 
 @settings(max_examples=100)
-@given(values=lists(cells), seed=seeds)
+@given(values=lists(st.one_of(halves, halves, halves, gaps)), seed=seeds)
 @example(values=[0.0, -0.0], seed=1)
-@example(values=[LARGEST, LARGEST, -LARGEST, -LARGEST, TINY], seed=2)
+@example(values=[LARGEST / 2, LARGEST / 2, -LARGEST / 2, -LARGEST / 2, TINY], seed=2)
 @example(values=[-0.0, -0.0, None, math.nan], seed=3)
 def test_any_way_gives_the_same_bits(shelf, values, seed):
     table = pa.table({"v": pa.array(values, pa.float64(), from_pandas=False)})

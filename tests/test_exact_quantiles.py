@@ -233,9 +233,9 @@ def test_floats_of_any_size(values, quantile_range):
 
 @pytest.mark.parametrize(
     "values",
-    [[-1.79e308, 1.79e308], [-LARGEST, LARGEST], [-LARGEST] * 2 + [LARGEST * 0.75] * 2, [-LARGEST, LARGEST / 2]],
+    [[-1.79e308, 1.79e308], [-LARGEST, LARGEST], [-LARGEST] * 2 + [LARGEST / 2] * 2, [-LARGEST, LARGEST / 2]],
 )
-@pytest.mark.parametrize("quantile_range", [(50.0, 50.0), (30.0, 60.0), (40.0, 70.0)], ids=str)
+@pytest.mark.parametrize("quantile_range", [(50.0, 50.0), (45.0, 55.0), (40.0, 60.0)], ids=str)
 def test_an_interpolation_that_numpy_overflows_is_correctly_rounded(values, quantile_range):
     with np.errstate(all="ignore"):
         assert not math.isfinite(np.quantile(np.array(values), np.array(0.5)))

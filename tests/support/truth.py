@@ -9,7 +9,7 @@ import numpy as np
 
 Number = float | int | Decimal | Fraction | np.generic
 
-GUARD_BITS = 128  # of a square root, past the 53 that a double has: for comparing, not for rounding
+GUARD_BITS = 128  # of a square root's two bounds; a double has 53
 
 
 def fractions(values: Iterable[Number | None]) -> list[Fraction]:
@@ -26,20 +26,21 @@ def nearest(x: Fraction) -> float:
         return math.inf if x > 0 else -math.inf
 
 
-def root(x: Fraction, bits: int = GUARD_BITS) -> tuple[Fraction, bool]:
-    """The square root cut off after `bits` bits or a few more, and whether that is all of it."""
-    shift = max(0, bits - (x.numerator.bit_length() - x.denominator.bit_length()) // 2 + 1)
+def root(x: Fraction) -> tuple[Fraction, Fraction]:
+    """The square root between two fractions, which are equal if it is one of them."""
+    shift = max(0, GUARD_BITS - (x.numerator.bit_length() - x.denominator.bit_length()) // 2 + 1)
     scaled = x.numerator << 2 * shift
     whole = math.isqrt(scaled // x.denominator)
-    return Fraction(whole, 1 << shift), whole * whole * x.denominator == scaled
+    exact = whole * whole * x.denominator == scaled
+    return Fraction(whole, 1 << shift), Fraction(whole if exact else whole + 1, 1 << shift)
 
 
 def nearest_root(x: Fraction) -> float:
     """The double nearest to the square root of x."""
-    cut, exact = root(x)
-    # A root that goes on lies strictly between `cut` and the next fraction of that many bits, and a middle between
-    # two doubles has fewer bits: any point between the two rounds as the root does.
-    return nearest(cut if exact else cut + Fraction(1, 4 * cut.denominator))
+    # No double and no middle of two has so many bits as to lie between the fractions, so that the point halfway
+    # rounds as the root does.
+    below, above = root(x)
+    return nearest((below + above) / 2)
 
 
 class Moments:
