@@ -1,6 +1,7 @@
 """Laws of exact moments: the double nearest to the truth, and the same bits whatever way the values took."""
 
 import copy
+import json
 import math
 import pickle
 import re
@@ -147,6 +148,7 @@ def test_the_nearest_double_and_the_nearest_root_round_once(value):
 @example(array=pa.array(SPECIAL))
 @example(array=pa.array([LARGEST, LARGEST, -LARGEST, TINY]))
 @example(array=pa.array([LARGEST, 1.0, -LARGEST]))
+@example(array=pa.array([LARGEST, -LARGEST]))
 @example(array=pa.array([-TINY, 0.0, 0.0]))
 @example(array=pa.array([TINY] * 3 + [2 * TINY]))
 @example(array=pa.array([65504.0, -65504.0, 6e-8]).cast(pa.float16()))
@@ -240,6 +242,16 @@ def bulk(kind, size, seed=SEED):
             return 1e9 + rng.normal(size=size) * 1e-5
         case "one exponent":
             return rng.uniform(1, 2, size)
+        case "climbing":
+            return np.ldexp(rng.uniform(-1, 1, size), np.sort(rng.integers(-1074, 1024, size)))
+        case "falling":
+            return bulk("climbing", size, seed)[::-1].copy()
+        case "runs":
+            powers = np.repeat(rng.integers(-1074, 1024, size // 50 + 1), rng.integers(1, 300, size // 50 + 1))
+            return np.ldexp(rng.uniform(-1, 1, size), np.resize(powers, size))
+        case "strays":
+            strays = np.array([TINY, 1e-300, 1e-17, 1e17, 1e300, LARGEST]) * rng.choice([-1, 1], 6)
+            return np.where(rng.random(size) < 1e-3, rng.choice(strays, size), rng.normal(size=size))
         case "cancelling":
             values = bulk("any bits", size // 2, seed)
             return rng.permutation(np.concatenate([values, -values, [TINY]]))
@@ -270,6 +282,10 @@ KINDS = (
     "wide",
     "offset",
     "one exponent",
+    "climbing",
+    "falling",
+    "runs",
+    "strays",
     "cancelling",
     "float32",
     "float16",
@@ -286,6 +302,46 @@ KINDS = (
 def test_many_values(kind, size):
     array = bulk(kind, size)
     assert_nearest(exactly(array), Moments(numbers(array)))
+
+
+FULL = 2**53 - 1  # a double of 53 ones, and of the largest squares
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [np.ldexp(FULL * np.array([1.0, sign]), power) for power in (-1074, -600, -30, 0, 400, 971) for sign in (1, -1)]
+    + [
+        np.array([FULL, FULL - 1, -FULL], np.float64),
+        np.array([2**24 - 1, 1 - 2**24, 2**24 - 3], np.float32),
+        np.array([-(2**63), 2**63 - 1, -(2**63)]),
+        np.array([2**64 - 1, 2**64 - 2], np.uint64),
+        np.array([FULL * 2.0**10, FULL * 2.0**-45, FULL * 2.0**-100, FULL * 2.0**-900]),
+    ],
+    ids=str,
+)
+def test_a_million_values_of_the_most_bits(pattern):
+    """So many that no part of an accumulator can hold their sum without carries."""
+    times = 1_000_003
+    assert_nearest(exactly(np.tile(pattern, times)), Moments(pattern.tolist(), times))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    "kinds", [("wide", "offset", "strays", "one exponent"), ("float32",) * 2, ("int64",) * 3], ids=str
+)
+def test_columns_of_arrays(kinds, order):
+    """Whole and in random chunks of rows, some of them single."""
+    columns = [bulk(kind, 2 * BLOCK + 5, seed) for seed, kind in enumerate(kinds)]
+    X = np.asarray(np.column_stack(columns), order=order)
+    rng = np.random.default_rng(SEED)
+    whole, streamed = sn.StandardScaler(exact=True, ddof=1), sn.StandardScaler(exact=True, ddof=1)
+    ranges = pieces(len(X), rng, 30)
+    for start, stop in ranges[:-1] + [(i, i + 1) for i in range(ranges[-1][0], len(X))]:
+        streamed.partial_fit(X[start:stop])
+    whole.fit(X)
+    for i, values in enumerate(columns):
+        assert_nearest(whole.summary_[i], Moments(values.tolist()))
+    assert_same_bits(streamed, whole)
 
 
 # What the variance is at its ends.
@@ -309,6 +365,13 @@ def test_a_variance_that_is_too_large_leaves_the_deviation_right(values):
     assert math.isfinite(found.std()) and found.std() == truth.std()
     scaler = sn.StandardScaler(exact=True).fit(np.array(values)[:, None])
     assert (scaler.var_[0], scaler.scale_[0]) == (math.inf, truth.std())
+
+
+@pytest.mark.parametrize("ddof", [1, 0.5, 1.9])
+def test_a_deviation_that_is_too_large_is_infinite(ddof):
+    found, truth = exactly(np.array([LARGEST, -LARGEST])), Moments([LARGEST, -LARGEST])
+    assert (found.mean, found.std(0)) == (0.0, LARGEST)
+    assert found.std(ddof) == truth.std(ddof) == math.inf
 
 
 @pytest.mark.parametrize("values", [[1e-200, -1e-200, 3e-200], [TINY, 0.0], [TINY * i for i in range(1, 100)]])
@@ -375,6 +438,15 @@ def test_the_state_holds_the_exact_sums(array):
     again = sn.ColumnStats.from_state(state)
     assert stored(again) == stored(stats)
     assert_nearest(again, Moments(numbers(array)))
+
+
+def test_a_file_of_the_state_tells_the_exact_sums(tmp_path):
+    table = pa.table({"double": bulk("wide", 500), "long": bulk("int64", 500)})
+    sn.fit(table, "standard", exact=True).save(tmp_path / "state.json")
+    for column in json.loads((tmp_path / "state.json").read_text())["columns"]:
+        truth = Moments(table[column["name"]].to_pylist())
+        assert rational(column["sum"]) == Fraction(truth.sum, truth.unit)
+        assert rational(column["sum_squares"]) == Fraction(truth.sum_squares, truth.unit**2)
 
 
 # The same bits whatever the way.

@@ -46,15 +46,15 @@ def nearest_root(x: Fraction) -> float:
 class Moments:
     """Count, mean, variance and standard deviation as fractions, and as the doubles nearest to them.
 
-    Variance and standard deviation of fewer values than `ddof` + 1 are NaN.
+    Each value counts `times` times. Variance and standard deviation of fewer values than `ddof` + 1 are NaN.
     """
 
-    def __init__(self, values: Iterable[Number | None]) -> None:
+    def __init__(self, values: Iterable[Number | None], times: int = 1) -> None:
         numbers = fractions(values)
-        self.count = len(numbers)
+        self.count = len(numbers) * times
         self.unit = math.lcm(*(x.denominator for x in numbers))
         whole = [x.numerator * (self.unit // x.denominator) for x in numbers]
-        self.sum, self.sum_squares = sum(whole), sum(x * x for x in whole)
+        self.sum, self.sum_squares = sum(whole) * times, sum(x * x for x in whole) * times
 
     def exact_mean(self) -> Fraction:
         return Fraction(self.sum, self.count * self.unit)
