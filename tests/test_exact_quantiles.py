@@ -421,6 +421,12 @@ def test_tables_batches_and_lists_of_batches(table, reference):
     assert_same(sn.fit(table, "robust", exact=True), reference)
 
 
+def test_datasets(table, reference, tmp_path):
+    dataset = pytest.importorskip("pyarrow.dataset")
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=100)
+    assert_same(robust(dataset.dataset(tmp_path)), reference)
+
+
 def test_polars_frames(table, reference):
     polars = pytest.importorskip("polars")
     assert_same(robust(polars.from_arrow(table)), reference)
@@ -459,6 +465,16 @@ def test_two_passes_do_for_ordinary_data(tmp_path):
     found = robust(file_of(tmp_path, values, 50_000))
     assert_quantiles(found, "v", values.tolist())
     assert found.summary_.passes <= USUAL_PASSES
+
+
+@pytest.mark.parametrize("memory", ["1MB", "4MB", "1GB"])
+def test_the_memory_allowed_does_not_change_a_bit(memory, tmp_path):
+    columns = {kind: adversarial(kind, 60_000) for kind in ("random", "every ulp", "any bits", "heavy duplicates")}
+    columns |= {f"random {i}": np.roll(columns["random"], i) * i for i in range(1, 13)}
+    write_columns(tmp_path / "in.parquet", columns, 7_000)
+    found = robust(tmp_path / "in.parquet", (0.1, 99.9), memory=memory)
+    for i, (name, values) in enumerate(columns.items()):
+        assert_quantiles(found, name, values.tolist(), i)
 
 
 FIT = """
