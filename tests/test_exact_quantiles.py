@@ -77,7 +77,7 @@ adversaries = st.one_of(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     values=st.lists(st.one_of(adversaries, st.sampled_from([None, math.nan])), min_size=1, max_size=40),
     quantile_range=st.one_of(

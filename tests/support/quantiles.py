@@ -32,21 +32,18 @@ def between(a, b, t):
 def quantile(values, q):
     """The quantile of numbers (None and NaN are left out) that is promised.
 
-    NumPy's of the doubles; the correctly rounded one where that overflows, or where integers are no doubles.
+    NumPy's of the doubles; the correctly rounded one between two values whose difference overflows, and between
+    integers that are no doubles.
     """
     there = [v for v in values if v is not None and v == v]
     if not there:
         return math.nan
     at, t = position(len(there), q)
-    if all(isinstance(v, int) for v in there) and max(abs(v) for v in there) > WHOLE:
-        there.sort()
-        return between(there[at], there[min(at + 1, len(there) - 1)], t)
-    doubles = np.sort(np.array(there, dtype=np.float64))
-    a, b = doubles[at], doubles[min(at + 1, len(there) - 1)]
-    with np.errstate(over="ignore"):
-        if np.isinf(b - a):
-            return between(a, b, t)
-    return float(np.nanquantile(doubles, np.array(q), method="linear"))
+    there.sort()
+    a, b = there[at], there[min(at + 1, len(there) - 1)]
+    if isinstance(a, int) and max(abs(a), abs(b)) > WHOLE or math.isinf(b - a):
+        return between(a, b, t)
+    return float(np.nanquantile(np.array(there, dtype=np.float64), np.array(q), method="linear"))
 
 
 def numbers(array):
@@ -63,18 +60,18 @@ def assert_quantiles(scaler, column, values, index=0):
         found, right = summary.quantile(q), quantile(values, q)
         assert found == right or same_double(found, right), f"quantile {q} is {found!r}, not {right!r}"
     there = [v for v in values if v is not None and v == v]
-    assert summary.count == len(there)
-    assert summary.rank_error == 0
-    if there:
-        assert (summary.min, summary.max) == (min(there), max(there))
+    ends = (min(there), max(there)) if there else (None, None)
+    assert (summary.count, summary.min, summary.max) == (len(there), *ends), f"{summary} of {len(there)} values"
+    assert summary.rank_error == 0, f"the rank's error is {summary.rank_error}"
     center, scale = scaler.center_[index], scaler.scale_[index]
     lower, middle, upper = (quantile(values, q) for q in (low, 0.5, high))
-    assert center == middle or same_double(center, middle)
-    if upper - lower >= 64 * math.ulp(max(abs(lower), abs(upper))):  # clearly not constant
-        assert scale == upper - lower
-    if there and lower == upper:
-        assert scale == 1.0
-    assert 1 <= scaler.summary_.passes <= MOST_PASSES
+    assert center == middle or same_double(center, middle), f"the center is {center!r}, not {middle!r}"
+    spread = upper - lower
+    if spread >= 64 * math.ulp(max(abs(lower), abs(upper))):  # clearly not constant
+        assert scale == spread, f"the scale is {scale!r}, not {spread!r}"
+    if there and spread == 0:
+        assert scale == 1.0, f"the scale is {scale!r} where there is no spread"
+    assert 1 <= scaler.summary_.passes <= MOST_PASSES, f"{scaler.summary_.passes} passes"
 
 
 def robust(source, quantile_range=(25.0, 75.0), **options):
