@@ -158,7 +158,7 @@ def test_two_passes_find_numpys_bits(stream, quantiles):
 @pytest.mark.parametrize("stream", STREAMS)
 def test_without_memory_it_takes_more_passes_and_never_too_many(stream):
     values = STREAMS[stream](rng(), 60_000)
-    found, passes = search(values, memory=1000)
+    found, passes = search(values, memory=10)
     assert np.array(list(found.values())).tobytes() == numpy_result(values, QUARTILES).tobytes()
     assert passes <= MAX_PASSES
 
@@ -169,14 +169,14 @@ def test_a_wrong_sketch_costs_passes_and_not_the_result(stream, side):
     """Sketches that put every quantile at one end of the data, and no memory."""
     values = STREAMS[stream](rng(), 20_000)
     end = values.min() if side < 0 else values.max()
-    found, passes = search(values, memory=1000, sketched=np.full(len(values), end))
+    found, passes = search(values, memory=10, sketched=np.full(len(values), end))
     assert np.array(list(found.values())).tobytes() == numpy_result(values, QUARTILES).tobytes()
     assert passes <= MAX_PASSES
 
 
 def test_memory_that_is_short_is_seen_in_the_passes():
     values = STREAMS["all_exponents"](rng(), 60_000)
-    assert search(values, memory=1000)[1] > 2
+    assert search(values, memory=10)[1] > 2
 
 
 @pytest.mark.parametrize("shift", [0, 2**60, -(2**61)])
