@@ -105,7 +105,7 @@ def test_the_file_is_rfc_8259_json_in_the_documented_form(text):
 
     content = json.loads(text, parse_constant=refuse)
     assert list(content) == ["format", "version", "streamnorm", "scaler", "columns", "digest"]
-    assert content["format"] == "streamnorm-state" and content["version"] == 1
+    assert content["format"] == "streamnorm-state" and content["version"] == 2
     size, ident, price, empty = content["columns"]
     assert size["name"] == "größe" and "größe" in text
     assert ident["max"] == str(2**60 + 1) and ident["min"] == -7
@@ -172,14 +172,14 @@ def test_random_edits_are_noticed_or_harmless(text):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.replace('"version": 1', '"version": 2'), "format version 2.*wrote it, "),
-        (lambda t: t.replace('"version": 1', '"version": true'), "'version'"),
+        (lambda t: t.replace('"version": 2', '"version": 3'), "format version 3.*wrote it, "),
+        (lambda t: t.replace('"version": 2', '"version": true'), "'version'"),
         (lambda t: t.replace("streamnorm-state", "other"), "not a streamnorm state"),
         (lambda t: t.replace('"ddof": 0', '"ddof": 1'), "digest does not match"),
         (lambda t: t.replace("-2.25", "-2.26"), "digest does not match"),
         (lambda t: t.replace("-2.25", "NaN"), "NaN is not a JSON number"),
         (lambda t: t.replace("-2.25", "-1e999"), "beyond any double"),
-        (lambda t: t.replace('"version": 1', '"version": 1, "version": 1'), "occurs twice"),
+        (lambda t: t.replace('"version": 2', '"version": 2, "version": 2'), "occurs twice"),
         (lambda t: t + "x", "not JSON that is whole"),
         (lambda t: "[" * 100_000, "not JSON that is whole"),
         (lambda t: "[]", "not a streamnorm state"),

@@ -17,8 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from . import doubts, state, stream
+from ._core import ColumnStats
 from .apply import Transform, common_schema
 from .errors import DataError, StateError
+from .ledger import Ledger
 from .matching import columns_in, log_columns, matching_columns, naming
 from .memory import parse_memory, sketch_error
 from .outputs import (
@@ -42,6 +44,7 @@ from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .states import load
 from .summary import Summary
+from .update import check_same_kinds, check_same_wishes, check_uncounted, counted_file, plan_update
 
 Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
@@ -67,7 +70,7 @@ def make_scaler(method: Any, exact: bool = False) -> BaseScaler:
 
 def fit(
     source: Any,
-    method: Any = "standard",
+    method: Any = None,
     *,
     columns: Columns = None,
     exclude: Columns = None,
@@ -76,6 +79,8 @@ def fit(
     threads: int | None = None,
     progress: Progress | None = None,
     spool: bool = False,
+    update: BaseScaler | str | os.PathLike[str] | None = None,
+    recount: bool = False,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
@@ -84,7 +89,7 @@ def fit(
     source : path, list of paths, glob, directory, or data
         Parquet files, or anything that a scaler's ``fit`` takes.
     method : {"standard", "minmax", "maxabs", "robust"}, scaler, or mapping
-        A mapping gives a column, or a tuple of columns, a method of its own.
+        A mapping gives a column, or a tuple of columns, a method of its own. None: "standard", or that of `update`.
     columns, exclude : str, sequence of str, or None
         Which columns; None: every integer, float and decimal column.
     exact : bool, default False
@@ -98,16 +103,26 @@ def fit(
         Called with rows done, rows in all (or None) and bytes done.
     spool : bool, default False
         Keep a source that can be read only once in a temporary file where exact quantiles need it again.
+    update : scaler or path, optional
+        A fitted scaler, or the file that one was saved to: only the files of the source that it has not counted are
+        read, and the result has seen both. Neither the scaler nor the file is changed. Of files that it has counted
+        the footers are read, to know them by; a `StreamnormWarning` names those that are no longer there.
+    recount : bool, default False
+        With `update`: count files that have changed since they were counted, as they are now and beside what was
+        counted, and copies of counted files.
 
     Returns
     -------
     scaler
-        Fitted; the very object if `method` is a scaler.
+        Fitted; the very object if `method` is a scaler, a new one with `update`.
 
     Raises
     ------
     DataError
-        If a file, row group or column is at fault, which the error names.
+        If a file, row group or column is at fault, which the error names; with `update`, if a file has changed since
+        it was counted, or is a copy of a counted one.
+    NotMergeableError
+        If the state to update does not know which files it has counted, or cannot be added to.
 
     Examples
     --------
@@ -118,7 +133,12 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    scaler = make_scaler(method, exact)
+    if update is not None:
+        reading = dict(memory=memory, threads=threads, progress=progress)
+        return _updated(source, update, method, columns, exclude, exact, recount, **reading)
+    if recount:
+        raise ValueError("recount goes with update: without a state to update, nothing was counted before")
+    scaler = make_scaler("standard" if method is None else method, exact)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         return scaler.fit(source, **options)
@@ -126,7 +146,41 @@ def fit(
         TemporaryDirectory(prefix="streamnorm-") as folder,
         stream.spooled(stream.open_stream(source), Path(folder) / "source", parse_memory(memory)) as kept,
     ):
-        return scaler.fit(kept, **options)
+        scaler.fit(kept, **options)
+        scaler.summary_.files = Ledger()  # what was spooled is nowhere to be found again
+        return scaler
+
+
+def _updated(
+    source: Any,
+    update: BaseScaler | str | os.PathLike[str],
+    method: Any,
+    columns: Columns,
+    exclude: Columns,
+    exact: bool,
+    recount: bool,
+    memory: str | int,
+    threads: int | None,
+    progress: Progress | None,
+) -> BaseScaler:
+    old = update if isinstance(update, BaseScaler) else load(update)
+    old._check_fitted()
+    size = parse_memory(memory)
+    threads = resolve_threads(threads, size)
+    wanted = None if method is None else make_scaler(method, exact)
+    check_same_wishes(old, wanted, method, columns, exclude, exact)
+    if not is_file_source(source):
+        raise DataError("update tells new files from counted ones, and the source is in memory: use partial_fit for it")
+    new = type(old)(**old.get_params(deep=False)).merge(old)
+    plan = plan_update(source, old, recount)
+    new.summary_.files = plan.ledger
+    if any(file.num_rows for file in plan.new):
+        check_same_kinds(new, plan.new, matching_columns(new, plan.new[0]), plan.known)
+        meter = ProgressMeter(progress, plan.new)
+        _fit_files(new, plan.new, False, None, None, size, threads, meter)
+    else:
+        new.summary_.files += Ledger(map(counted_file, plan.new))
+    return new
 
 
 def fit_into(
@@ -139,6 +193,7 @@ def fit_into(
     memory: str | int,
     threads: int | None,
     progress: Progress | None,
+    recount: bool = False,
 ) -> None:
     """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
     if not is_file_source(X):
@@ -147,6 +202,8 @@ def fit_into(
         scaler._fit(source, None, reset=reset, columns=columns, exclude=exclude, **reading)
         return
     files = open_files(X)
+    if not reset and not recount:
+        check_uncounted(scaler.summary_.files, files)
     meter = ProgressMeter(progress, files)
     size = parse_memory(memory)
     _fit_files(scaler, files, reset, columns, exclude, size, resolve_threads(threads, size), meter)
@@ -172,16 +229,23 @@ def _fit_files(
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
     log_columns("fitting", names, files[0])
-    new_stats = partial(scaler._new_stats, error=sketch_error(len(names), sum(file.num_rows for file in files), memory))
+    error = sketch_error(len(names), sum(file.num_rows for file in files), memory)
+    # No more units than rows were read before, so that no sketch has the seed of one that it is merged with.
+    first_seed = 0 if reset else scaler.summary_.rows
+
+    def new_stats(name: str, seed: int) -> ColumnStats:
+        return scaler._new_stats(name, first_seed + seed, error)
+
     found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
     if scaler._rereads():
         read = partial(refine, files, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
+    found.files = Ledger(map(counted_file, files))
     if reset:
         scaler._adopt(found, named=True)
     else:
         summary = scaler.summary_.copy()
-        summary.merge(found)
+        summary.merge(found, recount=True)  # the files were checked by those who know where they are
         scaler._adopt(summary, named=True)
 
 
@@ -300,7 +364,7 @@ def _scaler_of_source(source: Any) -> BaseScaler:
     scalers = {path: load(path) for path in find_files(source)}
     first, *others = scalers
     for path in others:
-        if state.dumps(scalers[path]) != state.dumps(scalers[first]):
+        if state.dump_line(scalers[path], Ledger()) != state.dump_line(scalers[first], Ledger()):
             raise StateError(
                 f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
             )
@@ -402,7 +466,7 @@ def normalize(
             )
         with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
             if isinstance(kept, Path):
-                _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
+                _normalize_files(kept, sink, scaler, columns, exclude, output, progress, temporary=True)
             else:
                 scaler.fit(kept, columns=columns, exclude=exclude, memory=memory)
                 _run_stream(kept, sink, scaler, False, output, progress)
@@ -419,6 +483,7 @@ def _normalize_files(
     exclude: Columns,
     output: Output,
     progress: Progress | None,
+    temporary: bool = False,
 ) -> None:
     targets = plan_targets(source, sink, output.overwrite)
     files = [file for group in targets.values() for file in group]
@@ -426,6 +491,8 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, columns, exclude, output.memory, output.threads, meter)
+    if temporary:
+        scaler.summary_.files = Ledger()
     doubts.tell(scaler)
     write_files(targets, scaler, False, output, meter)
 

@@ -1,11 +1,11 @@
 """Fitted scalers as versioned JSON, in files and in the footer of the Parquet files that they made.
 
-The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members:
+The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members:
 
 ``"format"``
     ``"streamnorm-state"``.
 ``"version"``
-    1. A reader refuses a version that it does not know.
+    2; version 1 has no ``"files"`` and is read as well. A reader refuses a version that it does not know.
 ``"streamnorm"``
     The version of the library that wrote it; for people.
 ``"scaler"``
@@ -21,6 +21,8 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
     are exact (an odd hexadecimal integer times a power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the
     sums of the unscaled integers), ``"min" "max"`` (null without values), ``"sketch"`` (base64 of its
     little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs of q and value).
+``"files"``
+    The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
     ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
     sorted, no spaces, UTF-8.
@@ -48,6 +50,7 @@ from ._core import ColumnStats
 from ._version import __version__
 from .atomic import write_atomically
 from .errors import StateError
+from .ledger import Ledger
 from .summary import ColumnSummary, Summary
 
 if TYPE_CHECKING:
@@ -56,7 +59,8 @@ if TYPE_CHECKING:
 __all__ = ["FOOTER_KEY", "digest", "dumps", "load", "loads", "save"]
 
 FORMAT = "streamnorm-state"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)  # that are read
 FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
@@ -64,6 +68,8 @@ MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
 MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
+_OPTIONAL = {1: (), 2: ("files",)}  # by version
+_LATER = {"exact": False}  # parameters that states of version 1 lack, with what they did
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
@@ -98,9 +104,13 @@ def dumps(scaler: "BaseScaler", *, indent: int | None = None) -> str:
     return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def dump_line(scaler: "BaseScaler") -> bytes:
-    """`dumps` without line breaks, in UTF-8, made column by column: thousands of sketches are long."""
+def dump_line(scaler: "BaseScaler", files: Ledger | None = None) -> bytes:
+    """`dumps` without line breaks, in UTF-8, made column by column: thousands of sketches are long.
+
+    `files` takes the place of the scaler's own ledger.
+    """
     scaler._check_fitted()
+    files = scaler.summary_.files if files is None else files
     head = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, "scaler": _encode_scaler(scaler)}
     text = bytearray(_plain(head)[:-1] + b', "columns": [')
     hashed = hashlib.sha256(b'{"columns":[')  # the canonical form has its keys in order
@@ -108,8 +118,14 @@ def dump_line(scaler: "BaseScaler") -> bytes:
         encoded = _encode_column(column)
         text += (b", " if position else b"") + _plain(encoded)
         hashed.update((b"," if position else b"") + _canonical(encoded))
-    hashed.update(b"]," + _canonical(head)[1:])
-    text += b'], "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
+    hashed.update(b"],")
+    text += b"]"
+    if files:
+        encoded_files = files.to_json()
+        text += b', "files": ' + _plain(encoded_files)
+        hashed.update(b'"files":' + _canonical(encoded_files) + b",")
+    hashed.update(_canonical(head)[1:])
+    text += b', "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
     return bytes(text)
 
 
@@ -287,7 +303,11 @@ def restore(text: str | bytes, *, where: str = "the state", into: "BaseScaler | 
     try:
         content = _parse(text)
         scaler = _decode_scaler(_member(content, "scaler", dict), into=into)
-        summary = _decode_columns(_member(content, "columns", list), scaler)
+        files = Ledger()
+        if "files" in content:
+            listed = _member(content, "files", list)
+            files = _guard(lambda: Ledger.from_json(listed), "has a list of files that is none")
+        summary = _decode_columns(_member(content, "columns", list), scaler, files)
         _guard(lambda: scaler._adopt(summary, named=summary.named), "holds statistics that cannot be used")
     except _Damage as damage:
         raise StateError(f"{where} {damage}") from None
@@ -309,12 +329,13 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if type(content) is not dict or content.get("format") != FORMAT:
         raise _Damage("is not a streamnorm state")
     version = _member(content, "version", int)
-    if version != VERSION:
-        problem = f"has format version {version}, and this version of streamnorm reads {VERSION}"
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        problem = f"has format version {version}, and this version of streamnorm reads {known}"
         raise _Damage(
             problem, f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}"
         )
-    _check_keys(content, _TOP)
+    _check_keys(content, _TOP, _OPTIONAL[version])
     _member(content, "streamnorm", str)
     claimed = content.pop("digest")
     if _guard(lambda: _hash(content), "holds text that is not Unicode") != claimed:
@@ -352,12 +373,12 @@ def _guard(action: Callable[[], Any], problem: str) -> Any:
         raise _Damage(f"{problem} ({_one_line(error)})") from None
 
 
-def _check_keys(obj: Mapping[str, Any], expected: tuple[str, ...]) -> None:
+def _check_keys(obj: Mapping[str, Any], expected: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     for key in expected:
         if key not in obj:
             raise _Damage(f"lacks {key!r}")
     for key in obj:
-        if key not in expected:
+        if key not in expected and key not in optional:
             raise _Damage(f"has an unknown member {key[:40]!r}")
 
 
@@ -376,8 +397,9 @@ def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
     if name not in scalers.CLASSES:
         raise _Damage(f"is of a scaler {name[:40]!r} that this version does not know")
     known = scalers.CLASSES[name]._param_names()
-    _check_keys(params, known)
-    values = {key: _decode_param(value) for key, value in params.items()}
+    _check_keys(params, tuple(key for key in known if key not in _LATER), tuple(key for key in known if key in _LATER))
+    values = {key: _LATER[key] for key in known if key in _LATER}
+    values |= {key: _decode_param(value) for key, value in params.items()}
     scaler = object.__new__(scalers.CLASSES[name]) if into is None else into
     scaler.__dict__.update(values)
     _guard(scaler._check_params, "has parameters that cannot be used")
@@ -395,7 +417,7 @@ def _decode_param(value: Any) -> Any:
     return _decode_scaler(value) if isinstance(value, dict) else value
 
 
-def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
+def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> Summary:
     stats: dict[str | int, ColumnStats] = {}
     quantiles: dict[str | int, dict[float, float]] = {}
     for position, column in enumerate(columns):
@@ -411,7 +433,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
             quantiles[name] = _decode_quantiles(column["quantiles"], scaler._exact_quantiles(name), name)
     if not stats:
         raise _Damage("has no columns")
-    return Summary(stats, quantiles=quantiles)
+    return Summary(stats, quantiles=quantiles, files=files)
 
 
 def _decode_quantiles(pairs: Any, wanted: Sequence[float], name: str | int) -> dict[float, float]:

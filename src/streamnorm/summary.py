@@ -15,6 +15,7 @@ import numpy as np
 from ._core import ColumnStats
 from .certificates import CONFIDENCE, certify, exactly
 from .errors import NotMergeableError, StatisticNotCollected
+from .ledger import CountedFile, Ledger
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
 
@@ -204,11 +205,15 @@ class Summary(Mapping):
         Exact quantiles, of the columns that have them.
     passes : int
         See below.
+    files : Ledger or iterable of CountedFile
+        The files whose rows are counted in them.
 
     Attributes
     ----------
     passes : int
         How often the data was read: 1, or more for exact quantiles. Of a merge, the most of its parts; 1 after a load.
+    files : Ledger
+        The files that were counted, in the order of their paths; data in memory leaves no trace in it.
 
     Examples
     --------
@@ -228,10 +233,12 @@ class Summary(Mapping):
         *,
         quantiles: Mapping[str | int, Mapping[float, float]] | None = None,
         passes: int = 1,
+        files: Iterable[CountedFile] = (),
     ) -> None:
         known = quantiles or {}
         self._columns = {name: ColumnSummary(name, stats, known.get(name)) for name, stats in (columns or {}).items()}
         self.passes = passes
+        self.files = files if isinstance(files, Ledger) else Ledger(files)
 
     def __getitem__(self, name: str | int) -> ColumnSummary:
         try:
@@ -262,17 +269,17 @@ class Summary(Mapping):
 
     def copy(self) -> "Summary":
         """A summary of its own, that goes on independently."""
-        new = Summary(passes=self.passes)
+        new = Summary(passes=self.passes, files=self.files)
         new._columns = {name: column.copy() for name, column in self.items()}
         return new
 
     def part(self, names: Iterable[str | int]) -> "Summary":
         """A summary of some of the columns, which are shared with this one."""
-        new = Summary(passes=self.passes)
+        new = Summary(passes=self.passes, files=self.files)
         new._columns = {name: self[name] for name in names}
         return new
 
-    def merge(self, other: "Summary") -> "Summary":
+    def merge(self, other: "Summary", *, recount: bool = False) -> "Summary":
         """Take in what another summary has seen, in place, column by column; the order of columns stays.
 
         A summary without columns is the neutral element: merging one changes nothing. If the merge fails,
@@ -282,6 +289,8 @@ class Summary(Mapping):
         ----------
         other : Summary
             Of the same columns, in any order; left alone.
+        recount : bool, default False
+            Count files again that both have counted.
 
         Returns
         -------
@@ -291,17 +300,21 @@ class Summary(Mapping):
         Raises
         ------
         NotMergeableError
-            If the columns differ, or a column's statistics were collected in another way.
+            If the columns differ, a column's statistics were collected in another way, or both have counted the
+            same file.
         """
         if not other:
             return self
         self.passes = max(self.passes, other.passes)
         if not self:
-            self._columns = other.copy()._columns
+            self._columns, self.files = other.copy()._columns, other.files
             return self
         self._check_same_columns(other)
+        if not recount:
+            self.files.check_disjoint(other.files)
         merged = {name: _merged(column, other[name]) for name, column in self.items()}
         self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
+        self.files += other.files
         return self
 
     def _check_same_columns(self, other: "Summary") -> None:

@@ -166,6 +166,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         memory: str | int = "256MB",
         threads: int | None = None,
         progress: Progress | None = None,
+        recount: bool = False,
     ) -> Self:
         """Add X to what was seen before; parameters as for :meth:`fit`.
 
@@ -173,9 +174,19 @@ class BaseScaler(ScikitLearnContract, ABC):
         must have them. A call that raises leaves the scaler as it was. It warns of what is new and more data
         cannot heal.
 
+        Parameters
+        ----------
+        recount : bool, default False
+            Count files again that were counted before, or have changed since.
+
         Returns
         -------
         self
+
+        Raises
+        ------
+        DataError
+            As for :meth:`fit`, and if a file was counted before.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
@@ -189,6 +200,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             progress=progress,
             memory=memory,
             threads=threads,
+            recount=recount,
         )
         return self._telling(before, doubts.tell_what_is_new, before.get("summary_"))
 
@@ -452,7 +464,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         result = pa.RecordBatchReader.from_batches(schema, batches)
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
 
-    def merge(self, other: "BaseScaler") -> Self:
+    def merge(self, other: "BaseScaler", *, recount: bool = False) -> Self:
         """Take in what another scaler has seen, in place; the parameters stay this scaler's.
 
         Merging one that was never fitted changes nothing, and if the merge fails nothing is changed either.
@@ -461,6 +473,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         ----------
         other : scaler
             Of the same class, fitted on the same columns; left alone.
+        recount : bool, default False
+            Count files again that both have counted.
 
         Returns
         -------
@@ -469,7 +483,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         Raises
         ------
         NotMergeableError
-            If the classes, the columns or the ways of summarizing them differ.
+            If the classes, the columns or the ways of summarizing them differ, or both have counted the same file.
         """
         if not isinstance(other, BaseScaler) or other._class_name() != self._class_name():
             raise NotMergeableError(
@@ -482,7 +496,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
         self._check_mergeable(other)
         self._check_params()
-        summary.merge(other.summary_)
+        summary.merge(other.summary_, recount=recount)
         self._adopt(summary, named=summary.named)
         return self
 
@@ -505,7 +519,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         state.save(self, path)
 
     def digest(self) -> str:
-        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters."""
+        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the files."""
         self._check_fitted()
         return state.digest(self.summary_)
 
