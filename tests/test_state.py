@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 import streamnorm.state as state_module
 from streamnorm import state
 from streamnorm.errors import StateError, StreamnormError
+from streamnorm.ledger import CountedFile, Ledger
 from streamnorm.scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 TABLE = pa.table(
@@ -39,6 +41,36 @@ SCALERS = {
 def scaler(request):
     fresh = copy.deepcopy(SCALERS[request.param])
     return fresh.fit(TABLE)
+
+
+VERSION_1 = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("name", SCALERS)
+def test_states_of_version_1_are_read(name):
+    """Written by the last code that wrote version 1, from TABLE."""
+    path = VERSION_1 / f"state-v1-{name}.json"
+    assert json.loads(path.read_text())["version"] == 1
+    scaler, fresh = state.load(path), copy.deepcopy(SCALERS[name]).fit(TABLE)
+    assert repr(scaler) == repr(fresh) and scaler.digest() == fresh.digest()
+    assert same_table(scaler.transform(TABLE), fresh.transform(TABLE))
+    assert not scaler.summary_.files
+    assert state.dumps(scaler) == state.dumps(fresh) and json.loads(state.dumps(scaler))["version"] == 2
+
+
+def test_files_are_no_member_of_version_1():
+    content = json.loads((VERSION_1 / "state-v1-minmax.json").read_text()) | {"files": []}
+    with pytest.raises(StateError, match="unknown member 'files'"):
+        state.loads(sealed(content))
+
+
+def test_files_are_listed_between_columns_and_digest():
+    scaler = StandardScaler().fit(TABLE)
+    scaler.summary_.files = Ledger([CountedFile("/d/a.parquet", 900, "5e" * 16, 5)])
+    content = json.loads(state.dumps(scaler))
+    assert list(content)[-3:] == ["columns", "files", "digest"]
+    assert content["files"] == [{"path": "/d/a.parquet", "size": 900, "footer": "5e" * 16, "rows": 5}]
+    assert state.dumps(state.loads(json.dumps(content))) == state.dumps(scaler)
 
 
 @pytest.fixture
@@ -208,6 +240,8 @@ def column(content):
         (lambda c: c.update(columns=[]), "no columns"),
         (lambda c: c.update(columns={}), "'columns' of type list"),
         (lambda c: c.update(streamnorm=1), "'streamnorm'"),
+        (lambda c: c.update(files={}), "'files' of type list"),
+        (lambda c: c.update(files=[{"path": "/a"}]), "list of files that is none .item 0 is not a file"),
         (lambda c: c["columns"].append(column(c)), "twice"),
         (lambda c: c["columns"].append(7), "not an object"),
         (lambda c: column(c).update(name=None), "without a name"),
