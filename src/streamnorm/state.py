@@ -19,8 +19,9 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
     as they were collected, ``"mean" "mean_lo" "m2" "exponent"`` (the mean is mean + mean_lo; m2, the sum of
     squared deviations, is in units of 4 to the power exponent), ``"sum" "sum_squares"`` in their place when they
     are exact (an odd hexadecimal integer times a power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the
-    sums of the unscaled integers), ``"min" "max"`` (null without values), ``"sketch"`` (base64 of its
-    little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs of q and value).
+    sums of the unscaled integers), ``"min" "max"`` (null without values; left out where a subtraction made them
+    unknown, and then decimals have a ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its
+    place, exact ``"quantiles"`` (pairs of q and value).
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -49,6 +50,7 @@ import numpy as np
 from ._core import ColumnStats
 from ._version import __version__
 from .atomic import write_atomically
+from .digests import digest
 from .errors import StateError
 from .ledger import Ledger
 from .summary import ColumnSummary, Summary
@@ -65,6 +67,7 @@ FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without 
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
 MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
+MAX_SCALE = 76  # of Arrow's decimals
 MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
@@ -142,23 +145,6 @@ def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
     write_atomically(path, (dumps(scaler, indent=1) + "\n").encode())
 
 
-def digest(summary: Summary) -> str:
-    """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the
-    version.
-
-    Parameters
-    ----------
-    summary : Summary
-        The order of its columns does not matter.
-
-    Returns
-    -------
-    str
-        ``"sha256:"`` and 64 hexadecimal digits.
-    """
-    return _hash(sorted(_encode_columns(summary), key=lambda column: str(column["name"])))
-
-
 def _hash(content: Any) -> str:
     return "sha256:" + hashlib.sha256(_canonical(content)).hexdigest()
 
@@ -199,7 +185,8 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
         column["exponent"] = int(state["exponent"])
     column |= {key: state[key] for key in _SUMS if key in state}
-    column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max") if key in state}
+    column |= {"scale": state["scale"]} if "scale" in state else {}
     if quantiles is not None:
         column["quantiles"] = [[_encode_float(q), _encode_float(value)] for q, value in sorted(quantiles.items())]
     if "sketch" in state:
@@ -450,7 +437,11 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     model = _guard(
         lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
     )
-    keys = ["name", *_COUNTS, "kind", "min", "max"]
+    keys = ["name", *_COUNTS, "kind"]
+    if model.exact and not {"min", "max"} & column.keys():  # not known after a subtraction
+        keys += ["scale"] if column.get("kind") == "decimal" else []
+    else:
+        keys += ["min", "max"]
     has_pairs = model.has_moments and not model.exact
     keys += _SUMS if model.exact else [*_MOMENTS, "exponent"] if has_pairs else []
     has_quantiles = bool(scaler._exact_quantiles(name))
@@ -466,7 +457,8 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     if has_pairs:
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
-    state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
+    state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max") if key in column}
+    state |= {"scale": _decode_scale(column["scale"])} if "scale" in column else {}
     if has_sketch:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(
@@ -487,6 +479,12 @@ def _decode_exponent(value: Any) -> int:
     if type(value) is int and abs(value) <= MAX_EXPONENT:
         return value
     raise _Damage("has an impossible exponent")
+
+
+def _decode_scale(value: Any) -> int:
+    if type(value) is int and 0 <= value <= MAX_SCALE:
+        return value
+    raise _Damage("has an impossible scale of decimals")
 
 
 def _decode_float(value: Any, key: str) -> float:

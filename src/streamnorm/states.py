@@ -138,9 +138,9 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         "count": column.count,
         "null_count": column.null_count,
         "nan_count": column.nan_count,
-        "min": column.min,
-        "max": column.max,
     }
+    if column.stats.has_extrema:
+        said |= {"min": column.min, "max": column.max}
     if column.stats.has_moments:
         said |= {"mean": column.mean, "std": column.std()}
     if column.quantiles is not None:

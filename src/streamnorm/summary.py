@@ -15,7 +15,7 @@ import numpy as np
 from ._core import ColumnStats
 from .certificates import CONFIDENCE, certify, exactly
 from .errors import NotMergeableError, StatisticNotCollected
-from .ledger import CountedFile, Ledger
+from .ledger import CountedFile, FoldedFiles, Ledger
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
 
@@ -48,7 +48,7 @@ class ColumnSummary:
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
-        Of the column's own kind; None if count is 0.
+        Of the column's own kind; None if count is 0. Not known after a subtraction.
     rank_error : float
         The largest error of a quantile's rank, as a fraction; 0 while the sketch still holds every value.
     """
@@ -93,11 +93,11 @@ class ColumnSummary:
 
     @property
     def min(self) -> Any:
-        return self.stats.min
+        return self._extrema("minimum").min
 
     @property
     def max(self) -> Any:
-        return self.stats.max
+        return self._extrema("maximum").max
 
     def quantile(self, q: Any) -> Any:
         """The quantile, interpolated linearly, for a number or an array q in [0, 1].
@@ -163,6 +163,14 @@ class ColumnSummary:
             raise self._not_collected(what, "StandardScaler")
         return self.stats
 
+    def _extrema(self, what: str) -> ColumnStats:
+        if not self.stats.has_extrema:
+            raise StatisticNotCollected(
+                f"no {what} of column {self.name!r}: which one stays cannot be known after a subtraction, fit anew to "
+                "have it"
+            )
+        return self.stats
+
     def _sketch(self) -> Any:
         if self.stats.sketch is None:
             raise self._not_collected("quantiles", "RobustScaler")
@@ -180,7 +188,8 @@ class ColumnSummary:
         ]
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
-        fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
+        if self.stats.has_extrema:
+            fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
         if self.quantiles is not None:
             fields += [f"q{100 * q:.4g}={value:.6g}" for q, value in self.quantiles.items()]
         elif self.stats.sketch is not None:
@@ -317,6 +326,36 @@ class Summary(Mapping):
         self.files += other.files
         return self
 
+    def subtract(self, other: "Summary") -> "Summary":
+        """Take out what another summary has seen, in place; if that fails, this summary is as it was.
+
+        Parameters
+        ----------
+        other : Summary
+            Of the same columns, in any order; left alone.
+
+        Returns
+        -------
+        Summary
+            Itself.
+
+        Raises
+        ------
+        NotMergeableError
+            If the columns differ, a column's statistics are not exact, or the other is no part of this one.
+        """
+        self._check_same_columns(other)
+        try:
+            # Of a state that was fitted in memory nobody knows that the files are not in it.
+            files = self.files.without(other.files) if self.files else self.files
+        except KeyError as error:
+            [file] = error.args
+            raise NotMergeableError(f"{_file_name(file)} was not counted: subtract parts of what was counted") from None
+        rest = {name: _rest(column, other[name]) for name, column in self.items()}
+        self._columns = {name: ColumnSummary(name, stats) for name, stats in rest.items()}
+        self.files = files
+        return self
+
     def _check_same_columns(self, other: "Summary") -> None:
         only_here = [name for name in self if name not in other]
         only_there = [name for name in other if name not in self]
@@ -336,6 +375,33 @@ class Summary(Mapping):
 def _list(names: list[Any]) -> str:
     shown = ", ".join(repr(name) for name in names[:8])
     return (shown + ", ..." if len(names) > 8 else shown) or "none"
+
+
+def _file_name(file: CountedFile | FoldedFiles) -> str:
+    if isinstance(file, FoldedFiles):
+        return f"a set of {file.count:,} files"
+    return file.path or f"a file of {file.size:,} bytes and {file.rows:,} rows"
+
+
+def _rest(whole: ColumnSummary, part: ColumnSummary) -> ColumnStats:
+    """The statistics of what is in one and not in the other, new."""
+    why = _why_inexact(whole.stats) or _why_inexact(part.stats)
+    if why:
+        raise NotMergeableError(f"nothing can be subtracted from column {whole.name!r}: {why}")
+    try:
+        return whole.stats.copy().subtract(part.stats)
+    except ValueError as error:
+        raise NotMergeableError(f"this is no part of the whole: in column {whole.name!r} {error}") from error
+
+
+def _why_inexact(stats: ColumnStats) -> str | None:
+    if stats.sketch is not None:
+        return "its quantiles come from a sketch, which forgets single values; fit anew over what stays"
+    if not stats.has_moments:
+        return "the next smaller or larger value after its extrema is not kept; fit anew over what stays"
+    if not stats.exact:
+        return "its moments are rounded; fit with exact=True, whose sums can be subtracted, or fit anew over what stays"
+    return None
 
 
 def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:

@@ -362,7 +362,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise DataError where a column's own values overflow under its map."""
         for name, m in self._maps().items():
             column = self.summary_[name]
-            if column.count == 0:
+            if column.count == 0 or not column.stats.has_extrema:
                 continue
             reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
             if not all(map(math.isfinite, reach)):
@@ -513,6 +513,34 @@ class BaseScaler(ScikitLearnContract, ABC):
             return NotImplemented
         new = type(self)(**self.get_params(deep=False))
         return new.merge(self).merge(other)
+
+    def __sub__(self, other: Any) -> Self:
+        """A new scaler that has seen what this one has without what the other has; both are left alone.
+
+        Possible where it is exact: between ``StandardScaler(exact=True)``, whose mean and variance are then those of
+        a fit over the other rows, bit for bit. Their minimum and maximum are not known.
+
+        Raises
+        ------
+        NotMergeableError
+            If the statistics are not exact, or the other is no part of this one.
+        """
+        if not isinstance(other, BaseScaler):
+            return NotImplemented
+        if other._class_name() != self._class_name():
+            raise NotMergeableError(
+                f"a {type(self).__name__} is subtracted from another one, not a {type(other).__name__}"
+            )
+        self._check_fitted()
+        new = type(self)(**self.get_params(deep=False))
+        summary = self.summary_.copy()
+        if other.__sklearn_is_fitted__():
+            self._check_mergeable(other)
+            summary.subtract(other.summary_)
+        if summary.rows == 0:
+            raise NotMergeableError("nothing would stay: the part is all that was counted")
+        new._adopt(summary, named=summary.named)
+        return new
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a JSON file, whole or not at all; ``streamnorm.load(path)`` reads it."""
