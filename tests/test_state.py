@@ -171,6 +171,77 @@ def test_digest_does_not_depend_on_the_version(monkeypatch):
     assert scaler.digest() == before and state.dumps(scaler) != text
 
 
+def decimals(scale, *texts):
+    return pa.array([None if text is None else Decimal(text) for text in texts], pa.decimal128(20, scale))
+
+
+SAME_NUMBERS = {
+    "float64": pa.array([1.0, 2.5, None, -4.0]),
+    "float32": pa.array([1.0, 2.5, None, -4.0], pa.float32()),
+    "decimal": decimals(1, "1", "2.5", None, "-4"),
+    "decimal of another scale": decimals(7, "1", "2.5", None, "-4"),
+    "decimal256": decimals(3, "1", "2.5", None, "-4").cast(pa.decimal256(40, 3)),
+}
+SAME_INTEGERS = {
+    "int64": pa.array([1, None, -4, 300]),
+    "int16": pa.array([1, None, -4, 300], pa.int16()),
+    "float64": pa.array([1.0, None, -4.0, 300.0]),
+    "decimal": decimals(2, "1", None, "-4", "300"),
+}
+
+
+@pytest.mark.parametrize("arrays", [SAME_NUMBERS, SAME_INTEGERS], ids=["numbers", "integers"])
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler(), MaxAbsScaler()], ids=repr)
+def test_digests_are_those_of_numbers_and_not_of_types(method, arrays):
+    digests = {copy.deepcopy(method).fit(pa.table({"x": array})).digest() for array in arrays.values()}
+    assert len(digests) == 1
+    assert copy.deepcopy(method).fit(pa.table({"x": pa.array([1.0, None, -4.0, 301.0])})).digest() not in digests
+
+
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler()], ids=repr)
+def test_neighbouring_numbers_have_different_digests(method):
+    def digest(*values, type=None):
+        return copy.deepcopy(method).fit(pa.table({"x": pa.array([5, 7, *values], type)})).digest()
+
+    assert digest(2**60) != digest(2**60 + 1)
+    assert digest(float(2**60)) == digest(2**60)
+    assert digest(0.1) != digest(Decimal("0.1"), type=pa.decimal128(9, 1))
+    assert digest(Decimal("0.10"), type=pa.decimal128(9, 2)) == digest(Decimal("0.1"), type=pa.decimal128(9, 1))
+
+
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler(), MaxAbsScaler()], ids=repr)
+def test_digests_do_not_depend_on_order_and_parts(method):
+    rng = np.random.default_rng(11)
+    values = [0.0, -0.0, None, 5e-324, 1e300, float("nan"), *(rng.normal(size=40) * 10.0 ** rng.integers(-9, 9, 40))]
+    digests = set()
+    for _ in range(30):
+        order = rng.permutation(len(values))
+        cuts = np.sort(rng.integers(0, len(values) + 1, rng.integers(0, 6)))
+        scalers = []
+        for part in np.split(order, cuts):
+            if len(part):
+                table = pa.table({"x": pa.array([values[i] for i in part], pa.float64())})
+                scalers.append(copy.deepcopy(method).fit(table))
+        while len(scalers) > 1:
+            i = rng.integers(len(scalers) - 1)
+            scalers[i : i + 2] = [state.loads(state.dumps(scalers[i + 1])) + scalers[i]]
+        digests.add(scalers[0].digest())
+    assert len(digests) == 1
+
+
+def test_digests_do_not_depend_on_which_zero_came_first():
+    for zeros in ([0.0, -0.0], [-0.0, 0.0], [-0.0, -0.0]):
+        for method in (StandardScaler(), StandardScaler(exact=True), MinMaxScaler()):
+            assert method.fit([[z] for z in zeros]).digest() == method.fit([[0.0], [0.0]]).digest()
+
+
+def test_digests_do_not_depend_on_the_files():
+    scaler = StandardScaler().fit(TABLE)
+    before = scaler.digest()
+    scaler.summary_.files = Ledger([CountedFile("/d/a.parquet", 900, "5e" * 16, 5)])
+    assert scaler.digest() == before
+
+
 def test_every_truncation_is_noticed(text):
     data = text.encode()
     for length in range(len(data)):

@@ -260,7 +260,8 @@ cdef class ColumnStats:
                 raise ValueError("it has values that the whole has not")
             units, squares = map(operator.sub, sums_of(c), sums_of(p))
             summands = count - (c.infinities - p.infinities)
-            if squares < 0 or summands * squares < units * units or (squares and not summands):
+            spread = summands * squares - units * units  # the variance times n^2
+            if spread < 0 or (spread and summands == 1) or (squares and not summands):
                 raise ValueError("its sums are not those of some of the values of the whole")
             sn_exact_subtract(c.exact, p.exact)
             c.rows -= p.rows
