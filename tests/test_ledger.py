@@ -123,7 +123,7 @@ GOOD = {"path": "/a", "size": 1, "footer": "0" * 32, "rows": 1}
         (GOOD | {"rows": 1 << 60}, "'rows'"),
         (GOOD | {"footer": "0" * 31}, "'footer'"),
         (GOOD | {"footer": "F" * 32}, "'footer'"),
-        ({"count": "1", "rows": 1, "hash": "0" * 32}, "'count'"),
+        ({"files": "1", "rows": 1, "hash": "0" * 32}, "'files'"),
     ],
 )
 def test_wrong_items_are_refused(item, message):
@@ -214,6 +214,8 @@ def test_it_survives_copies_merges_files_and_pickles(method, data, tmp_path):
     both = scaler + sn.fit(data / "tue.parquet", method)
     assert names(both) == ["mon.parquet", "tue.parquet", "wed.parquet"] and scaler.summary_.files == files
     assert scaler.summary_.copy().files == files
+    for part in getattr(scaler, "transformers_", {}).values():
+        assert part.summary_.files == files
 
 
 def test_an_output_does_not_tell_where_its_input_lay(data, tmp_path):

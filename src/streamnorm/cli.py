@@ -240,7 +240,7 @@ def _update(
 
     path = options.pop("update")
     in_place = sink is None or os.path.realpath(sink) == os.path.realpath(path)
-    target = path if in_place else sink
+    target = path if sink is None else sink
     with Claim(path) if in_place else nullcontext() as claim:
         _check_state_target(target, overwrite or in_place, others=source)
         if in_place and states.is_parquet(path):

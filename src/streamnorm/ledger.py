@@ -64,13 +64,13 @@ class FoldedFiles(NamedTuple):
 
     Attributes
     ----------
-    count, rows : int
-        Of all together.
+    files, rows : int
+        How many, all together.
     hash : str
         Equal for the same files, whatever their paths.
     """
 
-    count: int
+    files: int
     rows: int
     hash: str
 
@@ -92,7 +92,7 @@ _HASH = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}", re.ASCII)
 _FILE, _FOLDED = frozenset(CountedFile._fields), frozenset(FoldedFiles._fields)
 _FILE_WITHOUT_PATH = _FILE - {"path"}
 _VALID = {"path": lambda value: type(value) is str and value != "", "footer": _is_hash, "hash": _is_hash,
-          "size": _is_count, "rows": _is_count, "count": _is_count}  # fmt: skip
+          "size": _is_count, "rows": _is_count, "files": _is_count}  # fmt: skip
 
 
 def short_hash(data: bytes) -> str:
@@ -145,7 +145,7 @@ class Ledger:
 
     def __init__(self, files: Iterable[CountedFile] = (), folded: Iterable[FoldedFiles] = ()) -> None:
         listed = tuple(sorted(files))
-        self._blocks = (_Block(listed),) if listed else ()
+        self._blocks: tuple[_Block, ...] = (_Block(listed),) if listed else ()
         self.folded = tuple(sorted(folded))
 
     def __iter__(self) -> Iterator[CountedFile]:
@@ -174,7 +174,7 @@ class Ledger:
     @property
     def count(self) -> int:
         """Number of files, those that are folded included."""
-        return len(self) + sum(part.count for part in self.folded)
+        return len(self) + sum(part.files for part in self.folded)
 
     @property
     def rows(self) -> int:
@@ -244,7 +244,7 @@ class Ledger:
 
     def to_json(self) -> list[dict[str, Any]]:
         """For a state: an object for each file, without ``path`` where that is not known; then those that are folded,
-        as ``count``, ``rows`` and ``hash``.
+        as ``files``, ``rows`` and ``hash``.
         """
         files = [file._asdict() for file in self]
         for file in files:
@@ -277,7 +277,7 @@ class Ledger:
 
     def _fold(self) -> FoldedFiles:
         lines = sorted(f"{file.size} {file.footer} {file.rows}" for file in self)
-        lines += [f"{part.count} {part.hash} {part.rows}" for part in self.folded]
+        lines += [f"{part.files} {part.hash} {part.rows}" for part in self.folded]
         return FoldedFiles(self.count, self.rows, short_hash("\n".join(lines).encode()))
 
     def check_disjoint(self, other: Ledger) -> None:
@@ -299,7 +299,7 @@ class Ledger:
                      for ledger in (self, other)]  # fmt: skip
             if folds[0] & folds[1]:
                 raise NotMergeableError(
-                    f"both have counted the same {next(iter(folds[0] & folds[1])).count:,} files, whose rows would "
+                    f"both have counted the same {next(iter(folds[0] & folds[1])).files:,} files, whose rows would "
                     "count twice: merge states of different files, or count them again on purpose (recount)"
                 )
             raise NotMergeableError(

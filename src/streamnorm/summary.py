@@ -379,7 +379,7 @@ def _list(names: list[Any]) -> str:
 
 def _file_name(file: CountedFile | FoldedFiles) -> str:
     if isinstance(file, FoldedFiles):
-        return f"a set of {file.count:,} files"
+        return f"a set of {file.files:,} files"
     return file.path or f"a file of {file.size:,} bytes and {file.rows:,} rows"
 
 
