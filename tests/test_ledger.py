@@ -580,6 +580,19 @@ def test_what_does_not_know_its_files_is_not_updated(data, tmp_path):
         sn.fit(data, recount=True)
 
 
+def test_exact_quantiles_are_not_updated(data):
+    scaler = sn.fit(data, "robust", exact=True)
+    assert len(scaler.summary_.files) == 3
+    for recount in (False, True):
+        with pytest.raises(NotMergeableError, match="quantiles.*fit over all sources at once"):
+            sn.fit(data, update=scaler, recount=recount)
+
+
+def test_what_is_spooled_leaves_no_trace():
+    scaler = sn.fit(numbers(50).to_reader(), "robust", exact=True, spool=True)
+    assert scaler.summary_.rows == 50 and not scaler.summary_.files
+
+
 def test_a_damaged_new_file_leaves_the_state_alone(data):
     scaler = sn.fit(data)
     before = state.dumps(scaler)

@@ -156,6 +156,12 @@ def test_methods_by_column_are_subtracted_if_all_are_exact(data):
         sn.fit(data, mixed) - sn.fit(data / "1.parquet", mixed)
 
 
+def test_exact_quantiles_are_not_subtracted(data):
+    whole, part = sn.fit(data, "robust", exact=True), sn.fit(data / "1.parquet", "robust", exact=True)
+    with pytest.raises(NotMergeableError, match="from column 'a': its exact quantiles say nothing of the other values"):
+        whole - part
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [
@@ -180,7 +186,7 @@ def test_parts_that_are_none(data, tmp_path):
         whole - sn.fit(tmp_path / "other.parquet", exact=True)
     with pytest.raises(NotMergeableError, match=r"1.parquet was not counted"):
         (whole - part) - part
-    with pytest.raises(NotMergeableError, match="no part of the whole: in column 'a' it has values that"):
+    with pytest.raises(NotMergeableError, match="column 'a' cannot be subtracted: it is no part: it has values that"):
         whole - sn.fit(pa.table({"a": [1e9], "b": [0]}), exact=True)
     with pytest.raises(NotMergeableError, match="nothing would stay"):
         whole - whole

@@ -252,17 +252,17 @@ cdef class ColumnStats:
             count = c.rows - c.no_value - values
             nans = (c.no_value - c.nulls) - (p.no_value - p.nulls)
             if min(c.rows - p.rows, c.nulls - p.nulls, nans, c.infinities - p.infinities, count) < 0:
-                raise ValueError("it has counted more than the whole")
+                raise ValueError("it is no part: it has counted more than the whole")
             if values and not (c.kind == p.kind and c.scale == p.scale or (c.kind == SN_KIND_FLOAT and
                                                                            p.kind == SN_KIND_INTEGER)):
-                raise ValueError("its values are of another kind than those of the whole")
+                raise ValueError("it is no part: its values are of another kind")
             if values and not (c.extrema_unknown or p.extrema_unknown) and (p.min < c.min or p.max > c.max):
-                raise ValueError("it has values that the whole has not")
+                raise ValueError("it is no part: it has values that the whole has not")
             units, squares = map(operator.sub, sums_of(c), sums_of(p))
             summands = count - (c.infinities - p.infinities)
             spread = summands * squares - units * units  # the variance times n^2
             if spread < 0 or (spread and summands == 1) or (squares and not summands):
-                raise ValueError("its sums are not those of some of the values of the whole")
+                raise ValueError("it is no part: its sums are not those of some of the values of the whole")
             sn_exact_subtract(c.exact, p.exact)
             c.rows -= p.rows
             c.nulls -= p.nulls

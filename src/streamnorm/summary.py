@@ -385,16 +385,19 @@ def _file_name(file: CountedFile | FoldedFiles) -> str:
 
 def _rest(whole: ColumnSummary, part: ColumnSummary) -> ColumnStats:
     """The statistics of what is in one and not in the other, new."""
-    why = _why_inexact(whole.stats) or _why_inexact(part.stats)
+    why = _why_inexact(whole) or _why_inexact(part)
     if why:
         raise NotMergeableError(f"nothing can be subtracted from column {whole.name!r}: {why}")
     try:
         return whole.stats.copy().subtract(part.stats)
     except ValueError as error:
-        raise NotMergeableError(f"this is no part of the whole: in column {whole.name!r} {error}") from error
+        raise NotMergeableError(f"column {whole.name!r} cannot be subtracted: {error}") from error
 
 
-def _why_inexact(stats: ColumnStats) -> str | None:
+def _why_inexact(column: ColumnSummary) -> str | None:
+    stats = column.stats
+    if column.quantiles is not None:
+        return "its exact quantiles say nothing of the other values; fit anew over what stays"
     if stats.sketch is not None:
         return "its quantiles come from a sketch, which forgets single values; fit anew over what stays"
     if not stats.has_moments:
