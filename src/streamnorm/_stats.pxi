@@ -249,13 +249,13 @@ cdef class ColumnStats:
         if c.exact == NULL or p.exact == NULL or c.sketch != NULL or p.sketch != NULL:
             raise ValueError("only counts and exact sums can be subtracted")
         with self._lock:
+            same_kind = c.kind == p.kind and c.scale == p.scale
+            if values and not same_kind and not (c.kind == SN_KIND_FLOAT and p.kind == SN_KIND_INTEGER):
+                raise ValueError("it is no part: its values and those of the whole are of different kinds")
             count = c.rows - c.no_value - values
             nans = (c.no_value - c.nulls) - (p.no_value - p.nulls)
             if min(c.rows - p.rows, c.nulls - p.nulls, nans, c.infinities - p.infinities, count) < 0:
                 raise ValueError("it is no part: it has counted more than the whole")
-            if values and not (c.kind == p.kind and c.scale == p.scale or (c.kind == SN_KIND_FLOAT and
-                                                                           p.kind == SN_KIND_INTEGER)):
-                raise ValueError("it is no part: its values are of another kind")
             if values and not (c.extrema_unknown or p.extrema_unknown) and (p.min < c.min or p.max > c.max):
                 raise ValueError("it is no part: it has values that the whole has not")
             units, squares = map(operator.sub, sums_of(c), sums_of(p))
