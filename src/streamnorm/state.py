@@ -41,8 +41,7 @@ import hashlib
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -53,6 +52,22 @@ from .atomic import write_atomically
 from .digests import digest
 from .errors import StateError
 from .ledger import Ledger
+from .state_values import (
+    MAX_EXACT,
+    _check_keys,
+    _Damage,
+    _decode_exponent,
+    _decode_extremum,
+    _decode_float,
+    _decode_int,
+    _decode_scale,
+    _encode_extremum,
+    _encode_float,
+    _encode_int,
+    _guard,
+    _member,
+    _one_line,
+)
 from .summary import ColumnSummary, Summary
 
 if TYPE_CHECKING:
@@ -66,9 +81,6 @@ VERSIONS = (1, 2)  # that are read
 FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
-MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
-MAX_SCALE = 76  # of Arrow's decimals
-MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
 _OPTIONAL = {1: (), 2: ("files",)}  # by version
@@ -76,9 +88,6 @@ _LATER = {"exact": False}  # parameters that states of version 1 lack, with what
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
-_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
-_DECIMAL = re.compile(r"-?\d{1,100}(\.\d{1,100})?(E[+-]?\d{1,4})?", re.ASCII)
 _KINDS = (None, "float", "int", "decimal")
 
 
@@ -159,22 +168,6 @@ def _plain(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _encode_float(value: float) -> float | str:
-    value = float(value)
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _encode_int(value: int) -> int | str:
-    value = int(value)
-    return value if abs(value) <= MAX_EXACT else str(value)
-
-
-def _encode_columns(summary: Summary) -> list[dict[str, Any]]:
-    return [_encode_column(column) for column in summary.values()]
-
-
 def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
@@ -192,14 +185,6 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     if "sketch" in state:
         column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
     return column
-
-
-def _encode_extremum(value: Any, kind: str | None) -> Any:
-    if value is None:
-        return None
-    if kind == "decimal":
-        return str(value)
-    return _encode_int(int(value)) if kind == "int" else _encode_float(value)
 
 
 def _encode_scaler(scaler: "BaseScaler") -> dict[str, Any]:
@@ -225,15 +210,6 @@ def _encode_param(value: Any, name: str) -> Any:
     raise StateError(
         f"parameter {name!r} is {value!r}, which cannot be saved as JSON: use numbers, strings and tuples"
     )
-
-
-class _Damage(Exception):
-    """What is wrong with a state, as the middle of a sentence, and what helps, as its end."""
-
-    def __init__(
-        self, problem: str, advice: str = "fit again and save it anew, or use an intact copy"
-    ) -> None:
-        super().__init__(f"{problem}: {advice}")
 
 
 def load(path: str | os.PathLike[str]) -> "BaseScaler":
@@ -330,10 +306,6 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     return content
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
@@ -350,30 +322,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:30]} is beyond any double")
     return value
-
-
-def _guard(action: Callable[[], Any], problem: str) -> Any:
-    """Run code that may stumble over nonsense, and say so in our words."""
-    try:
-        return action()
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise _Damage(f"{problem} ({_one_line(error)})") from None
-
-
-def _check_keys(obj: Mapping[str, Any], expected: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    for key in expected:
-        if key not in obj:
-            raise _Damage(f"lacks {key!r}")
-    for key in obj:
-        if key not in expected and key not in optional:
-            raise _Damage(f"has an unknown member {key[:40]!r}")
-
-
-def _member(obj: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A member of exactly this type: True is not a number, and 1 is not 1.0."""
-    if type(obj.get(key)) is not kind:
-        raise _Damage(f"has no {key!r} of type {kind.__name__}")
-    return obj[key]
 
 
 def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
@@ -465,44 +413,3 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
             lambda: base64.b64decode(text, validate=True), "has a sketch that is not base64"
         )
     return _guard(lambda: ColumnStats.from_state(state), f"contradicts itself in column {name!r:.60}")
-
-
-def _decode_int(value: Any, key: str) -> int:
-    if type(value) is int and abs(value) <= MAX_EXACT:
-        return value
-    if type(value) is str and _INTEGER.fullmatch(value) and abs(int(value)) > MAX_EXACT:
-        return int(value)
-    raise _Damage(f"has no whole number for {key!r}")
-
-
-def _decode_exponent(value: Any) -> int:
-    if type(value) is int and abs(value) <= MAX_EXPONENT:
-        return value
-    raise _Damage("has an impossible exponent")
-
-
-def _decode_scale(value: Any) -> int:
-    if type(value) is int and 0 <= value <= MAX_SCALE:
-        return value
-    raise _Damage("has an impossible scale of decimals")
-
-
-def _decode_float(value: Any, key: str) -> float:
-    if type(value) is float:
-        return value
-    if type(value) is str and value in _SPECIAL:
-        return _SPECIAL[value]
-    raise _Damage(f"has no float for {key!r}")
-
-
-def _decode_extremum(value: Any, key: str, kind: str | None) -> Any:
-    """As the kernel's own state has it: digits for whole numbers and decimals, a float, or None."""
-    if value is None:
-        return None
-    if kind == "float":
-        return _decode_float(value, key)
-    if kind == "int":
-        return str(_decode_int(value, key))
-    if kind == "decimal" and type(value) is str and _DECIMAL.fullmatch(value):
-        return value
-    raise _Damage(f"has no value of its kind for {key!r}")
