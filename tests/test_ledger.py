@@ -433,7 +433,7 @@ def test_files_that_vanished_stay_counted_and_are_named(data):
     day(data, "thu")
     with pytest.warns(StreamnormWarning, match=r"a counted file is no longer there: \S+/mon.parquet; the rows stay") as caught:  # fmt: skip  # noqa: E501
         after = sn.fit(data, update=scaler)
-    assert caught[0].filename == __file__
+    assert caught[0].filename == __file__ and caught[0].message.code == "vanished-files"
     assert after.summary_.rows == 800 and "mon.parquet" in names(after)
     pattern = f"{data}/t*.parquet"  # of which mon.parquet is none
     assert quietly(sn.fit, pattern, update=scaler).summary_.rows == 800

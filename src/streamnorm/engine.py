@@ -44,7 +44,7 @@ from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .states import load
 from .summary import Summary
-from .update import check_same_kinds, check_same_wishes, check_uncounted, counted_file, plan_update
+from .update import check_same_wishes, check_uncounted, counted_file, updated
 
 Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
@@ -134,8 +134,16 @@ def fit(
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
     if update is not None:
-        reading = dict(memory=memory, threads=threads, progress=progress)
-        return _updated(source, update, method, columns, exclude, exact, recount, **reading)
+        wanted = None if method is None else make_scaler(method, exact)
+        size = parse_memory(memory)
+        workers = resolve_threads(threads, size)
+
+        def fit_new(scaler: BaseScaler, files: Sequence[ParquetInput]) -> None:
+            _fit_files(scaler, files, False, None, None, size, workers, ProgressMeter(progress, files))
+
+        old = update if isinstance(update, BaseScaler) else load(update)
+        check_same_wishes(old, wanted, method, columns, exclude, exact)
+        return updated(source, old, fit_new, recount=recount)
     if recount:
         raise ValueError("recount goes with update: without a state to update, nothing was counted before")
     scaler = make_scaler("standard" if method is None else method, exact)
@@ -149,38 +157,6 @@ def fit(
         scaler.fit(kept, **options)
         scaler.summary_.files = Ledger()  # what was spooled is nowhere to be found again
         return scaler
-
-
-def _updated(
-    source: Any,
-    update: BaseScaler | str | os.PathLike[str],
-    method: Any,
-    columns: Columns,
-    exclude: Columns,
-    exact: bool,
-    recount: bool,
-    memory: str | int,
-    threads: int | None,
-    progress: Progress | None,
-) -> BaseScaler:
-    old = update if isinstance(update, BaseScaler) else load(update)
-    old._check_fitted()
-    size = parse_memory(memory)
-    threads = resolve_threads(threads, size)
-    wanted = None if method is None else make_scaler(method, exact)
-    check_same_wishes(old, wanted, method, columns, exclude, exact)
-    if not is_file_source(source):
-        raise DataError("update tells new files from counted ones, and the source is in memory: use partial_fit for it")
-    new = type(old)(**old.get_params(deep=False)).merge(old)
-    plan = plan_update(source, old, recount)
-    new.summary_.files = plan.ledger
-    if any(file.num_rows for file in plan.new):
-        check_same_kinds(new, plan.new, matching_columns(new, plan.new[0]), plan.known)
-        meter = ProgressMeter(progress, plan.new)
-        _fit_files(new, plan.new, False, None, None, size, threads, meter)
-    else:
-        new.summary_.files += Ledger(map(counted_file, plan.new))
-    return new
 
 
 def fit_into(

@@ -19,11 +19,12 @@ from typing import Any
 
 from .errors import DataError, NotMergeableError, StreamnormWarning
 from .ledger import HASH_DIGITS, CountedFile, Ledger, absolute, named, short_hash
+from .matching import matching_columns
 from .parquet.footer import footer_bytes
 from .parquet.random_access import RandomAccess
 from .scalers import BaseScaler
 from .scalers._select import as_names
-from .sources import ParquetInput, check_same_types, find_files
+from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .summary import ColumnSummary
 
 logger = logging.getLogger("streamnorm")
@@ -196,6 +197,30 @@ class Update:
     known: ParquetInput | None
 
 
+def updated(
+    source: Any,
+    old: BaseScaler,
+    fit_new: Callable[[BaseScaler, Sequence[ParquetInput]], None],
+    *,
+    recount: bool,
+) -> BaseScaler:
+    """A new scaler that has seen what the old one has, and what is new in the source.
+
+    `fit_new` adds files to a scaler; otherwise see `streamnorm.fit`, which is the one to call this.
+    """
+    if not is_file_source(source):
+        raise DataError("update tells new files from counted ones, and the source is in memory: use partial_fit for it")
+    new = type(old)(**old.get_params(deep=False)).merge(old)
+    plan = plan_update(source, old, recount)
+    new.summary_.files = plan.ledger
+    if any(file.num_rows for file in plan.new):
+        check_same_kinds(new, plan.new, matching_columns(new, plan.new[0]), plan.known)
+        fit_new(new, plan.new)
+    else:
+        new.summary_.files += Ledger(map(counted_file, plan.new))
+    return new
+
+
 def plan_update(source: Any, scaler: BaseScaler, recount: bool) -> Update:
     """Find what is new in a source.
 
@@ -273,11 +298,8 @@ def _warn_of_vanished(ledger: Ledger, source: Any, here: set[str], absent: Itera
     gone.update(path for path in absent if path not in here and ledger.at(path))
     if gone:
         what = "a counted file is" if len(gone) == 1 else f"{len(gone):,} counted files are"
-        warnings.warn(
-            f"{what} no longer there: {named(sorted(gone))}; the rows stay counted",
-            StreamnormWarning,
-            stacklevel=5,  # the caller of sn.fit
-        )
+        text = f"{what} no longer there: {named(sorted(gone))}; the rows stay counted"
+        warnings.warn(StreamnormWarning(text, code="vanished-files"), stacklevel=5)  # where sn.fit was called
 
 
 def _region(source: Any) -> Callable[[str], bool]:
@@ -364,6 +386,7 @@ def check_same_wishes(
 
     `method` is the scaler that `given`, the argument, stands for; a name asks for a class, a scaler for parameters too.
     """
+    scaler._check_fitted()
     if method is not None:
         same = type(method)._class_name() == type(scaler)._class_name()
         if same and isinstance(given, BaseScaler):
