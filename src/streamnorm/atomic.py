@@ -290,7 +290,11 @@ class Claim:
             )
 
     def __enter__(self) -> Claim:
-        self.check()  # the path may have got another file before this one was locked
+        try:
+            self.check()  # the path may have got another file before this one was locked
+        except StreamnormError:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
