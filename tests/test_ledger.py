@@ -580,6 +580,17 @@ def test_what_does_not_know_its_files_is_not_updated(data, tmp_path):
         sn.fit(data, recount=True)
 
 
+def test_an_update_warns_of_what_is_new(tmp_path):
+    write(tmp_path / "d" / "a.parquet", pa.table({"n": [1, 2, 3]}))
+    scaler = sn.fit(tmp_path / "d")
+    write(tmp_path / "d" / "b.parquet", pa.table({"n": [2**60, 5]}))
+    with pytest.warns(StreamnormWarning, match="column 'n': more digits than a double holds") as caught:
+        scaler = sn.fit(tmp_path / "d", update=scaler)
+    assert caught[0].filename == __file__
+    write(tmp_path / "d" / "c.parquet", pa.table({"n": [2**60, 7]}))
+    quietly(sn.fit, tmp_path / "d", update=scaler)
+
+
 def test_exact_quantiles_are_not_updated(data):
     scaler = sn.fit(data, "robust", exact=True)
     assert len(scaler.summary_.files) == 3

@@ -2,6 +2,7 @@
 
 import math
 import pickle
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -16,6 +17,7 @@ import streamnorm as sn
 from streamnorm import state
 from streamnorm._core import ColumnStats
 from streamnorm.errors import NotMergeableError, StateError, StatisticNotCollected
+from streamnorm.listing import as_table
 
 value = st.one_of(
     st.floats(allow_infinity=False, width=64), st.sampled_from([0.0, -0.0, 1.0, 1e308, -1e308]), st.none()
@@ -129,6 +131,8 @@ def test_extrema_of_the_rest_are_not_known(data, tmp_path):
     rest.save(tmp_path / "s.json")
     said = sn.inspect(tmp_path / "s.json")
     assert "min" not in said["columns"][0] and "mean" in said["columns"][0]
+    table = as_table(said, said["columns"], 0, tty=False)
+    assert re.search(r"^a +400 ", table, re.M) and not re.search(r"\bmin\b", table)
     assert rest.partial_fit(numbers(10)).summary_.rows == 410 and not rest.summary_["b"].stats.has_extrema
 
 

@@ -143,7 +143,9 @@ def fit(
 
         old = update if isinstance(update, BaseScaler) else load(update)
         check_same_wishes(old, wanted, method, columns, exclude, exact)
-        return updated(source, old, fit_new, recount=recount)
+        scaler = updated(source, old, fit_new, recount=recount)
+        doubts.tell_what_is_new(scaler, old.summary_)
+        return scaler
     if recount:
         raise ValueError("recount goes with update: without a state to update, nothing was counted before")
     scaler = make_scaler("standard" if method is None else method, exact)
