@@ -397,6 +397,10 @@ def test_a_new_file_without_rows_is_counted_too(data):
     after = sn.fit(data, update=scaler)
     assert after.summary_.rows == 600 and "empty.parquet" in names(after)
     assert after.digest() == scaler.digest()
+    day(data, "another", rows=0)  # with the same footer
+    after = quietly(sn.fit, data, update=after)
+    assert len(after.summary_.files) == 5
+    assert (after + sn.fit([day(data, "last"), day(data, "third", rows=0)])).summary_.files.count == 7
 
 
 def rewrite(path, rows):

@@ -291,7 +291,7 @@ class Ledger:
         if not self or not other:
             return
         few, many = (self, other) if len(self) <= len(other) else (other, self)
-        pairs = [(file, alike[0]) for file in few if (alike := many.like(file.content))]
+        pairs = [(file, alike[0]) for file in few if file.rows and (alike := many.like(file.content))]
         if pairs:
             raise NotMergeableError(_twice(pairs, max(self.count, other.count)))
         if self.folded or other.folded:

@@ -106,7 +106,7 @@ def sort_out(ledger: Ledger, files: Sequence[FoundFile]) -> SortedOut:
             result.counted.append(file)
     strangers = []
     for file in unknown:
-        alike = ledger.like(file.content)
+        alike = [entry for entry in ledger.like(file.content) if entry.rows]  # files without rows are all alike
         if not alike:
             strangers.append(file)
         elif any(not entry.path for entry in alike):
