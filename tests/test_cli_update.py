@@ -190,6 +190,20 @@ def test_a_state_that_another_run_is_updating_is_refused(nights):
     run("fit", "data", "--update", "stats.json")
 
 
+def test_a_state_that_changes_while_the_new_one_is_written_is_not_lost(nights, monkeypatch):
+    fsync, other = os.fsync, sn.fit(["data/mon.parquet"])
+    other.save("other.json")
+
+    def slow_fsync(descriptor):
+        fsync(descriptor)
+        if os.path.exists("other.json"):
+            os.replace("other.json", "stats.json")
+
+    monkeypatch.setattr(os, "fsync", slow_fsync)
+    assert "was changed by another run" in fails(1, "fit", "data", "--update", "stats.json")
+    assert state.dumps(sn.load("stats.json")) == state.dumps(other) and temporaries(".") == []
+
+
 @pytest.mark.parametrize("way", ["replaced", "written to", "removed"])
 def test_a_state_that_was_changed_meanwhile_is_not_lost(way, nights, monkeypatch):
     fit, other = engine.fit, sn.fit(["data/mon.parquet"])

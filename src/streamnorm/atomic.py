@@ -306,8 +306,11 @@ def _identity(about: os.stat_result) -> tuple[int, ...]:
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 
 
-def write_atomically(target: str | os.PathLike[str], data: bytes) -> None:
-    """Write a small file whole, over an old one if there is one."""
+def write_atomically(target: str | os.PathLike[str], data: bytes, claim: Claim | None = None) -> None:
+    """Write a small file whole, over an old one if there is one; only if that is as it was claimed, if it was."""
     with AtomicFile(target, overwrite=True) as file:
         file.write(data)
+        if claim is not None:
+            os.fsync(file.fileno())  # so that nothing slow comes between the check and the rename
+            claim.check()
         file.commit()

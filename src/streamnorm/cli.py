@@ -234,7 +234,7 @@ def _update(
     console: Console, source: list[str], sink: str | None, overwrite: bool, options: dict[str, Any]
 ) -> None:
     """`fit --update`: in place if no other target is named."""
-    from . import engine, states
+    from . import engine, state, states
     from .atomic import Claim
     from .errors import StreamnormError
 
@@ -249,9 +249,7 @@ def _update(
         with console.listening(), console.progress() as progress:
             new = engine.fit(source, progress=progress, update=old, **options)
             if claim is None or new.summary_.files != old.summary_.files:
-                if claim is not None:
-                    claim.check()
-                new.save(target)
+                state.save(new, target, claim)
     added = new.summary_.rows - old.summary_.rows
     _say_done(console, "added", added, "to", target, f" ({new.summary_.rows:,} in all)")
 

@@ -5,7 +5,8 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
 ``"format"``
     ``"streamnorm-state"``.
 ``"version"``
-    2; version 1 has no ``"files"`` and is read as well. A reader refuses a version that it does not know.
+    2; version 1, which has no ``"files"`` and no exact statistics, is read as well. A reader refuses a version
+    that it does not know.
 ``"streamnorm"``
     The version of the library that wrote it; for people.
 ``"scaler"``
@@ -48,7 +49,7 @@ import numpy as np
 
 from ._core import ColumnStats
 from ._version import __version__
-from .atomic import write_atomically
+from .atomic import Claim, write_atomically
 from .digests import digest
 from .errors import StateError
 from .ledger import Ledger
@@ -141,7 +142,7 @@ def dump_line(scaler: "BaseScaler", files: Ledger | None = None) -> bytes:
     return bytes(text)
 
 
-def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
+def save(scaler: "BaseScaler", path: str | os.PathLike[str], claim: Claim | None = None) -> None:
     """Write the state of a fitted scaler to a file: whole, or not at all.
 
     Parameters
@@ -150,8 +151,10 @@ def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
         Fitted.
     path : path
         Replaced if it exists.
+    claim : Claim or None
+        Of that file, which is then replaced only if nobody has changed it since.
     """
-    write_atomically(path, (dumps(scaler, indent=1) + "\n").encode())
+    write_atomically(path, (dumps(scaler, indent=1) + "\n").encode(), claim)
 
 
 def _hash(content: Any) -> str:
