@@ -35,6 +35,7 @@ GIGA = 1e9
 WALL_TARGETS: dict[str, dict[str, float]] = {
     "fit_moments": {"bare_scan": 1.2},
     "fit_quantiles": {"bare_scan": 2.0, "duckdb": 1 / 5},
+    "fit_extrema": {"polars": 1.0, "duckdb": 1.0, "duckdb_metadata": 1.0, "pyarrow_metadata": 1.0},
     "normalize": {"bare_scan + copy_unchanged": 0.7, "polars": 1 / 1.2, "duckdb": 1 / 2, "sklearn": 1 / 8},
 }
 # Peak memory of a process, at most: by job and implementation for every file but the wide one, then for that.
@@ -47,14 +48,15 @@ MEMORY_LEFT_OUT = {("tiny_row_groups", "sklearn"), ("duckdb", "streamnorm_128MB"
 PEAK_FILES = ("standard", "one_row_group", "hundred_files", "duckdb", "thousand_row_groups")
 
 # Which sections a change to a file can move, by how its path begins; another file of the package moves all of them.
-PASSES = ("fit", "robust", "normalize", "memory")
+PASSES = ("fit", "footer", "robust", "normalize", "memory")
 TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/csrc/kll": ("sketches", "robust", "memory"),
     "src/streamnorm/_sketch": ("sketches", "robust", "memory"),
     "src/streamnorm/csrc/pages": ("normalize", "memory"),
     "src/streamnorm/csrc/affine": ("kernels", "normalize"),
     "src/streamnorm/csrc/": ("kernels", "precision", "fit"),
-    "src/streamnorm/parquet/": ("normalize", "memory"),
+    "src/streamnorm/parquet/": ("footer", "normalize", "memory"),
+    "src/streamnorm/footer_fit": ("footer",),
     "src/streamnorm/apply": ("normalize", "memory"),
     "src/streamnorm/plan": ("normalize", "memory"),
     "src/streamnorm/atomic": ("normalize",),
@@ -111,13 +113,13 @@ def _median(runs: list[Measurement], attribute: str) -> float:
     return median(getattr(run, attribute) for run in runs)
 
 
-def _job(report: Report, job: str, title: str, floors: list[tuple[str, str]]) -> None:
+def _job(report: Report, job: str, title: str, floors: list[tuple[str, str]], file: str = "standard") -> None:
     entries = list(floors)
     for name in report.names(JOBS[job]):
         checked = report.attempt(f"{job} by {name}", lambda name=name: measure.check(job, name) or True)
         if checked:
             entries.append((job, name))
-    source = data.path("standard", report.rows)
+    source = data.path(file, report.rows)
     taken = report.attempt(job, measure.alternate, entries, source, report.rounds)
     if taken is None:
         return
@@ -131,7 +133,8 @@ def _job(report: Report, job: str, title: str, floors: list[tuple[str, str]]) ->
         limit = WALL_TARGETS[job].get(name)
         verdict = report.verdict(f"{job} / {name}", ratio, limit) if ratio is not None else ""
         shown = "" if ratio is None else f"{ratio:.2f}"
-        table.add_row(name, f"{wall:.2f}", f"{cpu:.2f}", f"{peak:.0f}", shown, verdict)
+        digits = 2 if wall >= 0.1 else 4
+        table.add_row(name, f"{wall:.{digits}f}", f"{cpu:.{digits}f}", f"{peak:.0f}", shown, verdict)
 
     for floor in floors:
         add(floor[1], [taken[floor]])
@@ -145,6 +148,11 @@ def _job(report: Report, job: str, title: str, floors: list[tuple[str, str]]) ->
 def fit(report: Report) -> None:
     """One pass over the standard file: mean, standard deviation, min, max."""
     _job(report, "fit_moments", "Fit: mean, standard deviation, min and max", [SCAN])
+
+
+def footer(report: Report) -> None:
+    """Minimum and maximum of every column, which the footer of a thousand row groups tells."""
+    _job(report, "fit_extrema", "Fit: min and max from the footer", [], "thousand_row_groups")
 
 
 def robust(report: Report) -> None:
@@ -286,7 +294,7 @@ def precision(report: Report) -> None:
 
 
 SECTIONS: dict[str, Callable[[Report], None]] = {
-    function.__name__: function for function in (fit, robust, normalize, memory, kernels, sketches, precision)
+    function.__name__: function for function in (fit, footer, robust, normalize, memory, kernels, sketches, precision)
 }
 
 

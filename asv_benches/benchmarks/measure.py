@@ -131,6 +131,15 @@ def _check_moments(name: str, answer: dict) -> None:
         _require(close, "fit_moments", name, column, answer[column], expected)
 
 
+def _check_extrema(name: str, answer: dict) -> None:
+    for column, values in _oracle_columns().items():
+        expected = (values.compressed().min(), values.compressed().max())
+        # Some print float32 in the digits that tell it from other float32.
+        tolerance = FLOAT32_TOLERANCE if column == "single" else 0.0
+        close = all(abs(a - b) <= tolerance * abs(b) for a, b in zip(answer[column], expected, strict=True))
+        _require(close, "fit_extrema", name, column, answer[column], expected)
+
+
 def rank_error(ordered: np.ndarray, value: float, q: float) -> float:
     """Distance of `q` from the ranks that `value` can claim in the sorted array `ordered`, as a share."""
     low, high = np.searchsorted(ordered, value, "left"), np.searchsorted(ordered, value, "right")
@@ -183,4 +192,5 @@ def check(job: str, name: str) -> None:
     elif job == "scan":
         _require(function(source) == CHECK_ROWS, job, name, "all", "another number of rows", CHECK_ROWS)
     else:
-        {"fit_moments": _check_moments, "fit_quantiles": _check_quantiles}[job](name, function(source))
+        checks = {"fit_moments": _check_moments, "fit_extrema": _check_extrema, "fit_quantiles": _check_quantiles}
+        checks[job](name, function(source))

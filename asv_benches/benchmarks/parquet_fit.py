@@ -51,6 +51,20 @@ class Quantiles(_Timed):
         JOBS["fit_quantiles"][impl].function(self.source)
 
 
+class FitFooter(_Timed):
+    """Minimum and maximum of eight columns in a thousand row groups, whose footer tells them."""
+
+    params = (list(JOBS["fit_extrema"]), ["thousand_row_groups"], [data.ROWS])
+    param_names = ("impl", "file", "rows")
+
+    def setup(self, impl, file, rows):
+        measure.check("fit_extrema", impl)
+        self.source = data.path(file, rows)
+
+    def time_fit(self, impl, file, rows):
+        JOBS["fit_extrema"][impl].function(self.source)
+
+
 class Files(_Timed):
     """Our fit of moments on every shape of file."""
 

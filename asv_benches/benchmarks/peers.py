@@ -8,6 +8,8 @@ Jobs and what an implementation returns:
     Read and write unchanged. Returns the number of rows.
 ``fit_moments(source)``
     ``{column: (mean, std, min, max)}``, the population's standard deviation.
+``fit_extrema(source)``
+    ``{column: (min, max)}``, which the footers may tell.
 ``fit_quantiles(source)``
     ``{column: [quantile(q) for q in QUANTILES]}``.
 ``normalize(source, target)``
@@ -110,6 +112,13 @@ def polars_fit_moments(source: str) -> dict[str, tuple]:
     return _polars_moments(pl.scan_parquet(_pattern(source)), POLARS_MOMENTS)
 
 
+def polars_fit_extrema(source: str) -> dict[str, tuple]:
+    import polars as pl
+
+    extrema = {what: POLARS_MOMENTS[what] for what in ("min", "max")}
+    return _polars_moments(pl.scan_parquet(_pattern(source)), extrema)
+
+
 def _polars_quantiles(source: str, make: Callable) -> dict[str, list]:
     import polars as pl
     import polars.selectors as cs
@@ -154,6 +163,40 @@ def duckdb_fit_moments(source: str) -> dict[str, tuple]:
         query = _duckdb_select(source, "avg({0}), stddev_pop({0}), min({0}), max({0})", names)
         found = connection.execute(query).fetchone()
     return {name: found[4 * place : 4 * place + 4] for place, name in enumerate(names)}
+
+
+def duckdb_fit_extrema(source: str) -> dict[str, tuple]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        names = _duckdb_columns(connection, source)
+        found = connection.execute(_duckdb_select(source, "min({0}), max({0})", names)).fetchone()
+    return {name: found[2 * place : 2 * place + 2] for place, name in enumerate(names)}
+
+
+def duckdb_metadata_fit_extrema(source: str) -> dict[str, tuple]:
+    import duckdb
+
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "SELECT path_in_schema, min(stats_min_value::DOUBLE), max(stats_max_value::DOUBLE) "
+            f"FROM parquet_metadata('{_pattern(source)}') GROUP BY path_in_schema"
+        ).fetchall()
+    return {name: (low, high) for name, low, high in found}
+
+
+def pyarrow_metadata_fit_extrema(source: str) -> dict[str, tuple]:
+    import pyarrow.parquet as pq
+
+    found: dict[str, tuple] = {}
+    for file in files(source):
+        metadata = pq.read_metadata(file)
+        for group in map(metadata.row_group, range(metadata.num_row_groups)):
+            for column in map(group.column, range(group.num_columns)):
+                low, high = column.statistics.min, column.statistics.max
+                before = found.get(column.path_in_schema, (low, high))
+                found[column.path_in_schema] = min(low, before[0]), max(high, before[1])
+    return found
 
 
 def _duckdb_quantiles(source: str, function: str) -> dict[str, list]:
@@ -240,6 +283,12 @@ def streamnorm_fit_moments(source: str, **options) -> dict[str, tuple]:
     return {name: (column.mean, column.std(), column.min, column.max) for name, column in summary.items()}
 
 
+def streamnorm_fit_extrema(source: str) -> dict[str, tuple]:
+    import streamnorm as sn
+
+    return {name: (column.min, column.max) for name, column in sn.fit(source, "minmax").summary_.items()}
+
+
 def streamnorm_fit_quantiles(source: str, **options) -> dict[str, list]:
     import streamnorm as sn
 
@@ -273,6 +322,13 @@ JOBS: dict[str, dict[str, Implementation]] = {
         "polars": Implementation(polars_fit_moments, POLARS),
         "duckdb": Implementation(duckdb_fit_moments, DUCKDB),
         "sklearn": Implementation(sklearn_fit_moments, SKLEARN),
+    },
+    "fit_extrema": {
+        "streamnorm": Implementation(streamnorm_fit_extrema, OURS),
+        "polars": Implementation(polars_fit_extrema, POLARS),
+        "duckdb": Implementation(duckdb_fit_extrema, DUCKDB),
+        "duckdb_metadata": Implementation(duckdb_metadata_fit_extrema, DUCKDB),
+        "pyarrow_metadata": Implementation(pyarrow_metadata_fit_extrema, ARROW),
     },
     "fit_quantiles": {
         "streamnorm": Implementation(streamnorm_fit_quantiles, OURS, exact=False),

@@ -22,12 +22,13 @@ class _Ratio:
     unit = "ours / theirs"
     param_names = ("impl", "rows")
     job = ""
+    file = "standard"
 
     def setup(self, impl, rows):
         self.others = FLOORS.get(impl) or [(self.job, impl)]
         for entry in [(self.job, "streamnorm"), *self.others]:
             measure.check(*entry)
-        self.source = data.path("standard", rows)
+        self.source = data.path(self.file, rows)
 
     def wall_ratio(self):
         taken = measure.alternate([(self.job, "streamnorm"), *self.others], self.source, ROUNDS)
@@ -37,6 +38,15 @@ class _Ratio:
 class FitMoments(_Ratio):
     job = "fit_moments"
     params = (peers(job, "bare_scan"), [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
+
+
+class FitFooter(_Ratio):
+    job = "fit_extrema"
+    file = "thousand_row_groups"
+    params = (peers(job), [data.ROWS])
 
     def track_wall_ratio(self, impl, rows):
         return self.wall_ratio()

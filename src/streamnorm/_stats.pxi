@@ -345,15 +345,15 @@ cdef class ColumnStats:
 
     @property
     def nan_count(self):
-        """Values that are NaN."""
+        """Values that are NaN; None if a part came from `from_extrema` without their number."""
         cdef column_fields c = closed(self)
-        return c.no_value - c.nulls
+        return None if c.nans_unknown else c.no_value - c.nulls
 
     @property
     def count(self):
-        """Values that are neither null nor NaN."""
+        """Values that are neither null nor NaN; None while `nan_count` is."""
         cdef column_fields c = closed(self)
-        return c.rows - c.no_value
+        return None if c.nans_unknown else c.rows - c.no_value
 
     @property
     def infinite_count(self):
@@ -431,14 +431,14 @@ cdef class ColumnStats:
             ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
             are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles
             are. Integer and decimal extrema are strings of digits; extrema that are not known are left out, and then
-            decimals have a ``scale``. The open block is closed in it.
+            decimals have a ``scale``. ``nan_count`` is None where it is not known. The open block is closed in it.
         """
         cdef column_fields c = closed(self)
         low, high = extrema_of(self)
         state = {
             "rows": c.rows,
             "null_count": c.nulls,
-            "nan_count": c.no_value - c.nulls,
+            "nan_count": None if c.nans_unknown else c.no_value - c.nulls,
             "infinite_count": c.infinities,
             "kind": KINDS[c.kind],
             "min": low if c.kind == SN_KIND_FLOAT or low is None else str(low),
@@ -486,8 +486,12 @@ cdef class ColumnStats:
             raise ValueError(f"unknown kind of column {state['kind']!r}")
         c.kind = <sn_kind><int>KINDS.index(state["kind"])
         c.rows, c.nulls, c.infinities = state["rows"], state["null_count"], state["infinite_count"]
-        c.no_value = c.nulls + <int64_t>state["nan_count"]
+        c.nans_unknown = state["nan_count"] is None
+        c.no_value = c.nulls + <int64_t>(0 if c.nans_unknown else state["nan_count"])
         count = c.rows - c.no_value
+        plain = not c.has_moments and not has_sums and sketch is None
+        if c.nans_unknown and (count == 0 or c.kind != SN_KIND_FLOAT or not plain):
+            raise ValueError("the number of NaN is unknown only beside the extrema of floats")
         if min(c.rows, c.nulls, c.no_value - c.nulls, c.infinities, count) < 0 or c.infinities > count:
             raise ValueError("counts contradict each other")
         if sketch is not None and sketch.count != count:
@@ -540,7 +544,58 @@ cdef class ColumnStats:
                 raise ValueError("the moments are not those of any data")
         return stats
 
+    @classmethod
+    def from_extrema(cls, int64_t rows, int64_t null_count, kind, min, max, *, nan_count=0, int32_t scale=0):
+        """Statistics without moments of rows of which no more than this is known.
+
+        Parameters
+        ----------
+        rows, null_count : int
+        kind : {"float", "int", "decimal"}
+        min, max : float, int, Decimal or None
+            Of the values, both finite; None if there is none.
+        nan_count : int or None
+            None: unknown, and `count` with it; only for floats that have a value.
+        scale : int, default 0
+            Of decimals: the digits behind the point.
+
+        Raises
+        ------
+        ValueError
+            If the values contradict each other.
+
+        Examples
+        --------
+        >>> stats = ColumnStats.from_extrema(10, 2, "float", -1.0, 3.0, nan_count=None)
+        >>> stats.max, stats.null_count, stats.count
+        (3.0, 2, None)
+        """
+        cdef ColumnStats stats
+        cdef column_fields *c
+        state = {
+            "rows": rows, "null_count": null_count, "nan_count": nan_count, "infinite_count": 0, "kind": kind,
+            "min": min, "max": max,
+        }
+        if kind not in KINDS[1:]:
+            raise ValueError(f"unknown kind of column {kind!r}")
+        if kind == "float" and not all(bound is None or np.isfinite(bound) for bound in (min, max)):
+            raise ValueError("the extrema of floats have to be finite")
+        if kind != "float" and nan_count != 0:
+            raise ValueError(f"a column of kind {kind!r} has no NaN")
+        for name in ("min", "max"):
+            if kind == "int" and state[name] is not None:
+                state[name] = str(state[name])
+            elif kind == "decimal" and state[name] is not None:
+                state[name] = f"{scaled_decimal(unscaled_int(state[name], scale), scale):f}"
+        stats = cls.from_state(state)
+        c = fields_of(stats)
+        c.kind = <sn_kind><int>KINDS.index(kind)  # also without values, as rows that were read leave it
+        c.scale = scale if kind == "decimal" else 0
+        return stats
+
     def __repr__(self):
+        if fields_of(self).nans_unknown:
+            return f"<ColumnStats: {self.rows} rows, {self.null_count} null, NaN not counted>"
         return f"<ColumnStats: {self.count} values, {self.null_count} null, {self.nan_count} NaN>"
 
 

@@ -86,7 +86,7 @@ def doubts_of(column: ColumnSummary, method: Any, *, so_far: bool = False) -> li
     >>> doubt.code
     'digits'
     """
-    if not _has_values(column):
+    if not column.has_values:
         details: list[tuple[str, str | None]] = [("no-values", "" if column.rows and not so_far else None)]
     else:
         constant = None if so_far else _constant(column, method)
@@ -97,10 +97,6 @@ def doubts_of(column: ColumnSummary, method: Any, *, so_far: bool = False) -> li
             ("rank-error", _rank_error(column)),
         ]
     return [Doubt(code, _TEXTS[code].format(detail)) for code, detail in details if detail is not None]
-
-
-def _has_values(column: ColumnSummary) -> bool:
-    return column.stats.min is not None if column.stats.has_extrema else column.count > 0
 
 
 def _constant(column: ColumnSummary, method: Any) -> str | None:

@@ -20,8 +20,9 @@ from . import doubts, state, stream
 from ._core import ColumnStats
 from .apply import Transform, common_schema
 from .errors import DataError, StateError
+from .footer_fit import stats_from_footers
 from .ledger import Ledger
-from .matching import columns_in, log_columns, matching_columns, naming
+from .matching import columns_in, log_columns, log_sources, matching_columns, naming
 from .memory import parse_memory, sketch_error
 from .outputs import (
     Output,
@@ -207,14 +208,22 @@ def _fit_files(
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
     log_columns("fitting", names, files[0])
-    error = sketch_error(len(names), sum(file.num_rows for file in files), memory)
-    # No more units than rows were read before, so that no sketch has the seed of one that it is merged with.
-    first_seed = 0 if reset else scaler.summary_.rows
+    rows = sum(file.num_rows for file in files)
+    stats, source = stats_from_footers(scaler, files, names)
+    log_sources(source)
+    rest = [name for name in names if name not in stats]
+    if rest:
+        error = sketch_error(len(names), rows, memory)
+        # No more units than rows were read before, so that no sketch has the seed of one that it is merged with.
+        first_seed = 0 if reset else scaler.summary_.rows
 
-    def new_stats(name: str, seed: int) -> ColumnStats:
-        return scaler._new_stats(name, first_seed + seed, error)
+        def new_stats(name: str, seed: int) -> ColumnStats:
+            return scaler._new_stats(name, first_seed + seed, error)
 
-    found = Summary(scan(files, names, new_stats, memory=memory, threads=threads, meter=meter))
+        stats |= scan(files, rest, new_stats, memory=memory, threads=threads, meter=meter)
+    else:
+        meter.skip(rows)
+    found = Summary({name: stats[name] for name in names}, source=source, passes=1 if rest else 0)
     if scaler._rereads():
         read = partial(refine, files, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
 
 from .errors import DataError
-from .plan import describe_columns
+from .plan import describe_columns, describe_sources
 from .scalers import BaseScaler
 from .scalers._select import check_columns
 from .sources import ParquetInput
@@ -63,3 +63,10 @@ def log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
         describe_columns(doing, names, passing),
         extra={"event": "columns", "columns": list(names), "passing": passing},
     )
+
+
+def log_sources(source: Mapping[str, str]) -> None:
+    """Say which columns need no reading, and why others do; nothing where the method needs the values anyway."""
+    text = describe_sources(source)
+    if text is not None:
+        logger.info("%s", text, extra={"event": "statistics", "source": dict(source)})

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -145,6 +145,24 @@ def describe_columns(doing: str, names: Sequence[str], passing: Sequence[str]) -
     total = len(names) + len(passing)
     rest = f"; passing through {len(passing)}: {_shortened(passing)}" if passing else ""
     return f"{doing} {len(names)} of {total} column{'s' if total > 1 else ''}: {_shortened(names)}{rest}"
+
+
+def describe_sources(source: Mapping[str, str]) -> str | None:
+    """A sentence for people: which columns come from the footers, and why others are scanned; None if none could.
+
+    Examples
+    --------
+    >>> describe_sources({"fare": "footer", "tip": "scan: trips.parquet row group 3 has no statistics", "zone": "scan"})
+    'from the footers: fare; scanned: tip (trips.parquet row group 3 has no statistics), zone'
+    """
+    from_footers = [name for name, where in source.items() if where == "footer"]
+    scanned = {name: where.partition(": ")[2] for name, where in source.items() if where != "footer"}
+    if not from_footers and not any(scanned.values()):
+        return None
+    parts = [f"from the footers: {_shortened(from_footers)}"] if from_footers else []
+    if scanned:
+        parts.append("scanned: " + _shortened([f"{name} ({why})" if why else name for name, why in scanned.items()]))
+    return "; ".join(parts)
 
 
 def _shortened(names: Sequence[str], most: int = 12) -> str:

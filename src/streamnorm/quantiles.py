@@ -321,7 +321,7 @@ def refined(
     stats = {
         name: column.stats.without_sketch() if name in quantiles else column.stats for name, column in summary.items()
     }
-    return Summary(stats, quantiles=quantiles, passes=passes)
+    return Summary(stats, quantiles=quantiles, passes=passes, source=summary.source)
 
 
 def _groups(

@@ -166,7 +166,8 @@ class ColumnStats:
 
     def __init__(self, *, moments: bool = True, extrema: bool = True, sketch: Any = None) -> None:
         self.has_moments, self.has_extrema, self.sketch = moments, extrema, sketch
-        self.rows = self.null_count = self.nan_count = self.infinite_count = 0
+        self.rows = self.null_count = self.infinite_count = 0
+        self.nan_count: int | None = 0
         self.kind: str | None = None
         self.scale: int | None = None  # of decimals
         self.min: Any = None
@@ -177,8 +178,11 @@ class ColumnStats:
         )  # rows of the unfinished block, shape (< BLOCK,); NaN where there is no value
 
     @property
-    def count(self) -> int:
-        return self.rows - self.null_count - self.nan_count
+    def count(self) -> int | None:
+        return None if self.nan_count is None else self.rows - self.null_count - self.nan_count
+
+    def _add_nans(self, more: int | None) -> None:
+        self.nan_count = None if self.nan_count is None or more is None else self.nan_count + more
 
     def update(self, array: Any) -> "ColumnStats":
         for chunk in _chunks(array):
@@ -199,7 +203,7 @@ class ColumnStats:
         self._widen(kind)
         as_double = np.array([float(v) for v in values]) if kind == "decimal" else values.astype(np.float64)
         nan = np.isnan(as_double)
-        self.nan_count += int(np.count_nonzero(nan))
+        self._add_nans(int(np.count_nonzero(nan)))
         self.infinite_count += int(np.count_nonzero(np.isinf(as_double)))
         if self.has_extrema and not nan.all():
             self._widen_extrema(values if kind == "decimal" else values[~nan], kind)
@@ -252,7 +256,7 @@ class ColumnStats:
             self._total, self._pending = _merge_moments(self._moments(), other._moments()), np.empty(0)
         self.rows += other.rows
         self.null_count += other.null_count
-        self.nan_count += other.nan_count
+        self._add_nans(other.nan_count)
         self.infinite_count += other.infinite_count
         if other.kind is not None:
             self._widen(other.kind)
@@ -332,18 +336,18 @@ class ColumnStats:
         new = cls(moments="mean" in state, extrema="min" in state, sketch=sketch)
         new.rows, new.null_count, new.nan_count = state["rows"], state["null_count"], state["nan_count"]
         new.infinite_count, new.kind = state["infinite_count"], state["kind"]
-        if (
-            min(new.null_count, new.nan_count, new.infinite_count, new.count) < 0
-            or new.infinite_count > new.count
-        ):
+        most = new.rows - new.null_count - (new.nan_count or 0)
+        if min(new.null_count, new.nan_count or 0, new.infinite_count, most) < 0 or new.infinite_count > most:
             raise ValueError("the counts contradict each other")
-        if new.kind not in (None, *KINDS) or (new.kind is None and new.count):
+        if new.nan_count is None and (new.kind != "float" or new.has_moments or sketch is not None or not most):
+            raise ValueError("the number of NaN is unknown only beside the extrema of floats")
+        if new.kind not in (None, *KINDS) or (new.kind is None and most):
             raise ValueError(f"unknown kind of column {new.kind!r}")
         if new.has_moments and new.count:
             if state["m2"] < 0:
                 raise ValueError("a sum of squares is negative")
             new._total = _Moments(new.count, state["mean"], state["mean_lo"], state["m2"], state["exponent"])
-        if new.has_extrema and new.count:
+        if new.has_extrema and most:
             new.min, new.max = new._as_kind(state["min"]), new._as_kind(state["max"])
             if new.kind == "decimal":
                 new.scale = len(state["min"].partition(".")[2])
@@ -351,6 +355,20 @@ class ColumnStats:
                 raise ValueError("the smallest value is above the largest")
         if sketch is not None and sketch.count != new.count:
             raise ValueError("the sketch has seen another number of values")
+        return new
+
+    @classmethod
+    def from_extrema(
+        cls, rows: int, null_count: int, kind: str, min: Any, max: Any, *, nan_count: int | None = 0, scale: int = 0
+    ) -> "ColumnStats":
+        if kind == "float" and not np.isfinite([bound for bound in (min, max) if bound is not None]).all():
+            raise ValueError("the extrema of floats have to be finite")
+        as_text = (lambda bound: f"{bound:.{scale}f}") if kind == "decimal" else str
+        if kind != "float":
+            min, max = (None if bound is None else as_text(bound) for bound in (min, max))
+        counts = {"rows": rows, "null_count": null_count, "nan_count": nan_count, "infinite_count": 0}
+        new = cls.from_state({**counts, "kind": kind, "min": min, "max": max})
+        new.scale = scale if kind == "decimal" else None
         return new
 
 

@@ -39,6 +39,7 @@ class ProgressMeter:
         self._rows = sum(file.num_rows for file in files) * passes
         self._bytes_a_row = sum(file.path.stat().st_size for file in files) * passes / max(self._rows, 1)
         self._done = 0.0
+        self._unread = 0
 
     def expect(self, rows: float) -> None:
         """Count on more rows than were known of."""
@@ -49,7 +50,12 @@ class ProgressMeter:
         if self._progress is not None:
             self._done += rows
             done = min(round(self._done), self._rows)
-            self._progress(done, self._rows, round(done * self._bytes_a_row))
+            self._progress(done, self._rows, round(max(0, done - self._unread) * self._bytes_a_row))
+
+    def skip(self, rows: int) -> None:
+        """Count rows of a pass as done that took no reading."""
+        self._unread += rows
+        self.add(rows)
 
 
 @dataclass(frozen=True, slots=True)

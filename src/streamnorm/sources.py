@@ -131,8 +131,11 @@ class ParquetInput:
             self.footer: Footer = read_footer(path)
             with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
+            _ = self.schema.names  # decodes them
         except DataError:
             raise
+        except UnicodeDecodeError as error:
+            raise self.error(f"has a column whose name is not UTF-8 ({error.object!r}): the file is damaged") from error
         except (OSError, pa.ArrowException) as error:
             raise self.error(f"cannot be opened as Parquet ({one_line(error)})") from error
         self.num_rows = sum(group.num_rows for group in self.footer.row_groups)

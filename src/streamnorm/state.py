@@ -16,13 +16,14 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
 ``"columns"``
     An array, in the order of the features. Each column is an object with ``"name"`` (a string, or the
     position as a number if the columns have no names), the counts ``"rows" "null_count" "nan_count"
-    "infinite_count"``, ``"kind"`` (``"float"``, ``"int"``, ``"decimal"``, or null without values) and, as far
-    as they were collected, ``"mean" "mean_lo" "m2" "exponent"`` (the mean is mean + mean_lo; m2, the sum of
-    squared deviations, is in units of 4 to the power exponent), ``"sum" "sum_squares"`` in their place when they
-    are exact (an odd hexadecimal integer times a power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the
-    sums of the unscaled integers), ``"min" "max"`` (null without values; left out where a subtraction made them
-    unknown, and then decimals have a ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its
-    place, exact ``"quantiles"`` (pairs of q and value).
+    "infinite_count"`` (``nan_count`` is null where it is not known), ``"kind"`` (``"float"``, ``"int"``,
+    ``"decimal"``, or null without values) and, as far as they were collected, ``"mean" "mean_lo" "m2"
+    "exponent"`` (the mean is mean + mean_lo; m2, the sum of squared deviations, is in units of 4 to the power
+    exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
+    power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
+    "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
+    ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
+    of q and value).
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -174,8 +175,8 @@ def _plain(content: Any) -> bytes:
 def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
-    column |= {key: _encode_int(state[key]) for key in _COUNTS}
-    count = state["rows"] - state["null_count"] - state["nan_count"]
+    column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
+    count = state["rows"] - state["null_count"] - (state["nan_count"] or 0)
     column["kind"] = state["kind"] if count else None
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
@@ -400,8 +401,9 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     keys += ["quantiles"] if has_quantiles else []
     keys += ["sketch"] if has_sketch else []
     _check_keys(column, tuple(keys))
-    state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS}
-    if column["kind"] not in _KINDS or min(state.values()) < 0 or state["rows"] >= 1 << 63:
+    state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS if key != "nan_count"}
+    state["nan_count"] = None if column["nan_count"] is None else _decode_int(column["nan_count"], "nan_count")
+    if column["kind"] not in _KINDS or min(filter(None, state.values()), default=0) < 0 or state["rows"] >= 1 << 63:
         raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
     state["kind"] = column["kind"]
     state |= {key: _member(column, key, str) for key in _SUMS if model.exact}

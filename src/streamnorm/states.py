@@ -107,6 +107,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
+        ``count`` and ``nan_count`` are None where a footer did not tell them.
 
     Raises
     ------
@@ -135,9 +136,9 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     said: dict[str, Any] = {
         "name": column.name,
-        "count": column.count,
+        "count": column.stats.count,
         "null_count": column.null_count,
-        "nan_count": column.nan_count,
+        "nan_count": column.stats.nan_count,
     }
     if column.stats.has_extrema:
         said |= {"min": column.min, "max": column.max}

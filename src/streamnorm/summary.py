@@ -44,7 +44,9 @@ class ColumnSummary:
     count : int
         Number of values that are neither null nor NaN.
     null_count, nan_count : int
-        Numbers of nulls and of NaN. Unnamed arrays have no nulls.
+        Numbers of nulls and of NaN. Unnamed arrays have no nulls. ``count`` and ``nan_count`` of floats may be unknown
+        where the footer of a Parquet file was all that was read, and then raise
+        :class:`~streamnorm.errors.StatisticNotCollected`.
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
@@ -68,8 +70,13 @@ class ColumnSummary:
         return self.stats.rows
 
     @property
+    def has_values(self) -> bool:
+        """Whether there is a value that is neither null nor NaN."""
+        return self.stats.min is not None if self.stats.has_extrema else self.count > 0
+
+    @property
     def count(self) -> int:
-        return self.stats.count
+        return self._counted(self.stats.count, "count of values")
 
     @property
     def null_count(self) -> int:
@@ -77,7 +84,7 @@ class ColumnSummary:
 
     @property
     def nan_count(self) -> int:
-        return self.stats.nan_count
+        return self._counted(self.stats.nan_count, "number of NaN")
 
     @property
     def mean(self) -> float:
@@ -158,6 +165,14 @@ class ColumnSummary:
         """A summary of its own, that goes on independently."""
         return ColumnSummary(self.name, self.stats.copy(), self.quantiles)
 
+    def _counted(self, number: int | None, what: str) -> int:
+        if number is None:
+            raise StatisticNotCollected(
+                f"no {what} of column {self.name!r}: it was fitted from a Parquet footer, which does not tell NaN from "
+                "other values; fit a StandardScaler to have it"
+            )
+        return number
+
     def _moments(self, what: str) -> ColumnStats:
         if not self.stats.has_moments:
             raise self._not_collected(what, "StandardScaler")
@@ -182,10 +197,8 @@ class ColumnSummary:
         )
 
     def __repr__(self) -> str:
-        fields = [f"count={self.count}"]
-        fields += [
-            f"{name}={getattr(self, name)}" for name in ("null_count", "nan_count") if getattr(self, name)
-        ]
+        counts = {name: getattr(self.stats, name) for name in ("count", "null_count", "nan_count")}
+        fields = [f"{name}={'?' if number is None else number}" for name, number in counts.items() if number != 0]
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
         if self.stats.has_extrema:
@@ -214,13 +227,21 @@ class Summary(Mapping):
         Exact quantiles, of the columns that have them.
     passes : int
         See below.
+    source : mapping of str or int to str, optional
+        See below.
     files : Ledger or iterable of CountedFile
         The files whose rows are counted in them.
 
     Attributes
     ----------
     passes : int
-        How often the data was read: 1, or more for exact quantiles. Of a merge, the most of its parts; 1 after a load.
+        How often the data was read: 1, more for exact quantiles, 0 where the footers told all. Of a merge, the most of
+        its parts; 1 after a load.
+    source : dict of str or int to str
+        Where each column's statistics came from. "footer": from the footers of Parquet files alone; "scan": from their
+        data, with a reason where the footers could have done ("scan: trips.parquet row group 3 has no statistics");
+        "data": from what was in memory. After merges, several of these, with a semicolon between. Not saved: a state
+        that was read has none.
     files : Ledger
         The files that were counted, in the order of their paths; data in memory leaves no trace in it.
 
@@ -242,11 +263,13 @@ class Summary(Mapping):
         *,
         quantiles: Mapping[str | int, Mapping[float, float]] | None = None,
         passes: int = 1,
+        source: Mapping[Any, str] | None = None,
         files: Iterable[CountedFile] = (),
     ) -> None:
         known = quantiles or {}
         self._columns = {name: ColumnSummary(name, stats, known.get(name)) for name, stats in (columns or {}).items()}
         self.passes = passes
+        self.source: dict[Any, str] = dict(source or {})
         self.files = files if isinstance(files, Ledger) else Ledger(files)
 
     def __getitem__(self, name: str | int) -> ColumnSummary:
@@ -278,7 +301,7 @@ class Summary(Mapping):
 
     def copy(self) -> "Summary":
         """A summary of its own, that goes on independently."""
-        new = Summary(passes=self.passes, files=self.files)
+        new = Summary(passes=self.passes, source=self.source, files=self.files)
         new._columns = {name: column.copy() for name, column in self.items()}
         return new
 
@@ -286,7 +309,12 @@ class Summary(Mapping):
         """A summary of some of the columns, which are shared with this one."""
         new = Summary(passes=self.passes, files=self.files)
         new._columns = {name: self[name] for name in names}
+        new.source = {name: self.source[name] for name in new if name in self.source}
         return new
+
+    def note_source(self, text: str) -> None:
+        """Say that statistics from there join those of every column."""
+        self.source = {name: _joined_sources(self.source.get(name), text) for name in self}
 
     def merge(self, other: "Summary", *, recount: bool = False) -> "Summary":
         """Take in what another summary has seen, in place, column by column; the order of columns stays.
@@ -314,9 +342,9 @@ class Summary(Mapping):
         """
         if not other:
             return self
-        self.passes = max(self.passes, other.passes)
         if not self:
             self._columns, self.files = other.copy()._columns, other.files
+            self.passes, self.source = other.passes, dict(other.source)
             return self
         self._check_same_columns(other)
         if not recount:
@@ -324,6 +352,9 @@ class Summary(Mapping):
         merged = {name: _merged(column, other[name]) for name, column in self.items()}
         self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
         self.files += other.files
+        self.passes = max(self.passes, other.passes)
+        known = [name for name in self if name in self.source or name in other.source]
+        self.source = {name: _joined_sources(self.source.get(name), other.source.get(name)) for name in known}
         return self
 
     def subtract(self, other: "Summary") -> "Summary":
@@ -375,6 +406,24 @@ class Summary(Mapping):
 def _list(names: list[Any]) -> str:
     shown = ", ".join(repr(name) for name in names[:8])
     return (shown + ", ..." if len(names) > 8 else shown) or "none"
+
+
+def _joined_sources(mine: str | None, theirs: str | None) -> str:
+    """Both texts, with one of each kind, the first that gives a reason; "state" for what was read from a file.
+
+    >>> _joined_sources("footer", "scan: a.parquet row group 3 has no statistics; data")
+    'footer; scan: a.parquet row group 3 has no statistics; data'
+    >>> _joined_sources("scan; data", "scan: b.parquet has no statistics")
+    'scan: b.parquet has no statistics; data'
+    """
+    if mine is not None and mine == theirs:
+        return mine
+    kinds: dict[str, str] = {}
+    for part in "; ".join(text or "state" for text in (mine, theirs)).split("; "):
+        kind = part.partition(":")[0]
+        if kinds.get(kind) in (None, kind):
+            kinds[kind] = part
+    return "; ".join(kinds.values())
 
 
 def _file_name(file: CountedFile | FoldedFiles) -> str:

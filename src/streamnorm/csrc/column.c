@@ -175,6 +175,7 @@ sn_status sn_column_merge(sn_column *into, const sn_column *from) {
         into->rows += b.rows;
         into->nulls += b.nulls;
         into->no_value += b.no_value;
+        into->nans_unknown |= b.nans_unknown;
         into->infinities += b.infinities;
         sn_moments_merge(&into->moments, &b.moments);
         if (into->exact != NULL) sn_exact_merge(into->exact, b.exact);

@@ -16,6 +16,7 @@ typedef enum { SN_KIND_NONE, SN_KIND_FLOAT, SN_KIND_INTEGER, SN_KIND_DECIMAL } s
 typedef struct sn_column {
     int64_t rows, nulls;
     int64_t no_value;       /* nulls and NaN in closed blocks */
+    int32_t nans_unknown;   /* extrema came without a count of NaN: no_value may be less than there are */
     int64_t infinities;     /* in closed blocks */
     sn_moments moments;     /* of closed blocks; finite values only */
     double min, max;        /* of closed blocks, as doubles */

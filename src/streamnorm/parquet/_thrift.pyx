@@ -8,8 +8,10 @@ counts structs, lists and maps alike.
 
 # cython: boundscheck=False, wraparound=False
 
+from array import array
+
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 MAX_DEPTH = 32
@@ -310,3 +312,6 @@ def struct_list(const uint8_t[::1] data not None, Py_ssize_t start, Py_ssize_t f
         else:
             out[number] = (kind, get_value(&r, kind, 0))
     return out, starts, r.pos
+
+
+include "_statistics.pxi"

@@ -32,6 +32,7 @@ from streamnorm.parquet.thrift import (
     STRUCT,
     Struct,
     ThriftError,
+    chunk_statistics,
     decode,
     decode_struct,
     encode,
@@ -282,6 +283,11 @@ class Footer:
         # The first of two fields of one name, as a search from the front would find it.
         return {field.name: index for index, field in reversed(list(enumerate(self.fields)))}
 
+    @cached_property
+    def group_rows(self) -> array:
+        """Rows of each row group, as 64-bit integers."""
+        return array("q", [group.num_rows for group in self.row_groups])
+
     def field_index(self, name: str) -> int:
         """Position of a top-level field.
 
@@ -351,6 +357,12 @@ class Footer:
                 )
             start = len(fmt.MAGIC)
         return ColumnChunk(self.file, row_group, name, meta, start, size, plain, values, obstacle)
+
+    def chunk_statistics(self, leaf: int):
+        """The statistics of a leaf in all row groups; see `streamnorm.parquet._thrift.chunk_statistics`."""
+        starts = array("I", [chunks[leaf] for chunks in self._chunks])
+        kind = value_of(self.leaves[leaf].element, SchemaElement.TYPE, I32, -1)
+        return chunk_statistics(self._data, starts, kind)
 
     def column_order(self, leaf: int) -> Struct | None:
         """The ColumnOrder of a leaf's statistics; None if the file does not say."""

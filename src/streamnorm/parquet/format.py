@@ -14,7 +14,7 @@ MAGIC = b"PAR1"
 MAGIC_ENCRYPTED = b"PARE"
 
 # Type
-FLOAT, DOUBLE, BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = 4, 5, 6, 7
+BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = range(8)
 # FieldRepetitionType
 REQUIRED, OPTIONAL, REPEATED = 0, 1, 2
 # Encoding
@@ -33,6 +33,7 @@ class SchemaElement:
     """Field numbers of one node of the schema."""
 
     TYPE, TYPE_LENGTH, REPETITION, NAME, NUM_CHILDREN = 1, 2, 3, 4, 5
+    CONVERTED_TYPE, SCALE, PRECISION, FIELD_ID, LOGICAL_TYPE = 6, 7, 8, 9, 10
 
 
 class RowGroupFields:
@@ -70,8 +71,9 @@ class PageHeader:
     TYPE, UNCOMPRESSED_SIZE, COMPRESSED_SIZE, CRC, DATA_PAGE = 1, 2, 3, 4, 5
 
 
-# TYPE_ORDER: statistics follow the order of the column's type.
+# ColumnOrder: statistics follow the order of the column's type; of floats, also that of IEEE 754's totalOrder.
 TYPE_ORDER: Struct = {1: (STRUCT, {})}
+TOTAL_ORDER: Struct = {2: (STRUCT, {})}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Plain twins of the compiled parts of `streamnorm.parquet`: same names, same arguments, made to be read."""
 
 import struct as _struct
+from array import array
 
 import numpy as np
 
 from streamnorm.parquet import thrift
-from streamnorm.parquet.thrift import MAX_DEPTH, Struct, ThriftError
+from streamnorm.parquet.thrift import MAX_DEPTH, Struct, ThriftError, value_of
 
 
 class PageStats:
@@ -168,3 +169,72 @@ def decode(data, start: int = 0) -> tuple[Struct, int]:
     """Twin of ``_thrift.decode``."""
     reader = _Reader(data, start)
     return reader.struct(0), reader.at
+
+
+def chunk_statistics(data, starts, physical_type: int):
+    """Twin of ``_thrift.chunk_statistics``."""
+    rows = [_one_chunk(data, start, physical_type) for start in starts]
+    flags, values, nulls, nans, low, high = (list(column) for column in zip(*rows, strict=True)) if rows else [[]] * 6
+    return bytearray(flags), array("q", values), array("q", nulls), array("q", nans), low, high
+
+
+def _one_chunk(data, start: int, physical_type: int):
+    nothing = (-1, 0, 0, None, None)
+    try:
+        frame = thrift.decode_struct(data, start)
+        encrypted = thrift.ENCRYPTED if 8 in frame or 9 in frame else 0
+        meta = value_of(frame, 3, thrift.STRUCT, {})
+        values = value_of(meta, 5, thrift.I64, -1)
+        stats = value_of(meta, 12, thrift.STRUCT)
+        old_max, old_min, high, low = (value_of(stats or {}, field, thrift.BINARY) for field in (1, 2, 5, 6))
+        nulls, nans = (value_of(stats or {}, field, thrift.I64) for field in (3, 9))
+        if not encrypted and (value_of(meta, 1, thrift.I32, -1) != physical_type or values < 0):
+            raise ThriftError("another type, or no number of values")
+    except ThriftError:
+        return (thrift.CORRUPT, *nothing)
+    flags = encrypted | (0 if stats is None else thrift.STATISTICS)
+    flags |= (0 if nulls is None else thrift.NULL_COUNT) | (0 if nans is None else thrift.NAN_COUNT)
+    if (thrift.BOOL, False) in [(stats or {}).get(field) for field in (7, 8)]:
+        flags |= thrift.INEXACT
+    if low is high is None and not old_min is old_max is None:
+        flags, low, high = flags | thrift.DEPRECATED, old_min, old_max
+    return flags, values, nulls or 0, nans or 0, low, high
+
+
+def chunk_verdicts(chunks, rows, *, required, floats, width, bounds, old_pair, uncounted):
+    """Twin of ``_thrift.chunk_verdicts``."""
+    verdicts, some, counts = bytearray(), bytearray(), array("q")
+    for chunk, group_rows in zip(zip(*chunks, strict=True), rows, strict=True):
+        flags, values, nulls, nans, low, high = chunk
+        present = group_rows - nulls
+        nans = 0 if not floats else nans if flags & thrift.NAN_COUNT else -1 if present > 0 else 0
+        empty, valued = group_rows == 0, present > 0 and nans != present
+        old = bool(flags & thrift.DEPRECATED)
+        widths = {len(bound or b"") for bound in (low, high)}
+        tests = [
+            ("is encrypted", flags & thrift.ENCRYPTED),
+            ("has corrupt metadata", flags & thrift.CORRUPT),
+            ("contradicts itself: its number of values is not that of its rows", values != group_rows),
+            ("has no statistics", not empty and not flags & thrift.STATISTICS),
+            ("has no number of nulls", not empty and not required and not flags & thrift.NULL_COUNT),
+            ("contradicts itself: its number of nulls", not 0 <= nulls <= (0 if required else group_rows)),
+            (
+                "contradicts itself: its number of NaN",
+                floats and flags & thrift.NAN_COUNT and not 0 <= nans <= present,
+            ),
+            (thrift.OF_NOTHING, present == 0 and (low is not None or high is not None)),
+            ("has no minimum and maximum", valued and (low is None or high is None)),
+            ("has bounds that are not exact", valued and flags & thrift.INEXACT),
+            ("has statistics of the old kind", valued and old and not old_pair),
+            ("has statistics of no declared order", valued and not old and not bounds),
+            (
+                "contradicts itself: a bound of the wrong width",
+                valued and (widths != {width} if width else not 1 <= min(widths) <= max(widths) <= 64),
+            ),
+            ("has no number of NaN", valued and nans < 0 and not uncounted),
+        ]
+        reason = next((reason for reason, wrong in tests if wrong), "")
+        verdicts.append(thrift.VERDICTS.index(reason))
+        some.append(not reason and valued)
+        counts.append(nans)
+    return verdicts, some, counts

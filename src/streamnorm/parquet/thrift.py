@@ -28,12 +28,31 @@ STRUCT                  dict of the same form
 import struct as _struct
 from typing import Any
 
-from streamnorm.parquet._thrift import MAX_DEPTH, ThriftError, decode, decode_struct, skip_struct, struct_list
+from streamnorm.parquet._thrift import (
+    CORRUPT,
+    DEPRECATED,
+    ENCRYPTED,
+    INEXACT,
+    MAX_DEPTH,
+    NAN_COUNT,
+    NULL_COUNT,
+    OF_NOTHING,
+    STATISTICS,
+    VERDICTS,
+    ThriftError,
+    chunk_statistics,
+    chunk_verdicts,
+    decode,
+    decode_struct,
+    skip_struct,
+    struct_list,
+)
 
 __all__ = [
     "BINARY", "BOOL", "BYTE", "DOUBLE", "I16", "I32", "I64", "LIST", "MAP", "MAX_DEPTH", "SET", "STRUCT",
-    "UUID", "Struct", "ThriftError", "decode", "decode_struct", "encode", "skip_struct", "struct_list",
-    "value_of", "varint",
+    "UUID", "CORRUPT", "DEPRECATED", "ENCRYPTED", "INEXACT", "NAN_COUNT", "NULL_COUNT", "OF_NOTHING", "STATISTICS",
+    "VERDICTS", "Struct", "ThriftError", "chunk_statistics", "chunk_verdicts", "decode", "decode_struct", "encode",
+    "skip_struct", "struct_list", "value_of", "varint",
 ]  # fmt: skip
 
 # Wire type numbers. A boolean field carries its value in its type, 1 for true and 2 for false; as the type of

@@ -44,6 +44,7 @@ class BaseScaler(ScikitLearnContract, ABC):
     """The parent of all scalers. A child says which statistics it needs and what it makes of them."""
 
     feature_names_in_: np.ndarray
+    _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
 
     @abstractmethod
     def _check_params(self) -> None:
@@ -234,6 +235,7 @@ class BaseScaler(ScikitLearnContract, ABC):
                 "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
             )
         summary = Summary() if reset else self.summary_.copy()
+        summary.note_source("data")
         bytes_done, before = 0, summary.rows
         for part in parts(X):
             summary, nbytes = self._feed(summary, part, columns, exclude)
@@ -308,7 +310,7 @@ class BaseScaler(ScikitLearnContract, ABC):
                 selections[key].update(matrix[:, position])
 
     def _found(self, names: Sequence[str | int]) -> Summary:
-        return Summary({name: self._new_stats(name) for name in names})
+        return Summary({name: self._new_stats(name) for name in names}, source=dict.fromkeys(names, "data"))
 
     def _feed_frame(self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns) -> None:
         names = self._names_in(summary, frame)
@@ -362,7 +364,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise DataError where a column's own values overflow under its map."""
         for name, m in self._maps().items():
             column = self.summary_[name]
-            if column.count == 0 or not column.stats.has_extrema:
+            if not column.has_values or not column.stats.has_extrema:
                 continue
             reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
             if not all(map(math.isfinite, reach)):

@@ -80,7 +80,7 @@ class _ElementaryScaler(BaseScaler):
         self._check_fitted()
         center, scale, offset, clip = self._affine()
         return {
-            name: AffineMap(float(c), float(s), float(o), clip) if column.count else AffineMap(clip=clip)
+            name: AffineMap(float(c), float(s), float(o), clip) if column.has_values else AffineMap(clip=clip)
             for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
         }
 
@@ -238,6 +238,8 @@ class MinMaxScaler(_ElementaryScaler):
     array([[5.]])
     """
 
+    _extrema_suffice = True
+
     data_min_: np.ndarray
     data_max_: np.ndarray
     data_range_: np.ndarray
@@ -318,6 +320,8 @@ class MaxAbsScaler(_ElementaryScaler):
     array([[-1. ,  0. ],
            [ 0.5,  0. ]])
     """
+
+    _extrema_suffice = True
 
     max_abs_: np.ndarray
     scale_: np.ndarray
