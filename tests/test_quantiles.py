@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamnorm as sn
-from streamnorm import engine
+from streamnorm import engine, refine
 from streamnorm._core import ColumnStats, Selection
 from streamnorm._sketch import QuantileSketch
 from streamnorm.errors import DataError, NotMergeableError, StatisticNotCollected
@@ -334,9 +334,9 @@ def test_only_the_columns_that_need_it_are_read_again(files, monkeypatch):
     folder, _ = files
     read = []
 
-    def refine(files, selections, **options):
+    def refine(files, summary, selections, **options):
         read.append(sorted(selections))
-        return real(files, selections, **options)
+        return real(files, summary, selections, **options)
 
     real = engine.refine
     monkeypatch.setattr(engine, "refine", refine)
@@ -351,3 +351,58 @@ def test_progress_counts_every_pass(files):
     sn.fit(files[0], "robust", exact=True, progress=lambda *said: calls.append(said))
     assert [rows for rows, _, _ in calls] == sorted(rows for rows, _, _ in calls)
     assert calls[-1][:2] == (60_000, 60_000)
+
+
+@pytest.fixture
+def sorted_file(tmp_path):
+    """Ten row groups of 5,000 rows: rising floats and integers (with zeros and nulls), one column with a NaN."""
+    n = 50_000
+    rising = np.arange(n) - n // 2
+    with_nan = rising / 8.0
+    with_nan[7] = np.nan
+    columns = {"float": rising / 8.0, "int": pa.array(rising, mask=np.arange(n) % 9 == 0), "nan": with_nan}
+    pq.write_table(pa.table(columns), tmp_path / "sorted.parquet", row_group_size=5000)
+    return tmp_path / "sorted.parquet"
+
+
+def read_again(monkeypatch):
+    """Which row groups the further passes read, by column."""
+    read = {}
+
+    def column_batches(file, readers, row_groups, columns, **options):
+        for name in columns:
+            read.setdefault(name, []).extend(row_groups)
+        return real(file, readers, row_groups, columns, **options)
+
+    real = refine.column_batches
+    monkeypatch.setattr(refine, "column_batches", column_batches)
+    return read
+
+
+def test_row_groups_that_cannot_hold_the_answer_are_not_read(sorted_file, monkeypatch):
+    read = read_again(monkeypatch)
+    scaler = sn.fit(sorted_file, "robust", exact=True)
+    for name, column in pq.read_table(sorted_file).to_pydict().items():
+        values = np.array([np.nan if value is None else value for value in column])
+        assert scaler.summary_[name].quantile(QUARTILES).tobytes() == numpy_result(values, QUARTILES).tobytes()
+    # The quartiles are in row groups 2, 4 or 5, and 7; a footer does not say how many NaN there are.
+    assert set(read["float"]) < {1, 2, 3, 4, 5, 6, 7, 8} and set(read["int"]) < {1, 2, 3, 4, 5, 6, 7, 8}
+    assert read["nan"] == list(range(10))
+
+
+@pytest.mark.parametrize("change", ["max", "count"])
+def test_bounds_that_the_first_pass_contradicts_are_not_used(sorted_file, monkeypatch, change):
+    def file_extrema(file, column):
+        found = real(file, column)
+        if change == "max":
+            found.high[9] += 1
+        else:
+            found.null_count[3] += 1
+        return found
+
+    real = refine.file_extrema
+    monkeypatch.setattr(refine, "file_extrema", file_extrema)
+    read = read_again(monkeypatch)
+    scaler = sn.fit(sorted_file, "robust", exact=True, columns="float")
+    assert scaler.center_ == [-0.0625]
+    assert read["float"] == list(range(10))

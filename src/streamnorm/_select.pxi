@@ -93,6 +93,11 @@ cdef class Selection:
         check(status)
         return self
 
+    def add_below(self, int i, int64_t n):
+        """Count n values as below interval i that were not looked at."""
+        with self._lock:
+            self._at(i).below += n
+
     def below(self, int i):
         """Keys below interval i."""
         return self._at(i).below

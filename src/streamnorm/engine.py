@@ -220,12 +220,12 @@ def _fit_files(
         def new_stats(name: str, seed: int) -> ColumnStats:
             return scaler._new_stats(name, first_seed + seed, error)
 
-        stats |= scan(files, rest, new_stats, memory=memory, threads=threads, meter=meter)
+        stats |= scan(files, rest, new_stats, of=len(names), memory=memory, threads=threads, meter=meter)
     else:
         meter.skip(rows)
     found = Summary({name: stats[name] for name in names}, source=source, passes=1 if rest else 0)
     if scaler._rereads():
-        read = partial(refine, files, memory=memory, threads=threads, meter=meter)
+        read = partial(refine, files, found, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
     found.files = Ledger(map(counted_file, files))
     if reset:

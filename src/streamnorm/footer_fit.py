@@ -55,7 +55,7 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
     """The statistics of a column over all files; a str that names the first place where they are not proved."""
     parts = []
     for file in files:
-        part = _file_extrema(file, column)
+        part = file_extrema(file, column)
         if isinstance(part, str):
             return part
         parts.append(part)
@@ -79,7 +79,8 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
     )
 
 
-def _file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
+def file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
+    """What a file's footer proves of a column; a str that says why that is nothing."""
     try:
         field = file.footer.fields[file.footer.field_index(column)]
     except KeyError:

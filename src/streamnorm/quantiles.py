@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +40,16 @@ def key_of(value: float) -> int:
 def value_of(key: int) -> float:
     """The double at a place in their order."""
     return float(np.int64(key ^ (_HIGHEST if key < 0 else 0)).view(np.float64))
+
+
+def key_at(value: Any, kind: str, side: int) -> int:
+    """The key of a number in a column of this kind; of a zero, whose sign is not known, that of the outer one.
+
+    `side` is -1 or 1: which way is out.
+    """
+    if kind == "double":
+        return key_of(float(value) or math.copysign(0.0, side))
+    return int(value) - (_SIGN if kind == "unsigned" else 0)
 
 
 @dataclass
@@ -70,18 +81,12 @@ class RankSearch:
         if self.count == 0:
             return
         self.kind = _key_kind(stats)
-        self._limits = self._key(stats.min, -1), self._key(stats.max, 1)
+        self._limits = key_at(stats.min, self.kind, -1), key_at(stats.max, self.kind, 1)
         for rank in sorted({rank for q in quantiles for rank in self._ranks(q)[:2]}):
             if self._limits[0] == self._limits[1]:
                 self._found[rank] = self._limits[0]
             else:
                 self._brackets[rank] = self._first_bracket(stats.sketch, rank)
-
-    def _key(self, value: object, side: int) -> int:
-        """The key of a value; of a zero, whose sign is not known, that of the zero further to this side."""
-        if self.kind == "double":
-            return key_of(float(value) or math.copysign(0.0, side))  # type: ignore[arg-type]
-        return int(value) - (_SIGN if self.kind == "unsigned" else 0)  # type: ignore[call-overload]
 
     def _ranks(self, q: float) -> tuple[int, int, float]:
         """The two ranks that a quantile lies between, and how far, in NumPy's arithmetic."""
@@ -97,14 +102,14 @@ class RankSearch:
         low = self._limits[0] if probes[0] <= 0 else self._end(values[0], -1)
         high = self._limits[1] if probes[-1] >= 1 else self._end(values[-1], 1)
         often: Sequence[float] = values[1:][values[1:] == values[:-1]] if self.kind == "double" else ()
-        atoms = {self._key(value, side) for value in often for side in (-1, 1)}  # both zeros, if zero is one
+        atoms = {key_at(value, self.kind, side) for value in often for side in (-1, 1)}  # both zeros, if zero is one
         kept = tuple(sorted(atom for atom in atoms if low <= atom <= high)) if low < high else ()
         return Bracket(low, high, kept, 2.0 * reach * self.count)
 
     def _end(self, value: float, side: int) -> int:
         """A sketch's value as the end of an interval; it has rounded wide integers."""
         if self.kind == "double":
-            return self._key(value, side)
+            return key_at(value, self.kind, side)
         exact = int(np.nextafter(value, side * math.inf))
         key = exact - (_SIGN if self.kind == "unsigned" else 0)
         return max(self._limits[0], min(self._limits[1], key))

@@ -1,21 +1,33 @@
 """One more pass over Parquet files for exact quantiles: values go to the selections of their columns."""
 
-# Design: the units of the scan, so that the files are read as in the first pass; what they select is merged as it
-# comes, in the order of the files, though any order would give the same.
+# Design: row groups whose bounds in the footer are outside of every interval are not read: they are below it as a
+# whole, or above. What a footer claims of a column is used only if it agrees with what the first pass has seen of it:
+# the number of values, the minimum and the maximum. The other row groups are read as in the first pass, and what is
+# selected is merged as it comes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress, groupby
+
+import numpy as np
 
 from ._core import Selection
+from .footer_fit import file_extrema
+from .parquet.statistics import LeafExtrema
 from .pipeline import Outlet, run_ordered
+from .quantiles import key_at
 from .scalers._select import numeric_chunk
 from .scan import ProgressMeter, ScanUnit, batch_rows, scan_units
 from .sources import ParquetInput, ReaderCache, column_batches
+from .summary import ColumnSummary, Summary
+
+MIN_ROWS = 4096  # of a row group; the bounds of smaller ones take as long as their values
 
 
 def refine(
     files: Sequence[ParquetInput],
+    summary: Summary,
     selections: Mapping[str | int, Selection],
     *,
     memory: int,
@@ -24,12 +36,21 @@ def refine(
 ) -> None:
     """Feed every value of the columns to the selections of their names.
 
+    Parameters
+    ----------
+    files : sequence of ParquetInput
+    summary : Summary
+        What the first pass found.
+    selections : mapping of column to Selection
+    memory, threads, meter
+        As for :func:`~streamnorm.scan.scan`.
+
     Raises
     ------
     DataError
         If a column cannot be read; names file, row group and column.
     """
-    units = scan_units(files, [str(name) for name in selections])
+    units = _units(files, summary, selections)
     share = 1.0 / len(selections)
     meter.expect(sum(unit.rows * len(unit.columns) for unit in units) * share)
     readers = ReaderCache()
@@ -58,3 +79,78 @@ def refine(
         limit=memory // 2,
     ):
         meter.add(unit.rows * len(unit.columns) * share)
+
+
+def _units(
+    files: Sequence[ParquetInput], summary: Summary, selections: Mapping[str | int, Selection]
+) -> list[ScanUnit]:
+    """What has to be read; the rest is counted in the selections."""
+    whole: list[str] = []
+    units: list[ScanUnit] = []
+    for name, selection in selections.items():
+        column = str(name)
+        bounds = _trusted_bounds(files, summary[name])
+        outside = [_outside(part, selection) for part in bounds]
+        if not any(mask.any() for mask in outside):
+            whole.append(column)
+            continue
+        for file, part, mask in zip(files, bounds, outside, strict=True):
+            _count(part, mask, selection)
+            units += _units_of_rest(file, column, mask)
+    return units + (scan_units(files, whole) if whole else [])
+
+
+def _trusted_bounds(files: Sequence[ParquetInput], column: ColumnSummary) -> list[LeafExtrema]:
+    """The bounds of the column in each file's row groups; none unless they agree with the first pass."""
+    rows, groups = sum(file.num_rows for file in files), sum(len(file.footer.row_groups) for file in files)
+    if column.nan_count or rows < MIN_ROWS * groups:
+        return []
+    found = []
+    for file in files:
+        part = file_extrema(file, str(column.name))
+        if isinstance(part, str) or part.reasons or part.kind != column.stats.kind or part.kind == "decimal":
+            return []
+        found.append(part)
+    claimed = (
+        sum(int((part.rows - part.null_count).sum()) for part in found),
+        min((low for part in found for low in compress(part.low, part.has_values.tolist())), default=None),
+        max((high for part in found for high in compress(part.high, part.has_values.tolist())), default=None),
+    )
+    return found if claimed == (column.count, column.min, column.max) else []
+
+
+def _outside(part: LeafExtrema, selection: Selection) -> np.ndarray:
+    """Which row groups have no value within any interval."""
+    low, high = _keys(part, selection)
+    mask = np.ones(len(part.rows), dtype=bool)
+    for first, last, _ in selection.intervals:
+        mask &= (high < first) | (low > last)
+    return mask | ~part.has_values
+
+
+def _keys(part: LeafExtrema, selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    """The keys of the bounds; a zero's sign is not known, so that both zeros are within them."""
+    low, high = (
+        np.array([key_at(bound, selection.kind, side) for bound in bounds], dtype=np.int64)
+        for bounds, side in ((part.low, -1), (part.high, 1))
+    )
+    return low, high
+
+
+def _count(part: LeafExtrema, mask: np.ndarray, selection: Selection) -> None:
+    """Count the values of these row groups that are below each interval."""
+    _, high = _keys(part, selection)
+    values = np.where(mask & part.has_values, part.rows - part.null_count, 0)
+    for i, (first, _, _) in enumerate(selection.intervals):
+        selection.add_below(i, int(values[high < first].sum()))
+
+
+def _units_of_rest(file: ParquetInput, column: str, mask: np.ndarray) -> Iterator[ScanUnit]:
+    """Units of the row groups that are not in the mask."""
+    needed = [group for group in range(len(mask)) if not mask[group]]
+    for _, run in groupby(enumerate(needed), lambda pair: pair[1] - pair[0]):
+        groups = [group for _, group in run]
+        for start in range(groups[0], groups[-1] + 1, file.groups_at_once):
+            some = range(start, min(start + file.groups_at_once, groups[-1] + 1))
+            rows = sum(file.footer.row_groups[group].num_rows for group in some)
+            yield ScanUnit(file, some, rows, (column,), 0)

@@ -87,10 +87,10 @@ def column_groups(columns: Sequence[str], rows: int) -> Iterator[tuple[str, ...]
         yield tuple(columns[start : start + together])
 
 
-def scan_units(files: Sequence[ParquetInput], columns: Sequence[str]) -> list[ScanUnit]:
-    """The scan's work, in order."""
+def scan_units(files: Sequence[ParquetInput], columns: Sequence[str], of: int = 0) -> list[ScanUnit]:
+    """The scan's work, in order. `of` is the number of columns that the size of a unit is to go by; 0: of these."""
     units = []
-    share = sum(file.num_rows for file in files) * len(columns) // UNITS
+    share = sum(file.num_rows for file in files) * (of or len(columns)) // UNITS
     unit_rows = max(MIN_UNIT_ROWS, min(MAX_UNIT_ROWS, share))
     runs = ((file, groups, rows) for file in files for groups, rows in runs_of_row_groups(file, unit_rows))
     for seed, (file, groups, rows) in enumerate(runs):
@@ -103,18 +103,21 @@ def scan(
     columns: Sequence[str],
     new_stats: NewStats,
     *,
+    of: int,
     memory: int,
     threads: int,
     meter: ProgressMeter,
 ) -> dict[str, ColumnStats]:
     """Statistics of each column over all files.
 
+    `of` is the number of columns that are fitted: what the footers tell of some must not change the bits of others.
+
     Raises
     ------
     DataError
         If a column cannot be read, or holds an infinity; names file, row group and column.
     """
-    units = scan_units(files, columns)
+    units = scan_units(files, columns, of)
     readers = ReaderCache()
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
