@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 import streamnorm.state as state_module
 from streamnorm import state
 from streamnorm.errors import StateError, StreamnormError
+from streamnorm.ledger import CountedFile, Ledger
 from streamnorm.scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 TABLE = pa.table(
@@ -39,6 +41,36 @@ SCALERS = {
 def scaler(request):
     fresh = copy.deepcopy(SCALERS[request.param])
     return fresh.fit(TABLE)
+
+
+VERSION_1 = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("name", SCALERS)
+def test_states_of_version_1_are_read(name):
+    """Written by the last code that wrote version 1, from TABLE."""
+    path = VERSION_1 / f"state-v1-{name}.json"
+    assert json.loads(path.read_text())["version"] == 1
+    scaler, fresh = state.load(path), copy.deepcopy(SCALERS[name]).fit(TABLE)
+    assert repr(scaler) == repr(fresh) and scaler.digest() == fresh.digest()
+    assert same_table(scaler.transform(TABLE), fresh.transform(TABLE))
+    assert not scaler.summary_.files
+    assert state.dumps(scaler) == state.dumps(fresh) and json.loads(state.dumps(scaler))["version"] == 2
+
+
+def test_files_are_no_member_of_version_1():
+    content = json.loads((VERSION_1 / "state-v1-minmax.json").read_text()) | {"files": []}
+    with pytest.raises(StateError, match="unknown member 'files'"):
+        state.loads(sealed(content))
+
+
+def test_files_are_listed_between_columns_and_digest():
+    scaler = StandardScaler().fit(TABLE)
+    scaler.summary_.files = Ledger([CountedFile("/d/a.parquet", 900, "5e" * 16, 5)])
+    content = json.loads(state.dumps(scaler))
+    assert list(content)[-3:] == ["columns", "files", "digest"]
+    assert content["files"] == [{"path": "/d/a.parquet", "size": 900, "footer": "5e" * 16, "rows": 5}]
+    assert state.dumps(state.loads(json.dumps(content))) == state.dumps(scaler)
 
 
 @pytest.fixture
@@ -105,7 +137,7 @@ def test_the_file_is_rfc_8259_json_in_the_documented_form(text):
 
     content = json.loads(text, parse_constant=refuse)
     assert list(content) == ["format", "version", "streamnorm", "scaler", "columns", "digest"]
-    assert content["format"] == "streamnorm-state" and content["version"] == 1
+    assert content["format"] == "streamnorm-state" and content["version"] == 2
     size, ident, price, empty = content["columns"]
     assert size["name"] == "größe" and "größe" in text
     assert ident["max"] == str(2**60 + 1) and ident["min"] == -7
@@ -137,6 +169,77 @@ def test_digest_does_not_depend_on_the_version(monkeypatch):
     before, text = scaler.digest(), state.dumps(scaler)
     monkeypatch.setattr(state_module, "__version__", "99.0")
     assert scaler.digest() == before and state.dumps(scaler) != text
+
+
+def decimals(scale, *texts):
+    return pa.array([None if text is None else Decimal(text) for text in texts], pa.decimal128(20, scale))
+
+
+SAME_NUMBERS = {
+    "float64": pa.array([1.0, 2.5, None, -4.0]),
+    "float32": pa.array([1.0, 2.5, None, -4.0], pa.float32()),
+    "decimal": decimals(1, "1", "2.5", None, "-4"),
+    "decimal of another scale": decimals(7, "1", "2.5", None, "-4"),
+    "decimal256": decimals(3, "1", "2.5", None, "-4").cast(pa.decimal256(40, 3)),
+}
+SAME_INTEGERS = {
+    "int64": pa.array([1, None, -4, 300]),
+    "int16": pa.array([1, None, -4, 300], pa.int16()),
+    "float64": pa.array([1.0, None, -4.0, 300.0]),
+    "decimal": decimals(2, "1", None, "-4", "300"),
+}
+
+
+@pytest.mark.parametrize("arrays", [SAME_NUMBERS, SAME_INTEGERS], ids=["numbers", "integers"])
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler(), MaxAbsScaler()], ids=repr)
+def test_digests_are_those_of_numbers_and_not_of_types(method, arrays):
+    digests = {copy.deepcopy(method).fit(pa.table({"x": array})).digest() for array in arrays.values()}
+    assert len(digests) == 1
+    assert copy.deepcopy(method).fit(pa.table({"x": pa.array([1.0, None, -4.0, 301.0])})).digest() not in digests
+
+
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler()], ids=repr)
+def test_neighbouring_numbers_have_different_digests(method):
+    def digest(*values, type=None):
+        return copy.deepcopy(method).fit(pa.table({"x": pa.array([5, 7, *values], type)})).digest()
+
+    assert digest(2**60) != digest(2**60 + 1)
+    assert digest(float(2**60)) == digest(2**60)
+    assert digest(0.1) != digest(Decimal("0.1"), type=pa.decimal128(9, 1))
+    assert digest(Decimal("0.10"), type=pa.decimal128(9, 2)) == digest(Decimal("0.1"), type=pa.decimal128(9, 1))
+
+
+@pytest.mark.parametrize("method", [StandardScaler(exact=True), MinMaxScaler(), MaxAbsScaler()], ids=repr)
+def test_digests_do_not_depend_on_order_and_parts(method):
+    rng = np.random.default_rng(11)
+    values = [0.0, -0.0, None, 5e-324, 1e300, float("nan"), *(rng.normal(size=40) * 10.0 ** rng.integers(-9, 9, 40))]
+    digests = set()
+    for _ in range(30):
+        order = rng.permutation(len(values))
+        cuts = np.sort(rng.integers(0, len(values) + 1, rng.integers(0, 6)))
+        scalers = []
+        for part in np.split(order, cuts):
+            if len(part):
+                table = pa.table({"x": pa.array([values[i] for i in part], pa.float64())})
+                scalers.append(copy.deepcopy(method).fit(table))
+        while len(scalers) > 1:
+            i = rng.integers(len(scalers) - 1)
+            scalers[i : i + 2] = [state.loads(state.dumps(scalers[i + 1])) + scalers[i]]
+        digests.add(scalers[0].digest())
+    assert len(digests) == 1
+
+
+def test_digests_do_not_depend_on_which_zero_came_first():
+    for zeros in ([0.0, -0.0], [-0.0, 0.0], [-0.0, -0.0]):
+        for method in (StandardScaler(), StandardScaler(exact=True), MinMaxScaler()):
+            assert method.fit([[z] for z in zeros]).digest() == method.fit([[0.0], [0.0]]).digest()
+
+
+def test_digests_do_not_depend_on_the_files():
+    scaler = StandardScaler().fit(TABLE)
+    before = scaler.digest()
+    scaler.summary_.files = Ledger([CountedFile("/d/a.parquet", 900, "5e" * 16, 5)])
+    assert scaler.digest() == before
 
 
 def test_every_truncation_is_noticed(text):
@@ -172,14 +275,14 @@ def test_random_edits_are_noticed_or_harmless(text):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.replace('"version": 1', '"version": 2'), "format version 2.*wrote it, "),
-        (lambda t: t.replace('"version": 1', '"version": true'), "'version'"),
+        (lambda t: t.replace('"version": 2', '"version": 3'), "format version 3.*wrote it, "),
+        (lambda t: t.replace('"version": 2', '"version": true'), "'version'"),
         (lambda t: t.replace("streamnorm-state", "other"), "not a streamnorm state"),
         (lambda t: t.replace('"ddof": 0', '"ddof": 1'), "digest does not match"),
         (lambda t: t.replace("-2.25", "-2.26"), "digest does not match"),
         (lambda t: t.replace("-2.25", "NaN"), "NaN is not a JSON number"),
         (lambda t: t.replace("-2.25", "-1e999"), "beyond any double"),
-        (lambda t: t.replace('"version": 1', '"version": 1, "version": 1'), "occurs twice"),
+        (lambda t: t.replace('"version": 2', '"version": 2, "version": 2'), "occurs twice"),
         (lambda t: t + "x", "not JSON that is whole"),
         (lambda t: "[" * 100_000, "not JSON that is whole"),
         (lambda t: "[]", "not a streamnorm state"),
@@ -208,6 +311,8 @@ def column(content):
         (lambda c: c.update(columns=[]), "no columns"),
         (lambda c: c.update(columns={}), "'columns' of type list"),
         (lambda c: c.update(streamnorm=1), "'streamnorm'"),
+        (lambda c: c.update(files={}), "'files' of type list"),
+        (lambda c: c.update(files=[{"path": "/a"}]), "list of files that is none .item 0 is not a file"),
         (lambda c: c["columns"].append(column(c)), "twice"),
         (lambda c: c["columns"].append(7), "not an object"),
         (lambda c: column(c).update(name=None), "without a name"),

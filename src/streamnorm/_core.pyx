@@ -7,6 +7,7 @@
 # Each ColumnStats has a lock of its own, because the GIL is not held while it is updated, and on a free-threaded
 # build not at all.
 
+import operator
 import threading
 from decimal import Decimal
 
@@ -96,6 +97,7 @@ cdef extern from "column.h" nogil:
         sn_moments moments
         double min, max
         sn_int_extrema integer
+        int32_t extrema_unknown
         sn_kind kind
         int32_t scale
         int32_t has_moments

@@ -72,10 +72,14 @@ cdef column_fields closed(ColumnStats self):
 
 cdef tuple exact_sums(ColumnStats self):
     """Sum and sum of squares, in units of 2**SUM_EXPONENT and of its square."""
+    with self._lock:
+        return sums_of(fields_of(self))
+
+
+cdef tuple sums_of(const column_fields *c):
     cdef unsigned char total[4 * SN_SUM_DIGITS]
     cdef unsigned char squares[4 * SN_SQUARES_DIGITS]
-    with self._lock:
-        sn_exact_write(total, squares, fields_of(self).exact)
+    sn_exact_write(total, squares, c.exact)
     return (int.from_bytes(total[:sizeof(total)], "little", signed=True),
             int.from_bytes(squares[:sizeof(squares)], "little", signed=True))
 
@@ -102,7 +106,7 @@ cdef tuple exact_extrema(ColumnStats self, const column_fields *c):
 
 cdef tuple extrema_of(ColumnStats self):
     cdef column_fields c = closed(self)
-    if c.rows == c.no_value:
+    if c.rows == c.no_value or c.extrema_unknown:
         return None, None
     if c.kind == SN_KIND_FLOAT:
         return c.min + 0.0, c.max + 0.0  # -0.0 and 0.0 are one value; which came first must not show
@@ -220,37 +224,55 @@ cdef class ColumnStats:
         return self
 
     def subtract(self, ColumnStats other not None):
-        """Take away what `other` has seen, which was a part of this; `other` is left as it was.
+        """Take out what `other` has seen, as if these rows had never come; `other` is left as it was.
 
-        Minimum and maximum stay those of the whole.
+        Counts and exact sums are those of the other rows then. What the smallest and the largest of their values is
+        cannot be known: `has_extrema` is False if `other` had values, and `min` and `max` are None.
 
         Raises
         ------
         ValueError
-            If `other` cannot be a part, or either one's sums are not exact. Nothing is changed then.
+            If one of them does not collect exact sums, or they show that `other` is no part of this.
+
+        Examples
+        --------
+        >>> whole = ColumnStats(exact=True).update(np.array([0.1, 1e300, 0.2]))
+        >>> rest = whole.subtract(ColumnStats(exact=True).update(np.array([1e300])))
+        >>> rest.count, rest.mean == (0.1 + 0.2) / 2, rest.has_extrema
+        (2, True, False)
         """
         cdef ColumnStats part = other.copy()  # its own lock is not held together with ours
-        cdef ColumnStats rest = self.copy()
-        cdef column_fields *c = fields_of(rest)
-        cdef column_fields *b = fields_of(part)
-        if c.exact == NULL or b.exact == NULL or c.sketch != NULL or b.sketch != NULL:
-            raise ValueError("only counts and exact moments can be subtracted")
-        if b.kind != SN_KIND_NONE and (c.kind != b.kind or c.scale != b.scale) and c.kind != SN_KIND_FLOAT:
-            raise ValueError("the values of the two are of different kinds")
-        sn_exact_subtract(c.exact, b.exact)
-        c.rows -= b.rows
-        c.nulls -= b.nulls
-        c.no_value -= b.no_value
-        c.infinities -= b.infinities
-        units, squares = exact_sums(rest)
-        counts = [c.rows, c.nulls, c.no_value - c.nulls, c.rows - c.no_value - c.infinities, c.infinities]
-        summands = counts[3]
-        if min(counts) < 0 or squares < 0 or summands * squares < units * units or (units and not summands):
-            raise ValueError("it is no part of what was seen here")
+        cdef column_fields *c = fields_of(self)
+        cdef column_fields *p = fields_of(part)
+        cdef column_fields none
+        cdef int64_t values = p.rows - p.no_value, count
+        if c.exact == NULL or p.exact == NULL or c.sketch != NULL or p.sketch != NULL:
+            raise ValueError("only counts and exact sums can be subtracted")
         with self._lock:
-            sn_column_release(fields_of(self))
-            fields_of(self)[0] = c[0]
-            sn_column_init(c, True, NULL)
+            same_kind = c.kind == p.kind and c.scale == p.scale
+            if values and not same_kind and not (c.kind == SN_KIND_FLOAT and p.kind == SN_KIND_INTEGER):
+                raise ValueError("it is no part: its values and those of the whole are of different kinds")
+            count = c.rows - c.no_value - values
+            nans = (c.no_value - c.nulls) - (p.no_value - p.nulls)
+            if min(c.rows - p.rows, c.nulls - p.nulls, nans, c.infinities - p.infinities, count) < 0:
+                raise ValueError("it is no part: it has counted more than the whole")
+            if values and not (c.extrema_unknown or p.extrema_unknown) and (p.min < c.min or p.max > c.max):
+                raise ValueError("it is no part: it has values that the whole has not")
+            units, squares = map(operator.sub, sums_of(c), sums_of(p))
+            summands = count - (c.infinities - p.infinities)
+            spread = summands * squares - units * units  # the variance times n^2
+            if spread < 0 or (spread and summands == 1) or (squares and not summands):
+                raise ValueError("it is no part: its sums are not those of some of the values of the whole")
+            sn_exact_subtract(c.exact, p.exact)
+            c.rows -= p.rows
+            c.nulls -= p.nulls
+            c.no_value -= p.no_value
+            c.infinities -= p.infinities
+            if values:
+                c.extrema_unknown = True
+            if count == 0:
+                sn_column_init(&none, False, NULL)
+                c.min, c.max, c.integer, c.kind, c.extrema_unknown = none.min, none.max, none.integer, none.kind, False
         return self
 
     def copy(self):
@@ -295,8 +317,8 @@ cdef class ColumnStats:
 
     @property
     def has_extrema(self):
-        """Whether min and max are known (always)."""
-        return True
+        """Whether min and max are known: not when values were taken out by `subtract`."""
+        return not fields_of(self).extrema_unknown
 
     @property
     def sketch(self):
@@ -390,12 +412,12 @@ cdef class ColumnStats:
 
     @property
     def min(self):
-        """Smallest value: float, int or Decimal after the column's kind; None without values."""
+        """Smallest value: float, int or Decimal after the column's kind; None without values, or if not known."""
         return extrema_of(self)[0]
 
     @property
     def max(self):
-        """Largest value: float, int or Decimal after the column's kind; None without values."""
+        """Largest value: float, int or Decimal after the column's kind; None without values, or if not known."""
         return extrema_of(self)[1]
 
     # -------------------------------------------------------------- state
@@ -407,9 +429,9 @@ cdef class ColumnStats:
         -------
         dict
             ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
-            are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles are.
-            Integer and decimal extrema are strings of digits. ``nan_count`` is None where it is not known. The open
-            block is closed in it.
+            are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles
+            are. Integer and decimal extrema are strings of digits; extrema that are not known are left out, and then
+            decimals have a ``scale``. ``nan_count`` is None where it is not known. The open block is closed in it.
         """
         cdef column_fields c = closed(self)
         low, high = extrema_of(self)
@@ -422,6 +444,10 @@ cdef class ColumnStats:
             "min": low if c.kind == SN_KIND_FLOAT or low is None else str(low),
             "max": high if c.kind == SN_KIND_FLOAT or high is None else str(high),
         }
+        if c.extrema_unknown:
+            del state["min"], state["max"]
+            if c.kind == SN_KIND_DECIMAL:
+                state["scale"] = c.scale
         if c.kind == SN_KIND_DECIMAL:
             if low is not None:
                 state["min"], state["max"] = f"{low:f}", f"{high:f}"  # as many digits as the type has
@@ -470,15 +496,19 @@ cdef class ColumnStats:
             raise ValueError("counts contradict each other")
         if sketch is not None and sketch.count != count:
             raise ValueError("the sketch holds another number of values than the column")
-        if (state["min"] is None) != (count == 0) or (state["max"] is None) != (count == 0):
+        c.extrema_unknown = "min" not in state
+        if c.extrema_unknown:
+            if count == 0 or not has_sums or sketch is not None:
+                raise ValueError("min and max are unknown only beside exact sums of some values")
+        elif (state["min"] is None) != (count == 0) or (state["max"] is None) != (count == 0):
             raise ValueError("min and max contradict the count")
         if count > 0 and c.kind == SN_KIND_NONE:
             raise ValueError("a column with values has a kind")
         if count == 0:
             c.kind = SN_KIND_NONE  # nothing is known that could contradict other data
         elif c.kind == SN_KIND_DECIMAL:
-            c.scale = len(state["min"].partition(".")[2])
-        if count > 0:
+            c.scale = state["scale"] if c.extrema_unknown else len(state["min"].partition(".")[2])
+        if count > 0 and not c.extrema_unknown:
             if c.kind == SN_KIND_FLOAT:
                 c.min, c.max = state["min"], state["max"]
             else:

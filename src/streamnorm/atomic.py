@@ -244,8 +244,73 @@ def sync_directory(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomically(target: str | os.PathLike[str], data: bytes) -> None:
-    """Write a small file whole, over an old one if there is one."""
+class Claim:
+    """The right to replace a file that is read now and written later: one process at a time has it.
+
+    Parameters
+    ----------
+    path : path
+        A file that exists; a link stands for what it leads to.
+
+    Raises
+    ------
+    StreamnormError
+        If it cannot be read, or another process has claimed it.
+    """
+
+    # Design: the lock is on the file itself, not on one beside it that would stay behind; it goes with the process.
+    # A rename puts another file in its place, and so who waits for the lock would get that of a file that is no more:
+    # nobody waits. Who writes without a claim, as `save` does, or over a network without locks, is noticed before the
+    # file is replaced.
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        try:
+            self._file = open(self.path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise StreamnormError(f"{self.path}: cannot be read ({error.strerror})") from error
+        self._found = _identity(os.fstat(self._file.fileno()))
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise StreamnormError(f"{self.path}: another run is updating it: run again when that one is done") from None
+        except OSError:
+            pass  # a file system without locks
+
+    def check(self) -> None:
+        """Raise StreamnormError unless the file is the one that was claimed, as it was then."""
+        try:
+            same = _identity(os.stat(self.path)) == self._found
+        except OSError:
+            same = False
+        if not same:
+            raise StreamnormError(
+                f"{self.path}: was changed by another run since this one read it: run again, on top of what that wrote"
+            )
+
+    def __enter__(self) -> Claim:
+        try:
+            self.check()  # the path may have got another file before this one was locked
+        except StreamnormError:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _identity(about: os.stat_result) -> tuple[int, ...]:
+    """What changes when a file is replaced or written to."""
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+
+
+def write_atomically(target: str | os.PathLike[str], data: bytes, claim: Claim | None = None) -> None:
+    """Write a small file whole, over an old one if there is one; only if that is as it was claimed, if it was."""
     with AtomicFile(target, overwrite=True) as file:
         file.write(data)
+        if claim is not None:
+            os.fsync(file.fileno())  # so that nothing slow comes between the check and the rename
+            claim.check()
         file.commit()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, TextIO
 
 import click
@@ -29,6 +29,8 @@ from .options import (
     names,
     output,
     overwrite,
+    recount,
+    require_output,
     running,
     scaler_of,
     settings,
@@ -185,26 +187,71 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     _say_done(console, "wrote", scaler.summary_.rows, "to", sink, also)
 
 
-@cli.command(options_metavar=WITH_OUTPUT, epilog=example("fit trips.parquet -o stats.json --exclude zone_id"))
+@cli.command(
+    options_metavar=WITH_OUTPUT,
+    epilog=example("fit trips.parquet -o stats.json --exclude zone_id", "fit 'trip*.parquet' --update stats.json"),
+)
 @inputs
-@output("JSON file for the statistics.")
+@output("JSON file for the statistics. [default with --update: that file]", required=False)
 @fitting
+@click.option(
+    "--update",
+    metavar="FILE",
+    type=click.Path(),
+    callback=files,
+    help="Add to the statistics in this JSON file: only what it has not counted is read of IN. Columns and "
+    "method are its own.",
+)
+@recount("With --update, count changed files as they are now beside their old rows, and copies of counted files.")
 @overwrite
 @running
-@click.pass_obj
-def fit(console: Console, source: list[str], sink: str, method: Any, overwrite: bool, **options: Any) -> None:
+@click.pass_context
+def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, overwrite: bool, **options: Any) -> None:
     """Compute the statistics of IN and save them.
 
     IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
-    together.
+    together. With --update, those are read that are new since, so that a nightly run costs what the day brought.
     """
     from . import engine
 
+    console: Console = ctx.obj
+    options = given({"method": scaler_of(method), **options})
+    if "update" in options:
+        _update(console, source, sink, overwrite, options)
+        return
+    if sink is None:
+        require_output(ctx)
+    if options["recount"]:
+        raise click.UsageError("--recount goes with --update: without it, nothing was counted before", ctx)
     _check_state_target(sink, overwrite, others=source)
     with console.listening(), console.progress() as progress:
-        scaler = engine.fit(source, progress=progress, **given({"method": scaler_of(method), **options}))
+        scaler = engine.fit(source, progress=progress, **options)
         scaler.save(sink)
     _say_done(console, "fitted", scaler.summary_.rows, "into", sink)
+
+
+def _update(
+    console: Console, source: list[str], sink: str | None, overwrite: bool, options: dict[str, Any]
+) -> None:
+    """`fit --update`: in place if no other target is named."""
+    from . import engine, state, states
+    from .atomic import Claim
+    from .errors import StreamnormError
+
+    path = options.pop("update")
+    in_place = sink is None or os.path.realpath(sink) == os.path.realpath(path)
+    target = path if sink is None else sink
+    with Claim(path) if in_place else nullcontext() as claim:
+        _check_state_target(target, overwrite or in_place, others=source)
+        if in_place and states.is_parquet(path):
+            raise StreamnormError(f"{path}: is a Parquet file, which the statistics would replace: add -o OUT")
+        old = states.load(path)
+        with console.listening(), console.progress() as progress:
+            new = engine.fit(source, progress=progress, update=old, **options)
+            if claim is None or new.summary_.files != old.summary_.files:
+                state.save(new, target, claim)
+    added = new.summary_.rows - old.summary_.rows
+    _say_done(console, "added", added, "to", target, f" ({new.summary_.rows:,} in all)")
 
 
 @cli.command(
@@ -260,19 +307,20 @@ def inverse(console: Console, source: list[str], sink: str, state: str | None, *
 @cli.command(options_metavar=WITH_OUTPUT, epilog=example("merge monday.json tuesday.json -o both.json"))
 @click.argument("source", metavar="STATE...", nargs=-1, required=True, type=click.Path(), callback=files)
 @output("JSON file for the merged statistics.")
+@recount("Count files again that more than one of STATE has counted.")
 @overwrite
 @settings
 @click.pass_obj
-def merge(console: Console, source: list[str], sink: str, overwrite: bool) -> None:
+def merge(console: Console, source: list[str], sink: str, overwrite: bool, recount: bool) -> None:
     """Merge statistics: the result has seen what all of STATE have.
 
-    STATE are JSON files, or Parquet files that streamnorm normalized.
+    STATE are JSON files, or Parquet files that streamnorm normalized. A file that two of them have counted is an error.
     """
     from . import states
 
     _check_state_target(sink, overwrite)
     with console.listening():
-        scaler = states.merge(source)
+        scaler = states.merge(source, recount=recount)
         scaler.save(sink)
     _say_done(
         console,

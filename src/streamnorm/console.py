@@ -122,14 +122,14 @@ class Console:
         self.say("warning", text if self.as_json else f"streamnorm: warning: {text}", level="warning", **fields)
 
     def record(self, record: logging.LogRecord) -> None:
-        """A record of the library's log: columns once, warnings always, the rest with --verbose."""
+        """A record of the library's log: columns once, updates and warnings always, the rest with --verbose."""
         fields = {key: value for key, value in vars(record).items() if key not in _RECORD_FIELDS}
         event = str(fields.pop("event", "log"))
         if event == "written":
             self.written.append(fields["target"])
         first = event == "columns" and not self._said_columns
         self._said_columns |= first
-        if first or self.verbose or record.levelno >= logging.WARNING:
+        if first or event == "update" or self.verbose or record.levelno >= logging.WARNING:
             self.say(event, one_line(record.getMessage()), level=record.levelname.lower(), **fields)
 
     @contextmanager

@@ -17,9 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from . import doubts, state, stream
+from ._core import ColumnStats
 from .apply import Transform, common_schema
 from .errors import DataError, StateError
 from .footer_fit import stats_from_footers
+from .ledger import Ledger
 from .matching import columns_in, log_columns, log_sources, matching_columns, naming
 from .memory import parse_memory, sketch_error
 from .outputs import (
@@ -43,6 +45,7 @@ from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .states import load
 from .summary import Summary
+from .update import check_same_wishes, check_uncounted, counted_file, updated
 
 Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
@@ -68,7 +71,7 @@ def make_scaler(method: Any, exact: bool = False) -> BaseScaler:
 
 def fit(
     source: Any,
-    method: Any = "standard",
+    method: Any = None,
     *,
     columns: Columns = None,
     exclude: Columns = None,
@@ -77,6 +80,8 @@ def fit(
     threads: int | None = None,
     progress: Progress | None = None,
     spool: bool = False,
+    update: BaseScaler | str | os.PathLike[str] | None = None,
+    recount: bool = False,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
@@ -85,7 +90,7 @@ def fit(
     source : path, list of paths, glob, directory, or data
         Parquet files, or anything that a scaler's ``fit`` takes.
     method : {"standard", "minmax", "maxabs", "robust"}, scaler, or mapping
-        A mapping gives a column, or a tuple of columns, a method of its own.
+        A mapping gives a column, or a tuple of columns, a method of its own. None: "standard", or that of `update`.
     columns, exclude : str, sequence of str, or None
         Which columns; None: every integer, float and decimal column.
     exact : bool, default False
@@ -99,16 +104,26 @@ def fit(
         Called with rows done, rows in all (or None) and bytes done.
     spool : bool, default False
         Keep a source that can be read only once in a temporary file where exact quantiles need it again.
+    update : scaler or path, optional
+        A fitted scaler, or the file that one was saved to: only the files of the source that it has not counted are
+        read, and the result has seen both. Neither the scaler nor the file is changed. Of files that it has counted
+        the footers are read, to know them by; a `StreamnormWarning` names those that are no longer there.
+    recount : bool, default False
+        With `update`: count files that have changed since they were counted, as they are now and beside what was
+        counted, and copies of counted files.
 
     Returns
     -------
     scaler
-        Fitted; the very object if `method` is a scaler.
+        Fitted; the very object if `method` is a scaler, a new one with `update`.
 
     Raises
     ------
     DataError
-        If a file, row group or column is at fault, which the error names.
+        If a file, row group or column is at fault, which the error names; with `update`, if a file has changed since
+        it was counted, or is a copy of a counted one.
+    NotMergeableError
+        If the state to update does not know which files it has counted, or cannot be added to.
 
     Examples
     --------
@@ -119,7 +134,22 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    scaler = make_scaler(method, exact)
+    if update is not None:
+        wanted = None if method is None else make_scaler(method, exact)
+        size = parse_memory(memory)
+        workers = resolve_threads(threads, size)
+
+        def fit_new(scaler: BaseScaler, files: Sequence[ParquetInput]) -> None:
+            _fit_files(scaler, files, False, None, None, size, workers, ProgressMeter(progress, files))
+
+        old = update if isinstance(update, BaseScaler) else load(update)
+        check_same_wishes(old, wanted, method, columns, exclude, exact)
+        scaler = updated(source, old, fit_new, recount=recount)
+        doubts.tell_what_is_new(scaler, old.summary_)
+        return scaler
+    if recount:
+        raise ValueError("recount goes with update: without a state to update, nothing was counted before")
+    scaler = make_scaler("standard" if method is None else method, exact)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         return scaler.fit(source, **options)
@@ -127,7 +157,9 @@ def fit(
         TemporaryDirectory(prefix="streamnorm-") as folder,
         stream.spooled(stream.open_stream(source), Path(folder) / "source", parse_memory(memory)) as kept,
     ):
-        return scaler.fit(kept, **options)
+        scaler.fit(kept, **options)
+        scaler.summary_.files = Ledger()  # what was spooled is nowhere to be found again
+        return scaler
 
 
 def fit_into(
@@ -140,6 +172,7 @@ def fit_into(
     memory: str | int,
     threads: int | None,
     progress: Progress | None,
+    recount: bool = False,
 ) -> None:
     """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
     if not is_file_source(X):
@@ -148,6 +181,8 @@ def fit_into(
         scaler._fit(source, None, reset=reset, columns=columns, exclude=exclude, **reading)
         return
     files = open_files(X)
+    if not reset and not recount:
+        check_uncounted(scaler.summary_.files, files)
     meter = ProgressMeter(progress, files)
     size = parse_memory(memory)
     _fit_files(scaler, files, reset, columns, exclude, size, resolve_threads(threads, size), meter)
@@ -178,7 +213,13 @@ def _fit_files(
     log_sources(source)
     rest = [name for name in names if name not in stats]
     if rest:
-        new_stats = partial(scaler._new_stats, error=sketch_error(len(names), rows, memory))
+        error = sketch_error(len(names), rows, memory)
+        # No more units than rows were read before, so that no sketch has the seed of one that it is merged with.
+        first_seed = 0 if reset else scaler.summary_.rows
+
+        def new_stats(name: str, seed: int) -> ColumnStats:
+            return scaler._new_stats(name, first_seed + seed, error)
+
         stats |= scan(files, rest, new_stats, of=len(names), memory=memory, threads=threads, meter=meter)
     else:
         meter.skip(rows)
@@ -186,11 +227,12 @@ def _fit_files(
     if scaler._rereads():
         read = partial(refine, files, found, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
+    found.files = Ledger(map(counted_file, files))
     if reset:
         scaler._adopt(found, named=True)
     else:
         summary = scaler.summary_.copy()
-        summary.merge(found)
+        summary.merge(found, recount=True)  # the files were checked by those who know where they are
         scaler._adopt(summary, named=True)
 
 
@@ -309,7 +351,7 @@ def _scaler_of_source(source: Any) -> BaseScaler:
     scalers = {path: load(path) for path in find_files(source)}
     first, *others = scalers
     for path in others:
-        if state.dumps(scalers[path]) != state.dumps(scalers[first]):
+        if state.dump_line(scalers[path], Ledger()) != state.dump_line(scalers[first], Ledger()):
             raise StateError(
                 f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
             )
@@ -411,7 +453,7 @@ def normalize(
             )
         with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
             if isinstance(kept, Path):
-                _normalize_files(kept, sink, scaler, columns, exclude, output, progress)
+                _normalize_files(kept, sink, scaler, columns, exclude, output, progress, temporary=True)
             else:
                 scaler.fit(kept, columns=columns, exclude=exclude, memory=memory)
                 _run_stream(kept, sink, scaler, False, output, progress)
@@ -428,6 +470,7 @@ def _normalize_files(
     exclude: Columns,
     output: Output,
     progress: Progress | None,
+    temporary: bool = False,
 ) -> None:
     targets = plan_targets(source, sink, output.overwrite)
     files = [file for group in targets.values() for file in group]
@@ -435,6 +478,8 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, columns, exclude, output.memory, output.threads, meter)
+    if temporary:
+        scaler.summary_.files = Ledger()
     doubts.tell(scaler)
     write_files(targets, scaler, False, output, meter)
 

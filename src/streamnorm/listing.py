@@ -61,7 +61,7 @@ def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidd
     text = StringIO()
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
-    terminal.print(f"{len(said['columns'])} columns, digest {said['digest']}", **_PLAIN)
+    terminal.print(f"{len(said['columns'])} columns{_files(said['file_count'])}, digest {said['digest']}", **_PLAIN)
     left_out = _print_table(terminal, {key: [_cell(key, column) for column in columns] for key in _keys(columns)})
     left_out += _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
     _print_warnings(terminal, said["columns"] if hidden else columns)
@@ -145,6 +145,10 @@ def _text(cell: str) -> Any:
     from rich.text import Text
 
     return Text(cell)  # a name in brackets is no markup
+
+
+def _files(count: int) -> str:
+    return f" of {count:,} file{'' if count == 1 else 's'}" if count else ""
 
 
 def _params(params: Mapping[str, Any]) -> str:

@@ -145,15 +145,27 @@ settings = _together(
 inputs = click.argument("source", metavar="IN...", nargs=-1, required=True, type=click.Path(), callback=files)
 
 
-def output(what: str) -> Callable[[F], F]:
+def output(what: str, *, required: bool = True) -> Callable[[F], F]:
     """The option -o."""
     return click.option(
-        "--output", "-o", "sink", metavar="OUT", required=True, type=click.Path(), callback=files, help=what
+        "--output", "-o", "sink", metavar="OUT", required=required, type=click.Path(), callback=files, help=what
     )
+
+
+def require_output(ctx: click.Context) -> None:
+    """End with the usage error of a missing -o."""
+    [param] = (param for param in ctx.command.params if param.name == "sink")
+    raise click.MissingParameter(ctx=ctx, param=param)
 
 
 PARQUET_OUT = "Parquet file to write; an existing directory, or a name that ends in a slash: one file for each input."
 WITH_OUTPUT = "-o OUT [OPTIONS]"
+
+
+def recount(what: str) -> Callable[[F], F]:
+    """The option --recount."""
+    return click.option("--recount", is_flag=True, help=what)
+
 
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the target if it exists.")
 

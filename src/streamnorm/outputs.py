@@ -123,7 +123,7 @@ def transform_of(scaler: BaseScaler, undo: bool, output: Output, names: Sequence
 
 
 def state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
-    return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler)}
+    return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler, scaler.summary_.files.shortened())}
 
 
 def write_files(

@@ -1,11 +1,12 @@
 """Fitted scalers as versioned JSON, in files and in the footer of the Parquet files that they made.
 
-The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members:
+The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members:
 
 ``"format"``
     ``"streamnorm-state"``.
 ``"version"``
-    1. A reader refuses a version that it does not know.
+    2; version 1, which has no ``"files"`` and no exact statistics, is read as well. A reader refuses a version
+    that it does not know.
 ``"streamnorm"``
     The version of the library that wrote it; for people.
 ``"scaler"``
@@ -20,8 +21,11 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
     "exponent"`` (the mean is mean + mean_lo; m2, the sum of squared deviations, is in units of 4 to the power
     exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
-    "max"`` (null without values), ``"sketch"`` (base64 of its little-endian bytes) or, in its
-    place, exact ``"quantiles"`` (pairs of q and value).
+    "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
+    ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
+    of q and value).
+``"files"``
+    The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
     ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
     sorted, no spaces, UTF-8.
@@ -39,16 +43,33 @@ import hashlib
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from ._core import ColumnStats
 from ._version import __version__
-from .atomic import write_atomically
+from .atomic import Claim, write_atomically
+from .digests import digest
 from .errors import StateError
+from .ledger import Ledger
+from .state_values import (
+    MAX_EXACT,
+    _check_keys,
+    _Damage,
+    _decode_exponent,
+    _decode_extremum,
+    _decode_float,
+    _decode_int,
+    _decode_scale,
+    _encode_extremum,
+    _encode_float,
+    _encode_int,
+    _guard,
+    _member,
+    _one_line,
+)
 from .summary import ColumnSummary, Summary
 
 if TYPE_CHECKING:
@@ -57,20 +78,18 @@ if TYPE_CHECKING:
 __all__ = ["FOOTER_KEY", "digest", "dumps", "load", "loads", "save"]
 
 FORMAT = "streamnorm-state"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)  # that are read
 FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
-MAX_EXACT = 1 << 53  # JSON readers commonly hold numbers in doubles
-MAX_EXPONENT = 1100  # of the unit of m2: doubles end at 2**1024 and 2**-1074
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
+_OPTIONAL = {1: (), 2: ("files",)}  # by version
+_LATER = {"exact": False}  # parameters that states of version 1 lack, with what they did
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
-_SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-_INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
-_DECIMAL = re.compile(r"-?\d{1,100}(\.\d{1,100})?(E[+-]?\d{1,4})?", re.ASCII)
 _KINDS = (None, "float", "int", "decimal")
 
 
@@ -99,9 +118,13 @@ def dumps(scaler: "BaseScaler", *, indent: int | None = None) -> str:
     return text if indent is None else json.dumps(json.loads(text), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def dump_line(scaler: "BaseScaler") -> bytes:
-    """`dumps` without line breaks, in UTF-8, made column by column: thousands of sketches are long."""
+def dump_line(scaler: "BaseScaler", files: Ledger | None = None) -> bytes:
+    """`dumps` without line breaks, in UTF-8, made column by column: thousands of sketches are long.
+
+    `files` takes the place of the scaler's own ledger.
+    """
     scaler._check_fitted()
+    files = scaler.summary_.files if files is None else files
     head = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, "scaler": _encode_scaler(scaler)}
     text = bytearray(_plain(head)[:-1] + b', "columns": [')
     hashed = hashlib.sha256(b'{"columns":[')  # the canonical form has its keys in order
@@ -109,12 +132,18 @@ def dump_line(scaler: "BaseScaler") -> bytes:
         encoded = _encode_column(column)
         text += (b", " if position else b"") + _plain(encoded)
         hashed.update((b"," if position else b"") + _canonical(encoded))
-    hashed.update(b"]," + _canonical(head)[1:])
-    text += b'], "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
+    hashed.update(b"],")
+    text += b"]"
+    if files:
+        encoded_files = files.to_json()
+        text += b', "files": ' + _plain(encoded_files)
+        hashed.update(b'"files":' + _canonical(encoded_files) + b",")
+    hashed.update(_canonical(head)[1:])
+    text += b', "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
     return bytes(text)
 
 
-def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
+def save(scaler: "BaseScaler", path: str | os.PathLike[str], claim: Claim | None = None) -> None:
     """Write the state of a fitted scaler to a file: whole, or not at all.
 
     Parameters
@@ -123,25 +152,10 @@ def save(scaler: "BaseScaler", path: str | os.PathLike[str]) -> None:
         Fitted.
     path : path
         Replaced if it exists.
+    claim : Claim or None
+        Of that file, which is then replaced only if nobody has changed it since.
     """
-    write_atomically(path, (dumps(scaler, indent=1) + "\n").encode())
-
-
-def digest(summary: Summary) -> str:
-    """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the
-    version.
-
-    Parameters
-    ----------
-    summary : Summary
-        The order of its columns does not matter.
-
-    Returns
-    -------
-    str
-        ``"sha256:"`` and 64 hexadecimal digits.
-    """
-    return _hash(sorted(_encode_columns(summary), key=lambda column: str(column["name"])))
+    write_atomically(path, (dumps(scaler, indent=1) + "\n").encode(), claim)
 
 
 def _hash(content: Any) -> str:
@@ -158,22 +172,6 @@ def _plain(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 
 
-def _encode_float(value: float) -> float | str:
-    value = float(value)
-    if math.isfinite(value):
-        return value
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-
-
-def _encode_int(value: int) -> int | str:
-    value = int(value)
-    return value if abs(value) <= MAX_EXACT else str(value)
-
-
-def _encode_columns(summary: Summary) -> list[dict[str, Any]]:
-    return [_encode_column(column) for column in summary.values()]
-
-
 def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
@@ -184,20 +182,13 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
         column["exponent"] = int(state["exponent"])
     column |= {key: state[key] for key in _SUMS if key in state}
-    column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max") if key in state}
+    column |= {"scale": state["scale"]} if "scale" in state else {}
     if quantiles is not None:
         column["quantiles"] = [[_encode_float(q), _encode_float(value)] for q, value in sorted(quantiles.items())]
     if "sketch" in state:
         column["sketch"] = base64.b64encode(state["sketch"]).decode("ascii")
     return column
-
-
-def _encode_extremum(value: Any, kind: str | None) -> Any:
-    if value is None:
-        return None
-    if kind == "decimal":
-        return str(value)
-    return _encode_int(int(value)) if kind == "int" else _encode_float(value)
 
 
 def _encode_scaler(scaler: "BaseScaler") -> dict[str, Any]:
@@ -223,15 +214,6 @@ def _encode_param(value: Any, name: str) -> Any:
     raise StateError(
         f"parameter {name!r} is {value!r}, which cannot be saved as JSON: use numbers, strings and tuples"
     )
-
-
-class _Damage(Exception):
-    """What is wrong with a state, as the middle of a sentence, and what helps, as its end."""
-
-    def __init__(
-        self, problem: str, advice: str = "fit again and save it anew, or use an intact copy"
-    ) -> None:
-        super().__init__(f"{problem}: {advice}")
 
 
 def load(path: str | os.PathLike[str]) -> "BaseScaler":
@@ -288,7 +270,11 @@ def restore(text: str | bytes, *, where: str = "the state", into: "BaseScaler | 
     try:
         content = _parse(text)
         scaler = _decode_scaler(_member(content, "scaler", dict), into=into)
-        summary = _decode_columns(_member(content, "columns", list), scaler)
+        files = Ledger()
+        if "files" in content:
+            listed = _member(content, "files", list)
+            files = _guard(lambda: Ledger.from_json(listed), "has a list of files that is none")
+        summary = _decode_columns(_member(content, "columns", list), scaler, files)
         _guard(lambda: scaler._adopt(summary, named=summary.named), "holds statistics that cannot be used")
     except _Damage as damage:
         raise StateError(f"{where} {damage}") from None
@@ -310,21 +296,18 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if type(content) is not dict or content.get("format") != FORMAT:
         raise _Damage("is not a streamnorm state")
     version = _member(content, "version", int)
-    if version != VERSION:
-        problem = f"has format version {version}, and this version of streamnorm reads {VERSION}"
+    if version not in VERSIONS:
+        known = " and ".join(map(str, VERSIONS))
+        problem = f"has format version {version}, and this version of streamnorm reads {known}"
         raise _Damage(
             problem, f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}"
         )
-    _check_keys(content, _TOP)
+    _check_keys(content, _TOP, _OPTIONAL[version])
     _member(content, "streamnorm", str)
     claimed = content.pop("digest")
     if _guard(lambda: _hash(content), "holds text that is not Unicode") != claimed:
         raise _Damage("was changed after it was written (the digest does not match its content)")
     return content
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -345,30 +328,6 @@ def _finite(text: str) -> float:
     return value
 
 
-def _guard(action: Callable[[], Any], problem: str) -> Any:
-    """Run code that may stumble over nonsense, and say so in our words."""
-    try:
-        return action()
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise _Damage(f"{problem} ({_one_line(error)})") from None
-
-
-def _check_keys(obj: Mapping[str, Any], expected: tuple[str, ...]) -> None:
-    for key in expected:
-        if key not in obj:
-            raise _Damage(f"lacks {key!r}")
-    for key in obj:
-        if key not in expected:
-            raise _Damage(f"has an unknown member {key[:40]!r}")
-
-
-def _member(obj: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A member of exactly this type: True is not a number, and 1 is not 1.0."""
-    if type(obj.get(key)) is not kind:
-        raise _Damage(f"has no {key!r} of type {kind.__name__}")
-    return obj[key]
-
-
 def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
     from . import scalers
 
@@ -377,8 +336,9 @@ def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
     if name not in scalers.CLASSES:
         raise _Damage(f"is of a scaler {name[:40]!r} that this version does not know")
     known = scalers.CLASSES[name]._param_names()
-    _check_keys(params, known)
-    values = {key: _decode_param(value) for key, value in params.items()}
+    _check_keys(params, tuple(key for key in known if key not in _LATER), tuple(key for key in known if key in _LATER))
+    values = {key: _LATER[key] for key in known if key in _LATER}
+    values |= {key: _decode_param(value) for key, value in params.items()}
     scaler = object.__new__(scalers.CLASSES[name]) if into is None else into
     scaler.__dict__.update(values)
     _guard(scaler._check_params, "has parameters that cannot be used")
@@ -396,7 +356,7 @@ def _decode_param(value: Any) -> Any:
     return _decode_scaler(value) if isinstance(value, dict) else value
 
 
-def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
+def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> Summary:
     stats: dict[str | int, ColumnStats] = {}
     quantiles: dict[str | int, dict[float, float]] = {}
     for position, column in enumerate(columns):
@@ -412,7 +372,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler") -> Summary:
             quantiles[name] = _decode_quantiles(column["quantiles"], scaler._exact_quantiles(name), name)
     if not stats:
         raise _Damage("has no columns")
-    return Summary(stats, quantiles=quantiles)
+    return Summary(stats, quantiles=quantiles, files=files)
 
 
 def _decode_quantiles(pairs: Any, wanted: Sequence[float], name: str | int) -> dict[float, float]:
@@ -429,7 +389,11 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     model = _guard(
         lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
     )
-    keys = ["name", *_COUNTS, "kind", "min", "max"]
+    keys = ["name", *_COUNTS, "kind"]
+    if model.exact and not {"min", "max"} & column.keys():  # not known after a subtraction
+        keys += ["scale"] if column.get("kind") == "decimal" else []
+    else:
+        keys += ["min", "max"]
     has_pairs = model.has_moments and not model.exact
     keys += _SUMS if model.exact else [*_MOMENTS, "exponent"] if has_pairs else []
     has_quantiles = bool(scaler._exact_quantiles(name))
@@ -446,45 +410,11 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     if has_pairs:
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
-    state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
+    state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max") if key in column}
+    state |= {"scale": _decode_scale(column["scale"])} if "scale" in column else {}
     if has_sketch:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(
             lambda: base64.b64decode(text, validate=True), "has a sketch that is not base64"
         )
     return _guard(lambda: ColumnStats.from_state(state), f"contradicts itself in column {name!r:.60}")
-
-
-def _decode_int(value: Any, key: str) -> int:
-    if type(value) is int and abs(value) <= MAX_EXACT:
-        return value
-    if type(value) is str and _INTEGER.fullmatch(value) and abs(int(value)) > MAX_EXACT:
-        return int(value)
-    raise _Damage(f"has no whole number for {key!r}")
-
-
-def _decode_exponent(value: Any) -> int:
-    if type(value) is int and abs(value) <= MAX_EXPONENT:
-        return value
-    raise _Damage("has an impossible exponent")
-
-
-def _decode_float(value: Any, key: str) -> float:
-    if type(value) is float:
-        return value
-    if type(value) is str and value in _SPECIAL:
-        return _SPECIAL[value]
-    raise _Damage(f"has no float for {key!r}")
-
-
-def _decode_extremum(value: Any, key: str, kind: str | None) -> Any:
-    """As the kernel's own state has it: digits for whole numbers and decimals, a float, or None."""
-    if value is None:
-        return None
-    if kind == "float":
-        return _decode_float(value, key)
-    if kind == "int":
-        return str(_decode_int(value, key))
-    if kind == "decimal" and type(value) is str and _DECIMAL.fullmatch(value):
-        return value
-    raise _Damage(f"has no value of its kind for {key!r}")

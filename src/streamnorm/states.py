@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from . import doubts, state
 from .errors import DataError, NotMergeableError, StateError
+from .parquet import format as fmt
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
 from .summary import ColumnSummary
@@ -19,6 +20,8 @@ from .summary import ColumnSummary
 def load(path: str | os.PathLike[str]) -> BaseScaler:
     """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote.
 
+    The state in a footer does not say where the files lie that it has counted.
+
     Raises
     ------
     StateError
@@ -26,12 +29,7 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
     DataError
         If there is no such file.
     """
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
-    if magic != b"PAR1":
+    if not is_parquet(path):
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
     if text is None:
@@ -41,18 +39,35 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
 
-def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
+def is_parquet(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like Parquet.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == fmt.MAGIC
+    except OSError as error:
+        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
+
+
+def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bool = False) -> BaseScaler:
     """A new scaler that has seen what all of these have.
 
     Parameters
     ----------
     scalers : iterable of scalers or paths
         Paths are those of state files, or of Parquet files with a state in the footer.
+    recount : bool, default False
+        Count files again that more than one of them has counted.
 
     Raises
     ------
     NotMergeableError
-        If two of them cannot be merged.
+        If two of them cannot be merged, or have counted the same file.
     ValueError
         If there is none.
 
@@ -68,7 +83,7 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]]) -> BaseScaler:
         if merged is None:
             merged = type(scaler)(**scaler.get_params(deep=False))
         try:
-            merged.merge(scaler)
+            merged.merge(scaler, recount=recount)
         except NotMergeableError as error:
             if isinstance(item, BaseScaler):
                 raise
@@ -87,6 +102,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     dict
         ``path scaler params digest`` and ``columns``: a list of dicts with ``name``, ``count``, ``null_count``,
         ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``;
+        ``file_count``, the number of files that were counted, and ``files``: a list of dicts with ``path`` (None in
+        the footer of an output), ``size``, ``footer`` and ``rows``, without files of which the number alone is known;
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
@@ -105,6 +122,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
+        "file_count": scaler.summary_.files.count,
+        "files": [{**file._asdict(), "path": file.path or None} for file in scaler.summary_.files],
         "columns": [
             _describe_column(scaler.summary_[name], maps[name])
             | _certified(scaler.summary_[name], methods[name])
@@ -120,9 +139,9 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         "count": column.stats.count,
         "null_count": column.null_count,
         "nan_count": column.stats.nan_count,
-        "min": column.min,
-        "max": column.max,
     }
+    if column.stats.has_extrema:
+        said |= {"min": column.min, "max": column.max}
     if column.stats.has_moments:
         said |= {"mean": column.mean, "std": column.std()}
     if column.quantiles is not None:

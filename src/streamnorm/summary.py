@@ -15,6 +15,7 @@ import numpy as np
 from ._core import ColumnStats
 from .certificates import CONFIDENCE, certify, exactly
 from .errors import NotMergeableError, StatisticNotCollected
+from .ledger import CountedFile, FoldedFiles, Ledger
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
 
@@ -49,7 +50,7 @@ class ColumnSummary:
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
-        Of the column's own kind; None if count is 0.
+        Of the column's own kind; None if count is 0. Not known after a subtraction.
     rank_error : float
         The largest error of a quantile's rank, as a fraction; 0 while the sketch still holds every value.
     """
@@ -99,11 +100,11 @@ class ColumnSummary:
 
     @property
     def min(self) -> Any:
-        return self.stats.min
+        return self._extrema("minimum").min
 
     @property
     def max(self) -> Any:
-        return self.stats.max
+        return self._extrema("maximum").max
 
     def quantile(self, q: Any) -> Any:
         """The quantile, interpolated linearly, for a number or an array q in [0, 1].
@@ -177,6 +178,14 @@ class ColumnSummary:
             raise self._not_collected(what, "StandardScaler")
         return self.stats
 
+    def _extrema(self, what: str) -> ColumnStats:
+        if not self.stats.has_extrema:
+            raise StatisticNotCollected(
+                f"no {what} of column {self.name!r}: which one stays cannot be known after a subtraction, fit anew to "
+                "have it"
+            )
+        return self.stats
+
     def _sketch(self) -> Any:
         if self.stats.sketch is None:
             raise self._not_collected("quantiles", "RobustScaler")
@@ -192,7 +201,8 @@ class ColumnSummary:
         fields = [f"{name}={'?' if number is None else number}" for name, number in counts.items() if number != 0]
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
-        fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
+        if self.stats.has_extrema:
+            fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
         if self.quantiles is not None:
             fields += [f"q{100 * q:.4g}={value:.6g}" for q, value in self.quantiles.items()]
         elif self.stats.sketch is not None:
@@ -219,6 +229,8 @@ class Summary(Mapping):
         See below.
     source : mapping of str or int to str, optional
         See below.
+    files : Ledger or iterable of CountedFile
+        The files whose rows are counted in them.
 
     Attributes
     ----------
@@ -230,6 +242,8 @@ class Summary(Mapping):
         data, with a reason where the footers could have done ("scan: trips.parquet row group 3 has no statistics");
         "data": from what was in memory. After merges, several of these, with a semicolon between. Not saved: a state
         that was read has none.
+    files : Ledger
+        The files that were counted, in the order of their paths; data in memory leaves no trace in it.
 
     Examples
     --------
@@ -250,11 +264,13 @@ class Summary(Mapping):
         quantiles: Mapping[str | int, Mapping[float, float]] | None = None,
         passes: int = 1,
         source: Mapping[Any, str] | None = None,
+        files: Iterable[CountedFile] = (),
     ) -> None:
         known = quantiles or {}
         self._columns = {name: ColumnSummary(name, stats, known.get(name)) for name, stats in (columns or {}).items()}
         self.passes = passes
         self.source: dict[Any, str] = dict(source or {})
+        self.files = files if isinstance(files, Ledger) else Ledger(files)
 
     def __getitem__(self, name: str | int) -> ColumnSummary:
         try:
@@ -285,13 +301,13 @@ class Summary(Mapping):
 
     def copy(self) -> "Summary":
         """A summary of its own, that goes on independently."""
-        new = Summary(passes=self.passes, source=self.source)
+        new = Summary(passes=self.passes, source=self.source, files=self.files)
         new._columns = {name: column.copy() for name, column in self.items()}
         return new
 
     def part(self, names: Iterable[str | int]) -> "Summary":
         """A summary of some of the columns, which are shared with this one."""
-        new = Summary(passes=self.passes)
+        new = Summary(passes=self.passes, files=self.files)
         new._columns = {name: self[name] for name in names}
         new.source = {name: self.source[name] for name in new if name in self.source}
         return new
@@ -300,11 +316,49 @@ class Summary(Mapping):
         """Say that statistics from there join those of every column."""
         self.source = {name: _joined_sources(self.source.get(name), text) for name in self}
 
-    def merge(self, other: "Summary") -> "Summary":
+    def merge(self, other: "Summary", *, recount: bool = False) -> "Summary":
         """Take in what another summary has seen, in place, column by column; the order of columns stays.
 
         A summary without columns is the neutral element: merging one changes nothing. If the merge fails,
         this summary is as it was.
+
+        Parameters
+        ----------
+        other : Summary
+            Of the same columns, in any order; left alone.
+        recount : bool, default False
+            Count files again that both have counted.
+
+        Returns
+        -------
+        Summary
+            Itself.
+
+        Raises
+        ------
+        NotMergeableError
+            If the columns differ, a column's statistics were collected in another way, or both have counted the
+            same file.
+        """
+        if not other:
+            return self
+        if not self:
+            self._columns, self.files = other.copy()._columns, other.files
+            self.passes, self.source = other.passes, dict(other.source)
+            return self
+        self._check_same_columns(other)
+        if not recount:
+            self.files.check_disjoint(other.files)
+        merged = {name: _merged(column, other[name]) for name, column in self.items()}
+        self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
+        self.files += other.files
+        self.passes = max(self.passes, other.passes)
+        known = [name for name in self if name in self.source or name in other.source]
+        self.source = {name: _joined_sources(self.source.get(name), other.source.get(name)) for name in known}
+        return self
+
+    def subtract(self, other: "Summary") -> "Summary":
+        """Take out what another summary has seen, in place; if that fails, this summary is as it was.
 
         Parameters
         ----------
@@ -319,20 +373,18 @@ class Summary(Mapping):
         Raises
         ------
         NotMergeableError
-            If the columns differ, or a column's statistics were collected in another way.
+            If the columns differ, a column's statistics are not exact, or the other is no part of this one.
         """
-        if not other:
-            return self
-        if not self:
-            self._columns = other.copy()._columns
-            self.passes, self.source = other.passes, dict(other.source)
-            return self
-        self.passes = max(self.passes, other.passes)
         self._check_same_columns(other)
-        merged = {name: _merged(column, other[name]) for name, column in self.items()}
-        self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
-        known = [name for name in self if name in self.source or name in other.source]
-        self.source = {name: _joined_sources(self.source.get(name), other.source.get(name)) for name in known}
+        try:
+            # Of a state that was fitted in memory nobody knows that the files are not in it.
+            files = self.files.without(other.files) if self.files else self.files
+        except KeyError as error:
+            [file] = error.args
+            raise NotMergeableError(f"{_file_name(file)} was not counted: subtract parts of what was counted") from None
+        rest = {name: _rest(column, other[name]) for name, column in self.items()}
+        self._columns = {name: ColumnSummary(name, stats) for name, stats in rest.items()}
+        self.files = files
         return self
 
     def _check_same_columns(self, other: "Summary") -> None:
@@ -372,6 +424,36 @@ def _joined_sources(mine: str | None, theirs: str | None) -> str:
         if kinds.get(kind) in (None, kind):
             kinds[kind] = part
     return "; ".join(kinds.values())
+
+
+def _file_name(file: CountedFile | FoldedFiles) -> str:
+    if isinstance(file, FoldedFiles):
+        return f"a set of {file.files:,} files"
+    return file.path or f"a file of {file.size:,} bytes and {file.rows:,} rows"
+
+
+def _rest(whole: ColumnSummary, part: ColumnSummary) -> ColumnStats:
+    """The statistics of what is in one and not in the other, new."""
+    why = _why_inexact(whole) or _why_inexact(part)
+    if why:
+        raise NotMergeableError(f"nothing can be subtracted from column {whole.name!r}: {why}")
+    try:
+        return whole.stats.copy().subtract(part.stats)
+    except ValueError as error:
+        raise NotMergeableError(f"column {whole.name!r} cannot be subtracted: {error}") from error
+
+
+def _why_inexact(column: ColumnSummary) -> str | None:
+    stats = column.stats
+    if column.quantiles is not None:
+        return "its exact quantiles say nothing of the other values; fit anew over what stays"
+    if stats.sketch is not None:
+        return "its quantiles come from a sketch, which forgets single values; fit anew over what stays"
+    if not stats.has_moments:
+        return "the next smaller or larger value after its extrema is not kept; fit anew over what stays"
+    if not stats.exact:
+        return "its moments are rounded; fit with exact=True, whose sums can be subtracted, or fit anew over what stays"
+    return None
 
 
 def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:

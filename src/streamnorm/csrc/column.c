@@ -179,6 +179,7 @@ sn_status sn_column_merge(sn_column *into, const sn_column *from) {
         into->infinities += b.infinities;
         sn_moments_merge(&into->moments, &b.moments);
         if (into->exact != NULL) sn_exact_merge(into->exact, b.exact);
+        into->extrema_unknown |= b.extrema_unknown;
         if (b.min < into->min) into->min = b.min;
         if (b.max > into->max) into->max = b.max;
         if (b.integer.min < into->integer.min) into->integer.min = b.integer.min;

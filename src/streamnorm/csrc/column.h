@@ -21,6 +21,7 @@ typedef struct sn_column {
     sn_moments moments;     /* of closed blocks; finite values only */
     double min, max;        /* of closed blocks, as doubles */
     sn_int_extrema integer; /* exact where min and max may be rounded, see load.h */
+    int32_t extrema_unknown; /* rows were taken out: min, max and integer may be of values that are gone */
     sn_kind kind;           /* of what was seen: integers turn into floats when both were */
     int32_t scale;          /* decimals: digits behind the point */
     int32_t has_moments;

@@ -7,6 +7,7 @@
 # files.
 """
 
+import hashlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,8 +41,8 @@ from streamnorm.parquet.thrift import (
     value_of,
 )
 
-__all__ = ["ColumnChunk", "Footer", "Leaf", "Page", "RowGroup", "SchemaField", "largest_page", "page_sizes",
-           "parse_footer", "parse_schema", "read_footer"]  # fmt: skip
+__all__ = ["ColumnChunk", "Footer", "Leaf", "Page", "RowGroup", "SchemaField", "footer_bytes", "largest_page",
+           "page_sizes", "parse_footer", "parse_schema", "read_footer"]  # fmt: skip
 
 # A page header is some 30 bytes, or a few hundred with page statistics; no writer makes one near this size.
 MAX_PAGE_HEADER = 1 << 20
@@ -263,6 +264,16 @@ class Footer:
         return len(self.row_groups)
 
     @property
+    def file_size(self) -> int:
+        """Bytes of the whole file."""
+        return self._data_end + len(self._data) + 8
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the footer's bytes, in hexadecimal."""
+        return hashlib.sha256(self._data).hexdigest()
+
+    @property
     def nbytes(self) -> int:
         """Bytes held, about."""
         return len(self._data) + sum(96 + 4 * len(chunks) for chunks in self._chunks)
@@ -386,6 +397,18 @@ def read_footer(source) -> Footer:
     if file is not source:
         with file:
             return read_footer(file)
+    data, end = footer_bytes(file)
+    return Footer(data, file.name, end)
+
+
+def footer_bytes(file: RandomAccess) -> tuple[bytes, int]:
+    """A file's footer, not parsed, and where it begins.
+
+    Raises
+    ------
+    DataError
+        If the file is not Parquet, is truncated, or has an encrypted footer.
+    """
     if file.size < 4:
         raise DataError(f"{file.name}: not a Parquet file ({file.size} bytes)", file=file.name)
     head = file.read_at(0, 4)
@@ -403,7 +426,7 @@ def read_footer(source) -> Footer:
         message = f"{file.name}: the footer is truncated or corrupt: it claims {length} bytes of {file.size}"
         raise DataError(message, file=file.name)
     end = file.size - 8 - length
-    return Footer(file.read_at(end, length), file.name, end)
+    return file.read_at(end, length), end
 
 
 def page_sizes(source, chunk: ColumnChunk) -> Iterator[Page]:

@@ -167,6 +167,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         memory: str | int = "256MB",
         threads: int | None = None,
         progress: Progress | None = None,
+        recount: bool = False,
     ) -> Self:
         """Add X to what was seen before; parameters as for :meth:`fit`.
 
@@ -174,9 +175,19 @@ class BaseScaler(ScikitLearnContract, ABC):
         must have them. A call that raises leaves the scaler as it was. It warns of what is new and more data
         cannot heal.
 
+        Parameters
+        ----------
+        recount : bool, default False
+            Count files again that were counted before, or have changed since.
+
         Returns
         -------
         self
+
+        Raises
+        ------
+        DataError
+            As for :meth:`fit`, and if a file was counted before.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
@@ -190,6 +201,7 @@ class BaseScaler(ScikitLearnContract, ABC):
             progress=progress,
             memory=memory,
             threads=threads,
+            recount=recount,
         )
         return self._telling(before, doubts.tell_what_is_new, before.get("summary_"))
 
@@ -352,7 +364,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         """Raise DataError where a column's own values overflow under its map."""
         for name, m in self._maps().items():
             column = self.summary_[name]
-            if not column.has_values:
+            if not column.has_values or not column.stats.has_extrema:
                 continue
             reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
             if not all(map(math.isfinite, reach)):
@@ -454,7 +466,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         result = pa.RecordBatchReader.from_batches(schema, batches)
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
 
-    def merge(self, other: "BaseScaler") -> Self:
+    def merge(self, other: "BaseScaler", *, recount: bool = False) -> Self:
         """Take in what another scaler has seen, in place; the parameters stay this scaler's.
 
         Merging one that was never fitted changes nothing, and if the merge fails nothing is changed either.
@@ -463,6 +475,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         ----------
         other : scaler
             Of the same class, fitted on the same columns; left alone.
+        recount : bool, default False
+            Count files again that both have counted.
 
         Returns
         -------
@@ -471,7 +485,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         Raises
         ------
         NotMergeableError
-            If the classes, the columns or the ways of summarizing them differ.
+            If the classes, the columns or the ways of summarizing them differ, or both have counted the same file.
         """
         if not isinstance(other, BaseScaler) or other._class_name() != self._class_name():
             raise NotMergeableError(
@@ -484,7 +498,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
         self._check_mergeable(other)
         self._check_params()
-        summary.merge(other.summary_)
+        summary.merge(other.summary_, recount=recount)
         self._adopt(summary, named=summary.named)
         return self
 
@@ -502,12 +516,40 @@ class BaseScaler(ScikitLearnContract, ABC):
         new = type(self)(**self.get_params(deep=False))
         return new.merge(self).merge(other)
 
+    def __sub__(self, other: Any) -> Self:
+        """A new scaler that has seen what this one has without what the other has; both are left alone.
+
+        Possible where it is exact: between ``StandardScaler(exact=True)``, whose mean and variance are then those of
+        a fit over the other rows, bit for bit. Their minimum and maximum are not known.
+
+        Raises
+        ------
+        NotMergeableError
+            If the statistics are not exact, or the other is no part of this one.
+        """
+        if not isinstance(other, BaseScaler):
+            return NotImplemented
+        if other._class_name() != self._class_name():
+            raise NotMergeableError(
+                f"a {type(self).__name__} is subtracted from another one, not a {type(other).__name__}"
+            )
+        self._check_fitted()
+        new = type(self)(**self.get_params(deep=False))
+        summary = self.summary_.copy()
+        if other.__sklearn_is_fitted__():
+            self._check_mergeable(other)
+            summary.subtract(other.summary_)
+        if summary.rows == 0:
+            raise NotMergeableError("nothing would stay: the part is all that was counted")
+        new._adopt(summary, named=summary.named)
+        return new
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a JSON file, whole or not at all; ``streamnorm.load(path)`` reads it."""
         state.save(self, path)
 
     def digest(self) -> str:
-        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters."""
+        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the files."""
         self._check_fitted()
         return state.digest(self.summary_)
 
