@@ -39,7 +39,7 @@ int32_t sn_kll_lanes(double error, int64_t count)
 
 double sn_kll_budget(const sn_kll *kll)
 {
-    double ranks = kll->error * (double)kll->count;
+    double ranks = kll->error * sn_kll_weight(kll);
     return ranks * ranks / (2 * SN_KLL_LN_200);
 }
 

@@ -1,5 +1,6 @@
 /* Questions to a quantile sketch: quantiles, ranks, bounds, sizes; see kll.h. */
 #include "kll_state.h"
+#include "kll_weighted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,16 @@ int64_t sn_kll_count(const sn_kll *kll)
     return kll->count;
 }
 
+int sn_kll_is_weighted(const sn_kll *kll)
+{
+    return kll->weighted != NULL;
+}
+
+double sn_kll_weight(const sn_kll *kll)
+{
+    return kll->weighted ? sn_kll_weighted_sum(kll->weighted) : (double)kll->count;
+}
+
 double sn_kll_min(const sn_kll *kll)
 {
     return kll->count > 0 ? sn_key_to_double(kll->min) : NAN;
@@ -31,7 +42,7 @@ double sn_kll_max(const sn_kll *kll)
 
 double sn_kll_rank_error_worst(const sn_kll *kll)
 {
-    return kll->count > 0 ? fmin(1, kll->worst / (double)kll->count) : 0;
+    return kll->count > 0 ? fmin(1, kll->worst / sn_kll_weight(kll)) : 0;
 }
 
 double sn_kll_rank_error(const sn_kll *kll)
@@ -39,7 +50,7 @@ double sn_kll_rank_error(const sn_kll *kll)
     if (kll->count == 0) {
         return 0;
     }
-    double bound = sqrt(2 * SN_KLL_LN_200 * kll->variance) / (double)kll->count;
+    double bound = sqrt(2 * SN_KLL_LN_200 * kll->variance) / sn_kll_weight(kll);
     return fmin(bound, sn_kll_rank_error_worst(kll));
 }
 
@@ -49,7 +60,8 @@ size_t sn_kll_nbytes(const sn_kll *kll)
     for (int64_t i = 0; i < kll->run_count; i++) {
         keys += kll->runs[i].size;
     }
-    return sizeof *kll + (size_t)kll->run_capacity * sizeof *kll->runs + (size_t)keys * sizeof(int64_t);
+    size_t weighted = kll->weighted ? sn_kll_weighted_nbytes(kll->weighted) : 0;
+    return sizeof *kll + (size_t)kll->run_capacity * sizeof *kll->runs + (size_t)keys * sizeof(int64_t) + weighted;
 }
 
 /* ---- quantiles ---- */
@@ -176,6 +188,9 @@ sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int6
     if (kll->count == 0 || nq == 0) {
         return SN_OK;
     }
+    if (kll->weighted) {
+        return sn_kll_weighted_quantiles(kll, out, q, nq);
+    }
     sn_keys merged = {0};
     int64_t *sorted, *arena;
     sn_status status = sn_kll_merge_everything(kll, &merged, &sorted, &arena);
@@ -227,6 +242,9 @@ double sn_kll_rank(const sn_kll *kll, double x)
     }
     if (key < kll->min) {
         return 0;
+    }
+    if (kll->weighted) {
+        return fmin(1, sn_kll_weighted_at_most(kll->weighted, key) / sn_kll_weight(kll));
     }
     double weight = buffer_at_most(&kll->raw, key);
     weight += ldexp(buffer_at_most(&kll->picked, key), kll->pick_log2);
