@@ -51,6 +51,9 @@ double sn_kll_rank_error(const sn_kll *kll)
         return 0;
     }
     double bound = sqrt(2 * SN_KLL_LN_200 * kll->variance) / sn_kll_weight(kll);
+    if (kll->weighted) {
+        bound = ldexp(bound, -sn_kll_variance_unit(kll->weighted));
+    }
     return fmin(bound, sn_kll_rank_error_worst(kll));
 }
 

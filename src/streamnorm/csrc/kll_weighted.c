@@ -54,6 +54,17 @@ int32_t sn_kll_weight_class(double weight)
     return (exponent - 1) >> 1;
 }
 
+int32_t sn_kll_variance_unit(const sn_kll_weighted *weighted)
+{
+    return weighted && weighted->weight < 0x1p-400 ? 600 : 0;
+}
+
+static double in_unit(double variance, int32_t from, int32_t to)
+{
+    /* what vanishes weighs less than one part in 10^30 of the budget, but an error that is not 0 stays that */
+    return from == to || variance == 0 ? variance : ldexp(variance, 2 * (to - from)) + 0x1p-1022;
+}
+
 /* ---- lists ---- */
 
 static sn_status lists_reserve(sn_kll_weighted *weighted, int64_t count)
@@ -273,6 +284,7 @@ static int plan_collapse(const sn_kll *kll, int64_t capacity, collapse_plan *bes
 {
     const sn_kll_weighted *weighted = kll->weighted;
     double allowed = sn_kll_budget(kll) - kll->variance;
+    int32_t unit = sn_kll_variance_unit(weighted);
     int64_t size[CLASSES] = {0}, held = 0;
     double total[CLASSES] = {0};
     int lowest = CLASSES, highest = 0;
@@ -303,12 +315,13 @@ static int plan_collapse(const sn_kll *kll, int64_t capacity, collapse_plan *bes
             if ((double)(read - kept) < COLLAPSE_USEFUL * (double)read) {
                 continue;
             }
-            double weight = sum / (double)kept, proxy = weight * weight / 4 + 0x1p-1022; /* were the square to vanish */
-            collapse_plan plan = {c + CLASS_MIN, 0, read, kept, sum, proxy};
+            double weight = sum / (double)kept;
+            collapse_plan plan = {c + CLASS_MIN, 0, read, kept, sum, 0};
             plan.within = sn_kll_weight_class(weight) <= plan.class;
             double paid = plan.within ? 0 : waiting_for(weighted, plan.class).weight;
-            if (paid > 0) {
-                plan.proxy = weight > paid ? (weight * weight - paid * paid) / 4 + 0x1p-1022 : 0;
+            if (weight > paid) { /* and no less than the least, were the squares to vanish */
+                double stride = ldexp(weight, unit), covered = ldexp(paid, unit);
+                plan.proxy = (stride * stride - covered * covered) / 4 + 0x1p-1022;
             }
             double price = sqrt(plan.within ? 2 * weight : weight) / (double)(read - kept);
             if (price < best_price && plan.proxy <= allowed) {
@@ -416,8 +429,10 @@ static sn_status take_block(sn_kll *kll, sn_kll_scratch *scratch)
     sn_kll_mix_in(kll, contents(weighted));
     double sum, sum_lo;
     int64_t bad;
+    int32_t unit = sn_kll_variance_unit(weighted);
     sn_weights_sum(&sum, &sum_lo, &bad, weighted->weights, n);
     sn_weight_add(&weighted->weight, &weighted->weight_lo, sum, sum_lo);
+    kll->variance = in_unit(kll->variance, unit, sn_kll_variance_unit(weighted));
     weighted->size = 0;
     return shrink(kll, scratch);
 }
@@ -571,11 +586,13 @@ static sn_status merge_parts(sn_kll *into, const sn_kll *from, sn_kll_scratch *s
     into->error = from->error > into->error ? from->error : into->error;
     into->min = from->min < into->min ? from->min : into->min;
     into->max = from->max > into->max ? from->max : into->max;
-    double common = into->random == from->random ? 2 * sqrt(into->variance * from->variance) : 0;
-    into->variance += from->variance + common;
     into->worst += from->worst;
     into->count += from->count;
+    int32_t unit = sn_kll_variance_unit(weighted);
     sn_weight_add(&weighted->weight, &weighted->weight_lo, part->weight, part->weight_lo);
+    double mine = in_unit(into->variance, unit, sn_kll_variance_unit(weighted));
+    double theirs = in_unit(from->variance, sn_kll_variance_unit(part), sn_kll_variance_unit(weighted));
+    into->variance = mine + theirs + (into->random == from->random ? 2 * sqrt(mine) * sqrt(theirs) : 0);
     sn_kll_mix_in(into, from->random);
     sn_status status = SN_OK;
     for (int64_t i = 0; i < part->count && status == SN_OK; i++) {

@@ -33,6 +33,9 @@ struct sn_kll_weighted {
 };
 
 int32_t sn_kll_weight_class(double weight);
+
+/* The sketch's `variance` is in units of 4^-sn_kll_variance_unit: squares of strides of the tiniest weights vanish. */
+int32_t sn_kll_variance_unit(const sn_kll_weighted *weighted);
 double sn_kll_weighted_sum(const sn_kll_weighted *weighted); /* of the weights of all values */
 
 /* A copy of sorted keys as a further list; `weights` as in sn_kll_list. */
