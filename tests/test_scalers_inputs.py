@@ -102,11 +102,6 @@ def test_sparse_input_is_refused_as_by_scikit_learn():
         StandardScaler().fit(sparse.csr_array(np.eye(3)))
 
 
-def test_sample_weight_is_refused():
-    with pytest.raises(ValueError, match="does not weigh samples"):
-        StandardScaler().fit([[1.0]], sample_weight=[1.0])
-
-
 def test_another_number_of_features_is_refused(scaler, X):
     scaler.fit(X)
     message = f"X has 3 features, but {type(scaler).__name__} is expecting 5 features as input"

@@ -102,6 +102,8 @@ cdef class Weights:
     Parameters
     ----------
     weights : array_like of shape (n,), Arrow array, or Weights
+    first_row : int, default 0
+        Number of the first row, for the error that names one.
 
     Raises
     ------
@@ -116,7 +118,7 @@ cdef class Weights:
     (3, 2.5, 2)
     """
 
-    def __cinit__(self, weights):
+    def __cinit__(self, weights, int64_t first_row=0):
         cdef int64_t bad = 0
         cdef double low
         cdef const double[::1] view
@@ -135,7 +137,7 @@ cdef class Weights:
         with nogil:
             self.positive = sn_weights_sum(&self.total, &low, &bad, self.data, self.size)
         if bad < self.size:
-            raise DataError(f"weights are finite and not negative, but row {bad} has {array[bad]:g}")
+            raise DataError(f"weights are finite and not negative, but row {first_row + bad} has {array[bad]:g}")
         if not self.total <= SN_MAX_WEIGHT:
             raise _too_heavy()
 

@@ -221,6 +221,8 @@ cdef class ColumnStats:
         cdef NumpyBuffer buffer
         cdef int64_t rows = -1
         cdef Weights checked = weights if weights is None or isinstance(weights, Weights) else Weights(weights)
+        if checked is not None and self.exact:
+            raise ValueError("exact sums are those of values that all weigh the same: leave out weights or exact=True")
         if checked is not None and hasattr(array, "__len__"):
             check_length(checked, len(array))
         if not isinstance(array, np.ndarray):
@@ -689,6 +691,8 @@ def update_matrix(columns, X, weights=None):
         raise ValueError("each column needs a ColumnStats of its own")
     if checked is not None:
         check_length(checked, X.shape[0])
+        if any(column.exact for column in columns):
+            raise ValueError("exact sums are those of values that all weigh the same: leave out weights or exact=True")
     if d == 0 or X.shape[0] == 0:
         return
     buffer = NumpyBuffer(X)

@@ -21,7 +21,8 @@ The format, version 1, is one RFC 8259 object, UTF-8, with exactly these members
     exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
     "max"`` (null without values), ``"sketch"`` (base64 of its little-endian bytes) or, in its
-    place, exact ``"quantiles"`` (pairs of q and value).
+    place, exact ``"quantiles"`` (pairs of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum
+    is weight + weight_lo) and ``"left_out"``, the number of rows whose weight was zero or missing.
 ``"digest"``
     ``"sha256:"`` and the SHA-256, in hexadecimal, of the object without this member in canonical form: keys
     sorted, no spaces, UTF-8.
@@ -68,6 +69,7 @@ _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
+_WEIGHT = ("weight", "weight_lo")
 _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
 _DECIMAL = re.compile(r"-?\d{1,100}(\.\d{1,100})?(E[+-]?\d{1,4})?", re.ASCII)
@@ -178,13 +180,16 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
     column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
-    count = state["rows"] - state["null_count"] - (state["nan_count"] or 0)
+    count = state["rows"] - state["null_count"] - (state["nan_count"] or 0) - state.get("left_out", 0)
     column["kind"] = state["kind"] if count else None
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
         column["exponent"] = int(state["exponent"])
     column |= {key: state[key] for key in _SUMS if key in state}
     column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max")}
+    if "weight" in state:
+        column |= {key: _encode_float(state[key]) for key in _WEIGHT}
+        column["left_out"] = _encode_int(state["left_out"])
     if quantiles is not None:
         column["quantiles"] = [[_encode_float(q), _encode_float(value)] for q, value in sorted(quantiles.items())]
     if "sketch" in state:
@@ -436,6 +441,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     has_sketch = model.sketch is not None and not has_quantiles
     keys += ["quantiles"] if has_quantiles else []
     keys += ["sketch"] if has_sketch else []
+    keys += [*_WEIGHT, "left_out"] if "weight" in column else []
     _check_keys(column, tuple(keys))
     state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS if key != "nan_count"}
     state["nan_count"] = None if column["nan_count"] is None else _decode_int(column["nan_count"], "nan_count")
@@ -447,6 +453,9 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}
         state["exponent"] = _decode_exponent(column["exponent"])
     state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max")}
+    if "weight" in column:
+        state |= {key: _decode_float(column[key], key) for key in _WEIGHT}
+        state["left_out"] = _decode_int(column["left_out"], "left_out")
     if has_sketch:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(

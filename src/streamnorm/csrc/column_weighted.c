@@ -28,6 +28,7 @@ sn_status sn_column_copy_weights(sn_column *to, const sn_column *from) {
 
 static sn_status start_weights(sn_column *column) {
     sn_column_weights *weights = &column->weights;
+    if (column->exact != NULL) return SN_ERR_INCOMPATIBLE; /* sums of values that all weigh the same */
     if (weights->used) return SN_OK;
     if (column->pending > 0) {
         if (!reserve_block(&weights->block)) return SN_ERR_NOMEM;

@@ -66,7 +66,8 @@ typedef struct {
  * and value_low == value_high == value. */
 sn_status sn_kll_certify(const sn_kll *kll, sn_kll_certificate *out, const double *q, double delta, int64_t nq);
 
-/* Little-endian bytes of version 1, or 2 with weights: sn_kll_serialize fills sn_kll_serialized_size bytes. Reading back gives a
+/* Little-endian bytes of version 1, or 2 with weights: sn_kll_serialize fills sn_kll_serialized_size bytes. Reading
+ * back gives a
  * sketch that goes on with the same bits; bytes that were cut, edited or are of another version are
  * SN_ERR_CORRUPT. */
 size_t sn_kll_serialized_size(const sn_kll *kll);
