@@ -424,9 +424,10 @@ def test_files_go_to_the_engine(X, monkeypatch):
     monkeypatch.setitem(sys.modules, "streamnorm.engine", engine)
     monkeypatch.setattr("streamnorm.engine", engine, raising=False)
     scaler = StandardScaler()
-    assert scaler.fit(X, columns="fare", memory="64MB", threads=2) is scaler
+    assert scaler.fit(X, columns="fare", sample_weight="w", memory="64MB", threads=2) is scaler
     scaler.partial_fit(X)
     options = {"columns": "fare", "exclude": None, "memory": "64MB", "threads": 2, "progress": None}
+    options["sample_weight"] = "w"
     assert calls[0] == ((scaler, X), {"reset": True, **options})
     assert calls[1][1]["memory"] == "256MB"
     with pytest.raises(DataError, match="for files use streamnorm.fit"):

@@ -9,6 +9,10 @@
 #define SN_KLL_WEIGHTED_BLOCK_LOG2 11
 #define SN_KLL_WAITING 64 /* classes that may wait for the second collapse of a pair, by class modulo this */
 
+/* Weights of 4^c .. 4^(c+1) are class c; the first one holds the smallest denormal, 2^-1074. */
+#define SN_KLL_CLASS_MIN (-537)
+#define SN_KLL_WEIGHT_CLASSES (537 + 512)
+
 /* Sorted keys whose weights are all of one class, floor(log4(weight)). */
 typedef struct {
     double weight;   /* of each key, if `weights` is NULL */
@@ -36,7 +40,15 @@ int32_t sn_kll_weight_class(double weight);
 
 /* The sketch's `variance` is in units of 4^-sn_kll_variance_unit: squares of strides of the tiniest weights vanish. */
 int32_t sn_kll_variance_unit(const sn_kll_weighted *weighted);
+double sn_kll_in_unit(double variance, int32_t from, int32_t to);
 double sn_kll_weighted_sum(const sn_kll_weighted *weighted); /* of the weights of all values */
+
+void *sn_kll_copy_words(const void *words, int64_t n); /* n words of 8 bytes in fresh memory, which may be no words */
+sn_status sn_kll_reserve_lists(sn_kll_weighted *weighted, int64_t count);
+void sn_kll_free_list(sn_kll_list *list);
+
+/* Collapse until the lists are within the capacity, or the budget allows no more. */
+sn_status sn_kll_shrink_weighted(sn_kll *kll, sn_kll_scratch *scratch);
 
 /* A copy of sorted keys as a further list; `weights` as in sn_kll_list. */
 sn_status sn_kll_append_list(sn_kll_weighted *weighted, const int64_t *keys, const double *weights, double weight,
