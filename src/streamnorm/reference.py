@@ -206,9 +206,9 @@ class ColumnStats:
         return math.fsum(self._weight_sums)
 
     def update(self, array: Any, weights: Any = None) -> "ColumnStats":
-        self.weighted |= weights is not None
         chunks, at = _chunks(array), 0
         n = sum(map(len, chunks))
+        self.weighted |= weights is not None and n > 0
         every = np.ones(n) if weights is None else _weights(weights, n)
         for chunk in chunks:
             self._check_scale(getattr(chunk.type, "scale", None) if isinstance(chunk, pa.Array) else None)

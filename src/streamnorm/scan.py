@@ -117,7 +117,8 @@ def scan(
     Raises
     ------
     DataError
-        If a column cannot be read, or holds an infinity or something that is no weight; names file, row group and column.
+        If a column cannot be read, or holds an infinity or something that is no weight; names file, row group and
+        column.
     """
     units = scan_units(files, columns, of)
     readers = ReaderCache()

@@ -47,7 +47,8 @@ double sn_kll_rank_error(const sn_kll *kll);       /* bound at 99 %, single quer
 double sn_kll_rank_error_worst(const sn_kll *kll); /* bound that no seed can break */
 size_t sn_kll_nbytes(const sn_kll *kll);           /* memory held now */
 
-/* out[i] for q[i] in [0, 1], else SN_ERR_INVALID; for weighted values see sn_kll_update_weighted. While every value is held, the linear interpolation of R.
+/* out[i] for q[i] in [0, 1], else SN_ERR_INVALID. With weights, see sn_kll_update_weighted. Without: while every value
+ * is held, the linear interpolation of R.
  * J. Hyndman and Y. Fan (1996), type 7, in NumPy's arithmetic; then the smallest held value whose rank
  * reaches q. */
 sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq);

@@ -368,7 +368,8 @@ sn_status sn_kll_merge_weighted(sn_kll *into, const sn_kll *from)
     if (!(sn_kll_weight(into) + sn_kll_weight(from) <= SN_MAX_WEIGHT)) {
         return SN_ERR_WEIGHTS;
     }
-    int takes_over = into->count == 0 && from->count > 0 && into->error <= from->error; /* nothing and s are s, to the bit */
+    /* nothing and s are s, to the bit */
+    int takes_over = into->count == 0 && from->count > 0 && into->error <= from->error;
     sn_kll *merged = sn_kll_copy(takes_over ? from : into), *part = sn_kll_copy(from);
     sn_kll_scratch scratch = {0};
     sn_status status = merged && part ? SN_OK : SN_ERR_NOMEM;

@@ -25,8 +25,8 @@ typedef struct {
 
 struct sn_kll_weighted {
     double weight, weight_lo; /* sum of the weights of all values but those in the block, as a pair */
-    int64_t *keys;            /* (capacity,), the block: pairs in order of arrival; owned, as are `weights` and `lists` */
-    double *weights;
+    int64_t *keys;   /* (capacity,), the block: pairs in order of arrival; owned, as are `weights` and `lists` */
+    double *weights; /* (capacity,) */
     int64_t size, capacity;
     sn_kll_list *lists;
     int64_t count, list_capacity;

@@ -224,7 +224,10 @@ static sn_status read_all(reader *in, sn_kll *kll)
     const unsigned char *data = in->data;
     uint64_t waiting = get(data, WAITING), lists = get(data, LISTS);
     int64_t block = (int64_t)get(data, BLOCK), left = in->words - FIELDS;
-    if (waiting > SN_KLL_WAITING || (int64_t)waiting * 3 > left || lists > (uint64_t)(left - 3 * (int64_t)waiting) / 2) {
+    if (waiting > SN_KLL_WAITING || (int64_t)waiting * 3 > left) {
+        return SN_ERR_CORRUPT;
+    }
+    if (lists > (uint64_t)(left - 3 * (int64_t)waiting) / 2) {
         return SN_ERR_CORRUPT;
     }
     if (!read_waiting(in, weighted, (int64_t)waiting)) {

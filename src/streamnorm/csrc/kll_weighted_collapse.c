@@ -230,7 +230,8 @@ static sn_status collapse(sn_kll *kll, const collapse_plan *plan, sn_kll_scratch
         }
     }
     double weight = plan->total / (double)plan->kept;
-    weighted->lists[left] = (sn_kll_list){weight, weight * (double)plan->kept, kept, NULL, plan->kept, sn_kll_weight_class(weight)};
+    int32_t class = sn_kll_weight_class(weight);
+    weighted->lists[left] = (sn_kll_list){weight, weight * (double)plan->kept, kept, NULL, plan->kept, class};
     weighted->count = left + 1;
     kll->variance += plan->proxy;
     kll->worst += weight;
