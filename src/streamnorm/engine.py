@@ -463,6 +463,7 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, sample_weight, columns, exclude, output.memory, output.threads, meter)
+    scaler._check_some_weight()
     doubts.tell(scaler)
     write_files(targets, scaler, False, output, meter)
 

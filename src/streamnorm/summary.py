@@ -92,6 +92,11 @@ class ColumnSummary:
         return self._counted(self.stats.weight, "sum of the weights")
 
     @property
+    def left_out(self) -> int:
+        """Number of rows whose weight is zero or missing; they count in rows and nowhere else."""
+        return self.stats.left_out
+
+    @property
     def mean(self) -> float:
         return self._moments("mean").mean
 

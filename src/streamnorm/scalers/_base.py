@@ -181,7 +181,19 @@ class BaseScaler(ScikitLearnContract, ABC):
             memory=memory,
             threads=threads,
         )
+        try:
+            self._check_some_weight()
+        except DataError:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         return self._telling(before, doubts.tell)
+
+    def _check_some_weight(self) -> None:
+        """Raise DataError if no row takes part. A batch of a stream may be like that; partial_fit does not ask."""
+        if any(column.stats.left_out == column.rows for column in self.summary_.values()):
+            name = type(self).__name__
+            raise DataError(f"every weight is zero or missing, so that no row takes part: {name} needs at least one")
 
     def partial_fit(
         self,
@@ -584,8 +596,6 @@ def _check_summary(summary: Summary, scaler: str) -> None:
     if summary.rows == 0:
         raise DataError(f"there are no rows to fit: {scaler} needs at least one")
     for name, column in summary.items():
-        if column.stats.left_out == column.rows:
-            raise DataError(f"every weight is zero or missing, so that no row takes part: {scaler} needs at least one")
         if column.stats.infinite_count:
             raise DataError(
                 f"column {name!r} holds {column.stats.infinite_count} infinite values: set them to "
