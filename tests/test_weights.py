@@ -218,7 +218,8 @@ def test_matrices_and_kernels():
     update_matrix(columns, X, weights)
     for j, column in enumerate(columns):
         assert column.state() == ColumnStats().update(np.ascontiguousarray(X[:, j]), weights).state()
-    moments, extrema = Moments().update(X[:, 0], weights), Extrema().update(X[:, 0], pa.array(weights, from_pandas=True))
+    moments = Moments().update(X[:, 0], weights)
+    extrema = Extrema().update(X[:, 0], pa.array(weights, from_pandas=True))
     assert (moments.mean, moments.weight) == (columns[0].mean, columns[0].weight)
     assert (extrema.min, extrema.max) == (columns[0].min, columns[0].max)
     with pytest.raises(ValueError, match="weigh the same"):
@@ -286,7 +287,12 @@ def test_sums_near_overflow_are_refused():
 
 @pytest.mark.parametrize(
     ("weights", "problem"),
-    [([1.0], "1 weights for 3"), (np.ones((3, 1)), "one dimension"), (["a", "b", "c"], "numbers"), (2.0, "one dimension")],
+    [
+        ([1.0], "1 weights for 3"),
+        (np.ones((3, 1)), "one dimension"),
+        (["a", "b", "c"], "numbers"),
+        (2.0, "one dimension"),
+    ],
 )
 def test_other_things_are_no_weights(weights, problem):
     for taker in (ColumnStats(), QuantileSketch()):
@@ -507,7 +513,8 @@ def test_unweighted_sketches_keep_their_bytes():
 def test_states_go_on_with_the_same_bits(state):
     rng = np.random.default_rng(17)
     values, weights = rng.normal(size=12_345), rng.random(12_345)
-    copies = [QuantileSketch.from_bytes(state) for _ in range(2)] + [pickle.loads(pickle.dumps(QuantileSketch.from_bytes(state)))]
+    copies = [QuantileSketch.from_bytes(state) for _ in range(2)]
+    copies.append(pickle.loads(pickle.dumps(copies[0])))
     assert len({copy.update(values, weights).to_bytes() for copy in copies}) == 1
     assert len({copy.merge(copy.copy()).to_bytes() for copy in copies}) == 1
 

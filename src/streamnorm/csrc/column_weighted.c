@@ -66,10 +66,15 @@ double sn_column_weight(const sn_column *column) {
  * the others. */
 static int64_t load_weighted(double *out, sn_int_extrema *extrema, int64_t *left_out, const sn_array *array,
                              const double *w, int64_t start, int64_t n) {
-    int64_t zeros = 0;
-    for (int64_t i = 0; i < n; i++) zeros += w[i] == 0.0;
+    int64_t zeros = sn_weights_zeros(w, n);
     *left_out = zeros;
     if (zeros == 0) return sn_load_block(out, extrema, array, start, n);
+    int exact = sn_type_is_decimal(array->type) || array->type == SN_INT64 || array->type == SN_UINT64;
+    if (array->validity == NULL && !exact) { /* no null to tell from a row left out, no extrema to keep it from */
+        sn_load_block(out, extrema, array, start, n);
+        sn_weights_blank(out, w, n);
+        return 0;
+    }
     /* The part of the array by itself, because its bitmap begins at the first byte of this one. */
     uint8_t bitmap[SN_BLOCK / 8 + 16] = {0};
     int64_t bit = array->offset + start, phase = bit & 7;
@@ -90,18 +95,26 @@ static sn_status update(sn_column *column, const sn_array *array, const double *
     if (status != SN_OK) return status;
     _Alignas(64) double loaded[SN_BLOCK];
     _Alignas(64) double ones[SN_BLOCK];
+    int in_place = array->type == SN_FLOAT64 && array->validity == NULL && array->stride == sizeof(double) &&
+                   (uintptr_t)array->values % sizeof(double) == 0;
     if (weights == NULL)
         for (int64_t i = 0; i < SN_BLOCK; i++) ones[i] = 1.0;
     for (int64_t i = 0, n = array->length; i < n;) {
         int64_t take = SN_BLOCK - column->pending < n - i ? SN_BLOCK - column->pending : n - i, left_out;
-        const double *w = weights == NULL ? ones : weights + i;
-        double *x = loaded;
-        if (take < SN_BLOCK) {
+        const double *w = weights == NULL ? ones : weights + i, *x = loaded;
+        int64_t nulls = 0;
+        if (take == SN_BLOCK && in_place && sn_weights_zeros(w, take) == 0) {
+            x = (const double *)array->values + i;
+            left_out = 0;
+        } else if (take == SN_BLOCK) {
+            nulls = load_weighted(loaded, &column->integer, &left_out, array, w, i, take);
+        } else {
             if (!reserve_block(&column->block) || !reserve_block(&column->weights.block)) return SN_ERR_NOMEM;
-            x = column->block + column->pending;
+            double *to = column->block + column->pending;
             memcpy(column->weights.block + column->pending, w, (size_t)take * sizeof *w);
+            nulls = load_weighted(to, &column->integer, &left_out, array, w, i, take);
+            x = to;
         }
-        int64_t nulls = load_weighted(x, &column->integer, &left_out, array, w, i, take);
         if (column->sketch != NULL) {
             status = sn_kll_update_weighted(column->sketch, x, w, take);
             if (status != SN_OK) return status;

@@ -1,15 +1,15 @@
 /* See weighted_moments.h for what is computed and from which papers.
  *
  * Design: the passes of moments.c, with their lanes, each value times its weight. The sum of the weights is kept as a
- * pair in every lane: it costs six additions that wait for the same loads, and makes the sum exact in all but contrived
- * cases, so that weights of a thousand parts of 0.1 and their merges agree. Turned down: one kernel for both, which
+ * pair in every lane, which makes it exact in all but contrived cases, so that a thousand weights of 0.1 and any merge of
+ * them agree; it has a pass of its own because its chains of additions are longer than what the others wait for. Turned down: one kernel for both, which
  * would read a second array of ones where there are no weights.
  */
 #include "weighted_moments.h"
 
 #include <math.h>
 
-#define SN_LANES 16
+#define SN_LANES 32
 
 SN_INLINE void two_sum(double *hi, double *lo, double a, double b) {
     double s = a + b;
@@ -24,47 +24,54 @@ SN_INLINE double sum_lanes(double *lane) {
     return lane[0];
 }
 
-static void add_up_pairs(double *weight, double *weight_lo, const double *hi, const double *lo) {
-    *weight = *weight_lo = 0.0;
-    for (int j = 0; j < SN_LANES; j++) sn_weight_add(weight, weight_lo, hi[j], lo[j]);
+SN_INLINE void first_pass_lane(double *sum, double *nans, double *min, double *max, double x, double w, double shift) {
+    *sum += x == x ? w * (x - shift) : 0.0;
+    *nans += x == x ? 0.0 : 1.0;
+    *min = x < *min ? x : *min;
+    *max = x > *max ? x : *max;
 }
 
-typedef struct {
-    double sum[SN_LANES], weight[SN_LANES], weight_lo[SN_LANES], nans[SN_LANES], min[SN_LANES], max[SN_LANES];
-} first_lanes;
-
-SN_INLINE void first_pass_lane(first_lanes *lanes, int j, double x, double w, double shift) {
-    double weight = x == x ? w : 0.0, low;
-    lanes->sum[j] += x == x ? weight * (x - shift) : 0.0;
-    two_sum(&lanes->weight[j], &low, lanes->weight[j], weight);
-    lanes->weight_lo[j] += low;
-    lanes->nans[j] += x == x ? 0.0 : 1.0;
-    lanes->min[j] = x < lanes->min[j] ? x : lanes->min[j];
-    lanes->max[j] = x > lanes->max[j] ? x : lanes->max[j];
-}
-
-/* Sum of w (x - shift), sum of the w, number of NaN, min and max. */
-SN_CLONES static double first_pass(sn_block_extrema *extrema, double *weight, double *weight_lo, const double *x,
-                                   const double *w, int64_t n, double shift) {
-    first_lanes lanes;
+/* Sum of w (x - shift), number of NaN, min and max. */
+SN_CLONES static double first_pass(sn_block_extrema *extrema, const double *x, const double *w, int64_t n,
+                                   double shift) {
+    double sum[SN_LANES], nans[SN_LANES], min[SN_LANES], max[SN_LANES];
     for (int j = 0; j < SN_LANES; j++) {
-        lanes.sum[j] = lanes.weight[j] = lanes.weight_lo[j] = lanes.nans[j] = 0.0;
-        lanes.min[j] = INFINITY;
-        lanes.max[j] = -INFINITY;
+        sum[j] = nans[j] = 0.0;
+        min[j] = INFINITY;
+        max[j] = -INFINITY;
     }
     int64_t i = 0;
     for (; i + SN_LANES <= n; i += SN_LANES)
-        for (int j = 0; j < SN_LANES; j++) first_pass_lane(&lanes, j, x[i + j], w[i + j], shift);
-    for (int j = 0; i + j < n; j++) first_pass_lane(&lanes, j, x[i + j], w[i + j], shift);
+        for (int j = 0; j < SN_LANES; j++)
+            first_pass_lane(&sum[j], &nans[j], &min[j], &max[j], x[i + j], w[i + j], shift);
+    for (int j = 0; i + j < n; j++)
+        first_pass_lane(&sum[j], &nans[j], &min[j], &max[j], x[i + j], w[i + j], shift);
     for (int j = 1; j < SN_LANES; j++) {
-        lanes.min[0] = lanes.min[j] < lanes.min[0] ? lanes.min[j] : lanes.min[0];
-        lanes.max[0] = lanes.max[j] > lanes.max[0] ? lanes.max[j] : lanes.max[0];
+        min[0] = min[j] < min[0] ? min[j] : min[0];
+        max[0] = max[j] > max[0] ? max[j] : max[0];
     }
-    extrema->min = lanes.min[0];
-    extrema->max = lanes.max[0];
-    extrema->nans = (int64_t)sum_lanes(lanes.nans);
-    add_up_pairs(weight, weight_lo, lanes.weight, lanes.weight_lo);
-    return sum_lanes(lanes.sum);
+    extrema->min = min[0];
+    extrema->max = max[0];
+    extrema->nans = (int64_t)sum_lanes(nans);
+    return sum_lanes(sum);
+}
+
+SN_INLINE void weight_lane(double *hi, double *lo, double x, double w) {
+    double weight = x == x ? w : 0.0, low;
+    two_sum(hi, &low, *hi, weight);
+    *lo += low;
+}
+
+/* Sum of the weights of the values that are not NaN. */
+SN_CLONES static void weight_pass(double *weight, double *weight_lo, const double *x, const double *w, int64_t n) {
+    double hi[SN_LANES], lo[SN_LANES];
+    for (int j = 0; j < SN_LANES; j++) hi[j] = lo[j] = 0.0;
+    int64_t i = 0;
+    for (; i + SN_LANES <= n; i += SN_LANES)
+        for (int j = 0; j < SN_LANES; j++) weight_lane(&hi[j], &lo[j], x[i + j], w[i + j]);
+    for (int j = 0; i + j < n; j++) weight_lane(&hi[j], &lo[j], x[i + j], w[i + j]);
+    *weight = *weight_lo = 0.0;
+    for (int j = 0; j < SN_LANES; j++) sn_weight_add(weight, weight_lo, hi[j], lo[j]);
 }
 
 /* Sums of w d and w d^2 over the values that are not NaN, d = x - center. */
@@ -134,7 +141,8 @@ static void moments_of_rare_block(sn_moments *m, sn_block_extrema *extrema, cons
     }
     sn_block_extrema unused;
     sn_moments block;
-    double sum = first_pass(&unused, &block.weight, &block.weight_lo, values, weights, n, shift);
+    double sum = first_pass(&unused, values, weights, n, shift);
+    weight_pass(&block.weight, &block.weight_lo, values, weights, n);
     block_moments(&block, values, weights, n, shift + sum / block.weight);
     block.count = count;
     block.exponent = exponent;
@@ -149,7 +157,8 @@ void sn_moments_update_block_weighted(sn_moments *m, sn_block_extrema *extrema, 
     int64_t first = 0;
     while (first < n && x[first] != x[first]) first++;
     double shift = first < n ? x[first] : 0.0;
-    double sum = first_pass(extrema, weight, weight_lo, x, w, n, shift);
+    double sum = first_pass(extrema, x, w, n, shift);
+    weight_pass(weight, weight_lo, x, w, n);
     extrema->infinities = 0;
     if (extrema->nans == n) return;
     double magnitude = magnitude_of(extrema->min, extrema->max);

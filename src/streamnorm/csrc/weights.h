@@ -18,4 +18,10 @@ SN_INLINE void sn_weight_add(double *hi, double *lo, double b, double b_lo) {
  * or NaN, and n if there is none. The sum is undefined if there is one, or if it overflows. */
 int64_t sn_weights_sum(double *weight, double *weight_lo, int64_t *bad, const double *w, int64_t n);
 
+/* How many of n weights are zero. */
+int64_t sn_weights_zeros(const double *w, int64_t n);
+
+/* x[i] = NaN where w[i] is zero, i < n. */
+void sn_weights_blank(double *x, const double *w, int64_t n);
+
 #endif
