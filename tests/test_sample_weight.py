@@ -221,9 +221,8 @@ def test_series_of_weights():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     X, w = np.arange(6.0).reshape(3, 2), [1.0, 0.0, 2.5]
     expected = bits(StandardScaler().fit(X, sample_weight=w))
-    for weights in (pandas.Series(w, index=[5, 6, 7]), polars.Series(w), pa.array(w), np.array(w, "f4"), [1, None, 2.5]):
-        if isinstance(weights, list):
-            weights = pa.array(weights)
+    series = (pandas.Series(w, index=[5, 6, 7]), polars.Series(w), pa.array([1, None, 2.5]), np.array(w, "f4"), w)
+    for weights in series:
         assert bits(StandardScaler().fit(X, sample_weight=weights)) == expected
 
 
