@@ -392,6 +392,29 @@ def test_bound_holds(name, error, n):
     assert failures <= max(1, 4 * len(RANKS) * FAILURE_RATE)
 
 
+@pytest.mark.parametrize("name", ["ones", "pareto", "one of half", "denormal"])
+@pytest.mark.parametrize("confidence", [0.9, 1.0])
+def test_intervals_hold_the_truth(name, confidence):
+    rng = np.random.default_rng(4)
+    values, weights = rng.normal(size=40_000), WEIGHTS[name](rng, 40_000)
+    q = np.linspace(0, 1, 51)
+    truth = np.quantile(values, q, weights=weights, method="inverted_cdf")
+    missed = 0
+    for seed in range(4):
+        sketch = QuantileSketch(0.02, seed).update(values, weights)
+        low, high = sketch.value_interval(q, confidence)
+        missed += np.count_nonzero((truth < low) | (truth > high))
+        answers = sketch.quantile(q)
+        rank_low, rank_high = sketch.rank_interval(q, confidence)
+        upto = true_ranks(values, weights, answers)
+        below = true_ranks(values, weights, np.nextafter(answers, -np.inf))
+        missed += np.count_nonzero((upto < rank_low - ROUNDING) | (below > rank_high + ROUNDING))
+        assert (rank_low[1:-1] < rank_high[1:-1]).all() and (high >= low).all()
+    assert missed <= 8 * len(q) * (1 - confidence)
+    small = QuantileSketch().update(values[:50], weights[:50])
+    assert small.value_interval(q)[0].tolist() == small.value_interval(q)[1].tolist() == small.quantile(q).tolist()
+
+
 @pytest.mark.parametrize("name", ["ones", "uniform", "pareto", "one of half"])
 def test_bound_is_neither_broken_nor_silly(name):
     rng = np.random.default_rng(2)

@@ -123,6 +123,9 @@ static int64_t *list_buffer(sn_keys *list, const sn_kll_buffer *buffer, double w
 
 sn_status sn_kll_merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **sorted, int64_t **arena)
 {
+    if (kll->weighted) {
+        return sn_kll_weighted_merge_everything(kll->weighted, merged, sorted, arena);
+    }
     int64_t buffered = kll->raw.size + kll->picked.size + kll->strided.size, count = 0;
     sn_keys *lists = malloc((size_t)(2 * (kll->run_count + 3)) * sizeof *lists);
     *arena = NULL;
@@ -163,6 +166,9 @@ int64_t sn_kll_key_at(const sn_kll *kll, const sn_keys *merged, const double *su
     if (q == 0) {
         return kll->min;
     }
+    if (kll->weighted && q < 1) {
+        return merged->keys[sn_kll_first_part_reaching(sums, merged->size, q)];
+    }
     return q == 1 ? kll->max : merged->keys[sn_kll_first_reaching(sums, merged->size, q * (double)kll->count)];
 }
 
@@ -191,13 +197,10 @@ sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int6
     if (kll->count == 0 || nq == 0) {
         return SN_OK;
     }
-    if (kll->weighted) {
-        return sn_kll_weighted_quantiles(kll, out, q, nq);
-    }
     sn_keys merged = {0};
     int64_t *sorted, *arena;
     sn_status status = sn_kll_merge_everything(kll, &merged, &sorted, &arena);
-    if (status == SN_OK && kll->worst == 0) {
+    if (status == SN_OK && kll->worst == 0 && !kll->weighted) {
         for (int64_t i = 0; i < nq; i++) {
             out[i] = sn_kll_exact_quantile(merged.keys, merged.size, q[i]);
         }

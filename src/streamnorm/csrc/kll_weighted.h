@@ -58,8 +58,12 @@ sn_kll_weighted *sn_kll_weighted_copy(const sn_kll_weighted *weighted);
 void sn_kll_weighted_free(sn_kll_weighted *weighted); /* may be NULL */
 size_t sn_kll_weighted_nbytes(const sn_kll_weighted *weighted);
 
-/* As sn_kll_quantiles, for a sketch that is not empty and ranks that were checked. */
-sn_status sn_kll_weighted_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq);
+/* As sn_kll_merge_everything. */
+sn_status sn_kll_weighted_merge_everything(const sn_kll_weighted *weighted, sn_keys *merged, int64_t **block,
+                                           int64_t **arena);
+/* First of n ascending sums that is at least the part q of the last one. As numpy.quantile with weights and
+ * method="inverted_cdf", in its arithmetic: each sum is divided by the last. */
+int64_t sn_kll_first_part_reaching(const double *sums, int64_t n, double q);
 double sn_kll_weighted_at_most(const sn_kll_weighted *weighted, int64_t key); /* weight of the keys up to this one */
 
 size_t sn_kll_weighted_serialized_size(const sn_kll *kll);

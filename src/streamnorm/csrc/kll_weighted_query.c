@@ -43,8 +43,8 @@ static sn_status list_block(sn_keys *list, int64_t **words, const sn_kll_weighte
     return SN_OK;
 }
 
-/* Every key held, sorted, in *merged. The two allocations are the caller's to free, whatever is returned. */
-static sn_status merge_everything(sn_keys *merged, int64_t **block, int64_t **arena, const sn_kll_weighted *weighted)
+sn_status sn_kll_weighted_merge_everything(const sn_kll_weighted *weighted, sn_keys *merged, int64_t **block,
+                                           int64_t **arena)
 {
     *arena = NULL;
     *block = NULL;
@@ -64,44 +64,18 @@ static sn_status merge_everything(sn_keys *merged, int64_t **block, int64_t **ar
     return *arena ? SN_OK : SN_ERR_NOMEM;
 }
 
-/* As numpy.quantile with weights and method="inverted_cdf", in its arithmetic: prefix sums in order, each divided by
- * the last, and the first that reaches q. */
-sn_status sn_kll_weighted_quantiles(const sn_kll *kll, double *out, const double *q, int64_t nq)
+int64_t sn_kll_first_part_reaching(const double *sums, int64_t n, double q)
 {
-    sn_keys merged = {0};
-    int64_t *block, *arena;
-    double *sums = NULL;
-    sn_status status = merge_everything(&merged, &block, &arena, kll->weighted);
-    if (status == SN_OK) {
-        sums = malloc((size_t)merged.size * sizeof *sums);
-        status = sums ? SN_OK : SN_ERR_NOMEM;
-    }
-    if (status == SN_OK) {
-        double sum = 0;
-        for (int64_t i = 0; i < merged.size; i++) {
-            sum += merged.weights ? merged.weights[i] : merged.weight;
-            sums[i] = sum;
-        }
-        for (int64_t i = 0; i < merged.size; i++) {
-            sums[i] /= sum;
-        }
-        for (int64_t i = 0; i < nq; i++) {
-            int64_t lo = 0, hi = merged.size - 1;
-            while (lo < hi) {
-                int64_t mid = lo + (hi - lo) / 2;
-                if (sums[mid] >= q[i]) {
-                    hi = mid;
-                } else {
-                    lo = mid + 1;
-                }
-            }
-            out[i] = sn_key_to_double(q[i] == 0 ? kll->min : q[i] == 1 ? kll->max : merged.keys[lo]);
+    int64_t lo = 0, hi = n - 1;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (sums[mid] / sums[n - 1] >= q) {
+            hi = mid;
+        } else {
+            lo = mid + 1;
         }
     }
-    free(sums);
-    free(block);
-    free(arena);
-    return status;
+    return lo;
 }
 
 double sn_kll_weighted_at_most(const sn_kll_weighted *weighted, int64_t key)
