@@ -163,6 +163,16 @@ def test_states_that_contradict_themselves_are_refused(member, value):
         state.loads(json.dumps(content))
 
 
+def test_exact_states_have_no_weights():
+    for scaler in (StandardScaler(exact=True), RobustScaler(exact=True)):
+        content = json.loads(state.dumps(scaler.fit([[1.0], [2.0]])))
+        content["columns"][0] |= {"weight": 2.0, "weight_lo": 0.0, "left_out": 0}
+        content.pop("digest")
+        content["digest"] = state._hash(content)
+        with pytest.raises(StateError, match="unknown member 'weight'"):
+            state.loads(json.dumps(content))
+
+
 # ---- tables, frames and streams ----
 
 
@@ -275,11 +285,15 @@ def test_columns_that_cannot_weigh_are_named():
 
 
 @pytest.mark.parametrize(
-    "scaler", [StandardScaler(exact=True), ColumnScaler({0: StandardScaler(exact=True)}), ColumnScaler({}, "exact")]
+    "scaler",
+    [
+        StandardScaler(exact=True),
+        RobustScaler(exact=True),
+        ColumnScaler({0: StandardScaler(exact=True)}),
+        ColumnScaler({}, RobustScaler(exact=True)),
+    ],
 )
 def test_exact_and_weights_exclude_each_other(scaler, tmp_path):
-    if scaler.get_params(deep=False).get("remainder") == "exact":
-        scaler.remainder = StandardScaler(exact=True)
     with pytest.raises(ValueError, match="exact=True"):
         scaler.fit([[1.0], [2.0]], sample_weight=[1.0, 2.0])
     path = write(tmp_path / "a.parquet", pa.table({"x": [1.0], "w": [1.0]}))

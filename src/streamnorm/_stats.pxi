@@ -638,6 +638,8 @@ cdef int set_weight(column_fields *c, state, int64_t count) except -1:
     c.weights.used = "weight" in state
     if not c.weights.used:
         return 0
+    if c.exact != NULL:
+        raise ValueError("exact sums are those of values that all weigh the same")
     c.weights.weight, c.weights.weight_lo = state["weight"], state["weight_lo"]
     if not 0 <= c.weights.weight <= SN_MAX_WEIGHT or (c.weights.weight > 0) != (count > 0):
         raise ValueError("the sum of the weights contradicts the count")

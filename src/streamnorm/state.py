@@ -441,7 +441,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     has_sketch = model.sketch is not None and not has_quantiles
     keys += ["quantiles"] if has_quantiles else []
     keys += ["sketch"] if has_sketch else []
-    keys += [*_WEIGHT, "left_out"] if "weight" in column else []
+    keys += [*_WEIGHT, "left_out"] if "weight" in column and not (model.exact or has_quantiles) else []
     _check_keys(column, tuple(keys))
     state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS if key != "nan_count"}
     state["nan_count"] = None if column["nan_count"] is None else _decode_int(column["nan_count"], "nan_count")
