@@ -370,6 +370,19 @@ def test_normalize_passes_the_weights_through(files, tmp_path):
     assert bits(in_memory) == bits(StandardScaler().fit(table, sample_weight="w"))
 
 
+def test_footers_do_not_know_rows_of_weight_zero(tmp_path):
+    table = pa.table({"x": [1.0, 2.0, 50.0], "w": [1.0, 3.0, 0.0]})
+    path = write(tmp_path / "a.parquet", table, write_statistics=["x"])
+    plain, weighted = sn.fit(path, "minmax", columns="x"), sn.fit(path, "minmax", sample_weight="w")
+    assert plain.summary_.source == {"x": "footer"} and plain.data_max_ == [50.0]
+    assert weighted.summary_.source == {"x": "scan: the rows have weights"} and weighted.data_max_ == [2.0]
+    both = weighted + plain
+    assert both.data_max_ == [50.0] and both.summary_["x"].rows == 6
+    with pytest.raises(sn.StatisticNotCollected, match="no sum of the weights"):
+        _ = both.summary_["x"].weight
+    assert both.digest() == state.loads(state.dumps(both)).digest()
+
+
 def test_files_take_a_name(files):
     folder, _ = files
     with pytest.raises(DataError, match="pass its name"):
