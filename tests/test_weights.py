@@ -207,6 +207,8 @@ def test_what_a_zero_hides():
     assert (hidden.infinite_count, hidden.nan_count, hidden.mean, hidden.sketch.max) == (0, 0, 2.0, 2.0)
     nulls = ColumnStats().update(pa.nulls(4), [0, 1, 2, 0])
     assert (nulls.null_count, nulls.left_out, nulls.count) == (2, 2, 0)
+    with_sketch = ColumnStats(sketch=QuantileSketch()).update(pa.nulls(2), [0, 1])
+    assert with_sketch.sketch.weighted and ColumnStats.from_state(with_sketch.state()).state() == with_sketch.state()
     infinite = ColumnStats().update(np.array([1.0, np.inf]), [3.0, 0.5])
     assert (infinite.infinite_count, infinite.weight) == (1, 3.5) and math.isnan(infinite.mean)
 

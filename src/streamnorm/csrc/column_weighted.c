@@ -34,6 +34,7 @@ static sn_status start_weights(sn_column *column) {
         if (!reserve_block(&weights->block)) return SN_ERR_NOMEM;
         for (int64_t i = 0; i < column->pending; i++) weights->block[i] = 1.0;
     }
+    if (column->sketch != NULL && sn_kll_update_weighted(column->sketch, NULL, NULL, 0) != SN_OK) return SN_ERR_NOMEM;
     weights->weight = (double)(column->rows - column->pending - column->no_value);
     weights->weight_lo = 0.0;
     weights->left_out = 0;

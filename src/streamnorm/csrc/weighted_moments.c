@@ -1,9 +1,9 @@
 /* See weighted_moments.h for what is computed and from which papers.
  *
  * Design: the passes of moments.c, with their lanes, each value times its weight. The sum of the weights is kept as a
- * pair in every lane, which makes it exact in all but contrived cases, so that a thousand weights of 0.1 and any merge of
- * them agree; it has a pass of its own because its chains of additions are longer than what the others wait for. Turned down: one kernel for both, which
- * would read a second array of ones where there are no weights.
+ * pair in every lane, which makes it exact in all but contrived cases, so that a thousand weights of 0.1 and any merge
+ * of them agree; it has a pass of its own because its chains of additions are longer than what the others wait for.
+ * Turned down: one kernel for both, which would read a second array of ones where there are no weights.
  */
 #include "weighted_moments.h"
 
