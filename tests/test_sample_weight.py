@@ -340,7 +340,7 @@ def test_files_are_fitted_as_tables_are(name, files, monkeypatch):
 def test_bits_do_not_depend_on_threads_or_batches(name, files, monkeypatch):
     folder, _ = files
     monkeypatch.setattr("streamnorm.scan.MIN_UNIT_ROWS", 8_000)  # several units
-    assert len(scan_units([ParquetInput(path) for path in sorted(folder.iterdir())], ["fare"])) > 3
+    assert len(scan_units([ParquetInput(path) for path in sorted(folder.iterdir())], ["fare"], 1)) > 3
     expected = bits(sn.fit(folder, name, sample_weight="w", threads=1))
     assert bits(sn.fit(folder, name, sample_weight="w", threads=3)) == expected
     monkeypatch.setattr("streamnorm.scan.BATCH_ROWS", 1_500)
