@@ -63,8 +63,9 @@ def extension(name, sources):
 
 # Design: several extensions, each linked with the kernels that it binds, none with another. The Parquet ones stand
 # apart from the core, which has no business with a file format.
-SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c"))
+SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c")) + ["csrc/weights.c"]
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
+CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),

@@ -503,7 +503,7 @@ def test_updates_of_sketches_are_not_correlated_with_what_was_counted(tmp_path):
     before = set(seeds)
     seeds.clear()
     after = sn.fit(tmp_path / "d", update=scaler)
-    units = len(scan_units([ParquetInput(tmp_path / "d" / f"{name}.parquet") for name in "bc"], ["v"]))
+    units = len(scan_units([ParquetInput(tmp_path / "d" / f"{name}.parquet") for name in "bc"], ["v"], 1 << 28, 1))
     assert len(before) >= 1 and len(set(seeds)) == units and not before & set(seeds)
     assert isinstance(after, Watching)
     values = np.sort(np.concatenate([pq.read_table(f)["v"].to_numpy() for f in (tmp_path / "d").iterdir()]))

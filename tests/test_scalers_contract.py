@@ -165,8 +165,10 @@ def test_examples_run(thing):
     assert runner.summarize(verbose=False).failed == 0
 
 
-# What scikit-learn's own checks may find: samples are not weighed, and odd objects are a DataError.
-NOT_OURS = {"check_dtype_object", "check_all_zero_sample_weights_error"}
+# What scikit-learn's own checks may find: odd objects are a DataError, and weighted quantiles (NumPy's, without
+# interpolation) are not those of repeated rows.
+NOT_OURS = {"standard": {"check_dtype_object"}, "minmax": {"check_dtype_object"}, "maxabs": {"check_dtype_object"}}
+NOT_OURS["robust"] = {"check_dtype_object", "check_sample_weight_equivalence_on_dense_data"}
 
 
 @pytest.mark.parametrize("name", ["standard", "minmax", "maxabs", "robust"])
@@ -178,4 +180,4 @@ def test_scikit_learns_own_checks(name):
     results = check_estimator(copy.deepcopy(SCALERS[name]), on_fail=None, on_skip=None)
     failed = {result["check_name"] for result in results if result["status"] == "failed"}
     assert len(results) > 40
-    assert {check for check in failed - NOT_OURS if not check.startswith("check_sample_weight")} == set()
+    assert failed <= NOT_OURS[name]

@@ -102,11 +102,6 @@ def test_sparse_input_is_refused_as_by_scikit_learn():
         StandardScaler().fit(sparse.csr_array(np.eye(3)))
 
 
-def test_sample_weight_is_refused():
-    with pytest.raises(ValueError, match="does not weigh samples"):
-        StandardScaler().fit([[1.0]], sample_weight=[1.0])
-
-
 def test_another_number_of_features_is_refused(scaler, X):
     scaler.fit(X)
     message = f"X has 3 features, but {type(scaler).__name__} is expecting 5 features as input"
@@ -429,9 +424,10 @@ def test_files_go_to_the_engine(X, monkeypatch):
     monkeypatch.setitem(sys.modules, "streamnorm.engine", engine)
     monkeypatch.setattr("streamnorm.engine", engine, raising=False)
     scaler = StandardScaler()
-    assert scaler.fit(X, columns="fare", memory="64MB", threads=2) is scaler
+    assert scaler.fit(X, columns="fare", sample_weight="w", memory="64MB", threads=2) is scaler
     scaler.partial_fit(X)
     options = {"columns": "fare", "exclude": None, "memory": "64MB", "threads": 2, "progress": None}
+    options["sample_weight"] = "w"
     assert calls[0] == ((scaler, X), {"reset": True, **options})
     assert calls[1][1]["memory"] == "256MB"
     with pytest.raises(DataError, match="for files use streamnorm.fit"):

@@ -106,6 +106,55 @@ def check_moments(name: str, dtype: str, nulls: float) -> None:
         )
 
 
+# Moments of values that have weights.
+
+
+def weights(rows: int, zeros: float = 0.0, kind: str = "uniform") -> np.ndarray:
+    """Weights of `rows` rows: "ones", "uniform" or "pareto", a share of them zero."""
+    rng = np.random.default_rng([SEED, rows])
+    made = {"ones": np.ones, "uniform": rng.random, "pareto": lambda n: rng.pareto(1.2, n)}[kind](rows)
+    made[rng.random(rows) < zeros] = 0.0
+    return made
+
+
+def _streamnorm_weighted(array, each) -> Callable[[], object]:
+    from streamnorm._core import ColumnStats
+
+    stats = ColumnStats()
+    return lambda: stats.update(array, each)
+
+
+def _streamnorm_checked(array, each) -> Callable[[], object]:
+    from streamnorm._sketch import Weights
+
+    return _streamnorm_weighted(array, Weights(each))
+
+
+def _numpy_average(array, each) -> Callable[[], object]:
+    def moments() -> tuple[float, float]:
+        mean = np.average(array, weights=each)
+        return mean, np.average((array - mean) ** 2, weights=each)
+
+    return moments
+
+
+WEIGHTED_MOMENTS: dict[str, Callable] = {
+    "streamnorm": _streamnorm_weighted,
+    "streamnorm_checked": _streamnorm_checked,
+    "numpy_average": _numpy_average,
+}
+
+
+@functools.cache
+def check_weighted_moments(name: str, zeros: float) -> None:
+    """Compare `name` with NumPy; raises `WrongAnswer` as `check_moments` does."""
+    array, each = values("float64", 5003), weights(5003, zeros)
+    got, expected = WEIGHTED_MOMENTS[name](array, each)(), _numpy_average(array, each)()
+    answer = got if isinstance(got, tuple) else (got.mean, got.var())
+    if not np.allclose(answer, expected, rtol=MOMENT_TOLERANCE, atol=0):
+        raise WrongAnswer(f"weighted moments by {name}: {answer}, NumPy says {expected}")
+
+
 # The affine map, between two buffers that have both been written before.
 
 CENTER, SCALE = 1000.0, 100.0
@@ -200,3 +249,20 @@ def check_sketch(name: str) -> None:
     # two values differ by one place.
     if observed > 2 * stated + 1 / len(array):
         raise WrongAnswer(f"sketch {name}: rank error {observed} where {stated} is stated")
+
+
+def weighted_sketch(array: np.ndarray, each: np.ndarray):
+    from streamnorm import QuantileSketch
+
+    return QuantileSketch(error=0.001, seed=0).update(array, each)
+
+
+@functools.cache
+def check_weighted_sketch(kind: str) -> None:
+    """Compare the error that our sketch of values with weights states with the observed one, as `check_sketch` does."""
+    array = lognormal(100_003)
+    each = weights(len(array), kind=kind)
+    sketch, order = weighted_sketch(array, each), np.argsort(array)
+    observed = np.abs(sketch.rank(array[order]) - np.cumsum(each[order]) / each.sum()).max()
+    if observed > 2 * sketch.rank_error:
+        raise WrongAnswer(f"sketch of {kind} weights: rank error {observed} where {sketch.rank_error} is stated")

@@ -67,6 +67,22 @@ class MomentsRatios:
     track_time_over_sum.unit = track_time_with_nulls_over_without.unit = "ratio"
 
 
+class WeightedMoments:
+    """The same with a weight for each value, of which none or a tenth are zero; "checked" are checked beforehand."""
+
+    params = (list(arrays.WEIGHTED_MOMENTS), ROWS, [0.0, 0.1])
+    param_names = ("impl", "rows", "zeros")
+
+    def setup(self, impl, rows, zeros):
+        arrays.check_weighted_moments(impl, zeros)
+        self.update = arrays.WEIGHTED_MOMENTS[impl](arrays.values("float64", rows), arrays.weights(rows, zeros))
+
+    def track_ns_per_value(self, impl, rows, zeros):
+        return GIGA * arrays.seconds(self.update, rows) / rows
+
+    track_ns_per_value.unit = "ns"
+
+
 class Affine:
     """``(x - center) / scale`` into a buffer that was written before; "copy" copies the values."""
 
@@ -117,5 +133,34 @@ class Sketch:
 
     def track_bytes(self, impl, rows):
         return arrays.sketch_bytes(impl, self.values)
+
+    track_bytes.unit = "bytes"
+
+
+class WeightedSketch:
+    """A million lognormal values with weights of several kinds into a quantile sketch."""
+
+    params = (["ones", "uniform", "pareto"], [data.ROWS // 10])
+    param_names = ("weights", "rows")
+
+    def setup(self, weights, rows):
+        arrays.check_weighted_sketch(weights)
+        self.values, self.weights = arrays.lognormal(rows), arrays.weights(rows, kind=weights)
+
+    def track_ns_per_value(self, weights, rows):
+        def sketch():
+            return arrays.weighted_sketch(self.values, self.weights)
+
+        return GIGA * arrays.seconds(sketch, rows, rounds=3) / rows
+
+    track_ns_per_value.unit = "ns"
+
+    def track_rank_error(self, weights, rows):
+        return 100 * arrays.weighted_sketch(self.values, self.weights).rank_error
+
+    track_rank_error.unit = "% of the weight"
+
+    def track_bytes(self, weights, rows):
+        return len(arrays.weighted_sketch(self.values, self.weights).to_bytes())
 
     track_bytes.unit = "bytes"

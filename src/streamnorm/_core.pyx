@@ -13,6 +13,8 @@ from decimal import Decimal
 
 import numpy as np
 
+from streamnorm.errors import DataError
+
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.errno cimport EINTR, errno
@@ -23,7 +25,7 @@ from libc.string cimport memcpy, memset, strcmp, strerror
 from posix.unistd cimport write
 
 from streamnorm import rounding
-from streamnorm._sketch cimport QuantileSketch, sn_kll
+from streamnorm._sketch cimport QuantileSketch, Weights, sn_kll
 
 
 cdef extern from "arrow_abi.h":
@@ -69,8 +71,10 @@ cdef extern from "kll.h" nogil:
 
 
 cdef extern from "column.h" nogil:
+    double SN_MAX_WEIGHT
+
     ctypedef enum sn_status:
-        SN_OK, SN_ERR_NOMEM, SN_ERR_INVALID, SN_ERR_CORRUPT, SN_ERR_INCOMPATIBLE
+        SN_OK, SN_ERR_NOMEM, SN_ERR_INVALID, SN_ERR_CORRUPT, SN_ERR_INCOMPATIBLE, SN_ERR_WEIGHTS
 
     ctypedef enum sn_kind:
         SN_KIND_NONE, SN_KIND_FLOAT, SN_KIND_INTEGER, SN_KIND_DECIMAL
@@ -79,6 +83,12 @@ cdef extern from "column.h" nogil:
         int64_t count
         double mean, mean_lo, m2, m2_lo
         int32_t exponent
+        double weight, weight_lo
+
+    ctypedef struct sn_column_weights:
+        int32_t used
+        int64_t left_out
+        double weight, weight_lo
 
     ctypedef struct sn_exact:
         pass
@@ -105,6 +115,7 @@ cdef extern from "column.h" nogil:
         double *block
         sn_kll *sketch
         sn_exact *exact
+        sn_column_weights weights
 
     void sn_column_init(column_fields *column, int has_moments, sn_kll *sketch)
     sn_status sn_column_make_exact(column_fields *column)
@@ -116,6 +127,12 @@ cdef extern from "column.h" nogil:
     void sn_column_close(column_fields *column)
     sn_status sn_column_update_matrix(column_fields **columns, const sn_array *first, int64_t column_stride,
                                       int64_t n_columns)
+    sn_status sn_column_update_weighted(column_fields *column, const sn_array *array, const double *weights,
+                                        double total)
+    sn_status sn_column_update_nulls_weighted(column_fields *column, const double *weights, int64_t n)
+    sn_status sn_column_update_matrix_weighted(column_fields **columns, const sn_array *first, int64_t column_stride,
+                                               int64_t n_columns, const double *weights, double total)
+    double sn_column_weight(const column_fields *column)
     int sn_column_integer_extrema(const column_fields *column, int64_t *high, uint64_t *low)
     void sn_column_set_integer_extrema(column_fields *column, const int64_t *high, const uint64_t *low)
     double sn_moments_variance(const sn_moments *m, double ddof)
@@ -181,6 +198,8 @@ cdef int check(sn_status status) except -1:
             "these values do not mix with what the column holds: decimals join only decimals of the same scale, and "
             "two columns merge only when the same statistics were collected"
         )
+    if status == SN_ERR_WEIGHTS:
+        raise DataError("the weights sum to more than 3e150: divide all of them by a constant")
     raise ValueError("invalid argument to a streamnorm kernel")
 
 

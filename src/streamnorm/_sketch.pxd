@@ -23,6 +23,15 @@ cdef class QuantileSketch:
     cdef QuantileSketch _wrap(sn_kll *kll)  # takes over `kll`; NULL raises MemoryError
 
 
+# Checked weights of rows; `data` is NULL if there are none.
+cdef class Weights:
+    cdef readonly object values
+    cdef readonly double total
+    cdef readonly int64_t positive
+    cdef int64_t size
+    cdef const double *data
+
+
 # NaN is skipped. Returns 0, or a nonzero status when memory ran out. The caller sees to it that no other thread
 # uses `sketch` meanwhile.
 cdef int sketch_update_float64(QuantileSketch sketch, const double *values, int64_t length) noexcept nogil

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 import numpy as np
 
-from streamnorm.errors import StateError
+from streamnorm.errors import DataError, StateError
 
 
 cdef extern from "kll.h" nogil:
@@ -23,7 +23,9 @@ cdef extern from "kll.h" nogil:
         SN_ERR_INVALID
         SN_ERR_CORRUPT
         SN_ERR_INCOMPATIBLE
+        SN_ERR_WEIGHTS
 
+    double SN_MAX_WEIGHT
     double SN_KLL_MIN_ERROR
     double SN_KLL_MAX_ERROR
 
@@ -31,6 +33,9 @@ cdef extern from "kll.h" nogil:
     sn_kll *sn_kll_copy(const sn_kll *kll)
     void sn_kll_free(sn_kll *kll)
     sn_status sn_kll_update(sn_kll *kll, const double *values, int64_t n)
+    sn_status sn_kll_update_weighted(sn_kll *kll, const double *values, const double *weights, int64_t n)
+    int sn_kll_is_weighted(const sn_kll *kll)
+    double sn_kll_weight(const sn_kll *kll)
     sn_status sn_kll_merge(sn_kll *into, const sn_kll *from_)
     double sn_kll_error(const sn_kll *kll)
     uint64_t sn_kll_seed(const sn_kll *kll)
@@ -54,7 +59,11 @@ cdef extern from "kll.h" nogil:
     sn_status sn_kll_deserialize(sn_kll **out, const unsigned char *data, size_t size)
 
 
-__all__ = ["QuantileSketch"]
+cdef extern from "weights.h" nogil:
+    int64_t sn_weights_sum(double *weight, double *weight_lo, int64_t *bad, const double *w, int64_t n)
+
+
+__all__ = ["QuantileSketch", "Weights"]
 
 NO_MEMORY = "the quantile sketch ran out of memory"
 
@@ -69,7 +78,13 @@ cdef int check(sn_status status) except -1:
             "these bytes are no quantile sketch that this version can read: they were cut short, edited, or "
             "written by a later version; write them again with to_bytes()"
         )
+    if status == SN_ERR_WEIGHTS:
+        raise _too_heavy()
     return 0
+
+
+def _too_heavy():
+    return DataError(f"the weights sum to more than {SN_MAX_WEIGHT:.0e}: divide all of them by a constant")
 
 
 def _as_doubles(values):
@@ -79,6 +94,75 @@ def _as_doubles(values):
     if type(values).__module__.startswith("pyarrow"):  # nulls come out of to_numpy as NaN
         values = values.cast("float64").to_numpy(zero_copy_only=False)
     return np.ascontiguousarray(np.asarray(values, dtype=np.float64)).reshape(-1)
+
+
+cdef class Weights:
+    """Weights of rows, checked: finite and not negative, zero where one is missing (null or NaN).
+
+    Parameters
+    ----------
+    weights : array_like of shape (n,), Arrow array, or Weights
+    first_row : int, default 0
+        Number of the first row, for the error that names one.
+
+    Raises
+    ------
+    DataError
+        A ValueError: a weight is negative or infinite, or their sum is beyond 3e150.
+
+    Examples
+    --------
+    >>> from streamnorm._sketch import Weights
+    >>> weights = Weights([2.0, float("nan"), 0.5])
+    >>> len(weights), weights.total, weights.positive
+    (3, 2.5, 2)
+    """
+
+    def __cinit__(self, weights, int64_t first_row=0):
+        cdef int64_t bad = 0
+        cdef double low
+        cdef const double[::1] view
+        if isinstance(weights, Weights):
+            weights = (<Weights>weights).values
+        array = _weight_array(weights)
+        missing = np.isnan(array)
+        if missing.any():
+            array = np.where(missing, 0.0, array)
+        self.values = array
+        self.size = array.shape[0]
+        if self.size == 0:
+            return
+        view = array
+        self.data = &view[0]
+        with nogil:
+            self.positive = sn_weights_sum(&self.total, &low, &bad, self.data, self.size)
+        if bad < self.size:
+            raise DataError(f"weights are finite and not negative, but row {first_row + bad} has {array[bad]:g}")
+        if not self.total <= SN_MAX_WEIGHT:
+            raise _too_heavy()
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, rows):
+        """The weights of a slice of the rows."""
+        return Weights(self.values[rows])
+
+
+def _weight_array(weights):
+    """One-dimensional, contiguous float64 array of ``weights``, nulls as NaN."""
+    if type(weights).__module__.startswith("pyarrow") or hasattr(weights, "__arrow_c_stream__"):
+        import pyarrow as pa
+
+        if not isinstance(weights, (pa.Array, pa.ChunkedArray)):
+            weights = pa.chunked_array(weights)
+        weights = weights.cast("float64").to_numpy(zero_copy_only=False)
+    array = np.asarray(weights)
+    if array.dtype.kind not in "biufO":
+        raise TypeError(f"weights are numbers, not {array.dtype}")
+    if array.ndim != 1:
+        raise ValueError(f"weights have one dimension, a number for each row, not shape {array.shape}")
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 cdef class QuantileSketch:
@@ -149,32 +233,51 @@ cdef class QuantileSketch:
         sketch._kll = kll
         return sketch
 
-    def update(self, values):
+    def update(self, values, weights=None):
         """Take values in.
 
         Parameters
         ----------
         values : array_like
             Numbers of any shape, in C order; a pyarrow array may have nulls. All become float64.
+        weights : array_like of as many numbers, optional
+            A value counts by its weight, and not at all where that is zero or missing (null or NaN). A sketch that
+            saw weights answers by the inverse of the distribution function: see :meth:`quantile`.
 
         Returns
         -------
         QuantileSketch
             This sketch.
 
+        Raises
+        ------
+        DataError
+            A ValueError: a weight is negative or infinite, or their sum is beyond 3e150.
+
         Examples
         --------
         >>> from streamnorm._sketch import QuantileSketch
         >>> QuantileSketch().update(range(5)).update(range(5, 10)).count
         10
+        >>> QuantileSketch().update([1.0, 2.0, 3.0], weights=[1, 1, 8]).quantile(0.5)
+        3.0
         """
         cdef const double[::1] view = _as_doubles(values)
         cdef int64_t n = view.shape[0]
-        cdef sn_status status
+        cdef sn_status status = SN_OK
+        cdef Weights checked = None if weights is None else Weights(weights)
+        if checked is not None and checked.size != n:
+            raise ValueError(f"there are {checked.size} weights for {n} values")
         if n > 0:
             with self._lock:
-                with nogil:
-                    status = sn_kll_update(self._kll, &view[0], n)
+                if checked is None:
+                    with nogil:
+                        status = sn_kll_update(self._kll, &view[0], n)
+                elif not sn_kll_weight(self._kll) + checked.total <= SN_MAX_WEIGHT:
+                    status = SN_ERR_WEIGHTS
+                else:
+                    with nogil:
+                        status = sn_kll_update_weighted(self._kll, &view[0], checked.data, n)
             check(status)
         return self
 
@@ -231,6 +334,9 @@ cdef class QuantileSketch:
         bit, except where NumPy's interpolation overflows or meets an infinity. After that it is the smallest
         value held whose rank is at least `q`. The minimum (0) and maximum (1) are always exact.
 
+        With weights it is that smallest value from the start, by ranks that are fractions of the sum of the weights:
+        ``numpy.quantile(values, q, weights=weights, method="inverted_cdf")``.
+
         Parameters
         ----------
         q : float or array_like
@@ -267,7 +373,7 @@ cdef class QuantileSketch:
         return float(out[0]) if ranks.ndim == 0 else out.reshape(ranks.shape)
 
     def rank(self, x):
-        """Fraction of values that are at most `x`.
+        """Fraction of values, by their weights if they have any, that are at most `x`.
 
         Parameters
         ----------
@@ -418,6 +524,18 @@ cdef class QuantileSketch:
         """How many values were taken in, NaN and null apart."""
         with self._lock:
             return sn_kll_count(self._kll)
+
+    @property
+    def weighted(self):
+        """Whether values came with weights."""
+        with self._lock:
+            return bool(sn_kll_is_weighted(self._kll))
+
+    @property
+    def weight(self):
+        """Sum of the weights of the values, which are 1 unless given."""
+        with self._lock:
+            return sn_kll_weight(self._kll)
 
     @property
     def min(self):

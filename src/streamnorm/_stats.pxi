@@ -4,10 +4,26 @@ cdef column_fields *fields_of(ColumnStats self) noexcept:
     return <column_fields *>self._column
 
 
-cdef int update_array(ColumnStats self, const sn_array *array, bint null_type) except -1:
+cdef int update_array(ColumnStats self, const sn_array *array, bint null_type, Weights weights=None,
+                      int64_t at=0) except -1:
+    """Add rows, whose weights start at row `at` of `weights` if there are any."""
     cdef sn_status status = SN_OK
+    cdef const double *w = NULL
+    cdef double total = 0
+    if weights is not None:
+        if array.length > weights.size - at:
+            raise ValueError(f"there are {weights.size} weights for {at + array.length} or more rows")
+        if array.length == 0:
+            return 0
+        w, total = weights.data + at, weights.total
     with self._lock:
-        if null_type:
+        if w != NULL:
+            with nogil:
+                if null_type:
+                    status = sn_column_update_nulls_weighted(<column_fields *>self._column, w, array.length)
+                else:
+                    status = sn_column_update_weighted(<column_fields *>self._column, array, w, total)
+        elif null_type:
             sn_column_update_nulls(fields_of(self), array.length)
         else:
             with nogil:
@@ -15,7 +31,8 @@ cdef int update_array(ColumnStats self, const sn_array *array, bint null_type) e
     return check(status)
 
 
-cdef int update_arrow_array(ColumnStats self, obj) except -1:
+cdef int64_t update_arrow_array(ColumnStats self, obj, Weights weights) except -1:
+    """Returns the number of rows."""
     cdef int type = 0
     cdef int32_t scale = 0
     cdef sn_array array
@@ -23,13 +40,16 @@ cdef int update_arrow_array(ColumnStats self, obj) except -1:
     cdef ArrowSchema *schema = <ArrowSchema *>PyCapsule_GetPointer(schema_capsule, b"arrow_schema")
     cdef ArrowArray *data = <ArrowArray *>PyCapsule_GetPointer(array_capsule, b"arrow_array")
     if is_encoded(schema):
-        return update_arrow_array(self, plain_arrow(obj))
+        return update_arrow_array(self, plain_arrow(obj), weights)
     arrow_type(&type, &scale, schema)
     fill_from_arrow(&array, type, scale, data)
-    return update_array(self, &array, type == NULL_TYPE)
+    update_array(self, &array, type == NULL_TYPE, weights)
+    return array.length
 
 
-cdef int update_arrow_stream(ColumnStats self, obj) except -1:
+cdef int64_t update_arrow_stream(ColumnStats self, obj, Weights weights) except -1:
+    """Returns the number of rows."""
+    cdef int64_t rows = 0
     cdef int type = 0, code
     cdef int32_t scale = 0
     cdef sn_array array
@@ -41,7 +61,7 @@ cdef int update_arrow_stream(ColumnStats self, obj) except -1:
         raise ValueError(f"the Arrow stream has no schema: {stream_error(stream)}")
     try:
         if is_encoded(&schema):
-            return update_arrow_stream(self, plain_arrow(obj))
+            return update_arrow_stream(self, plain_arrow(obj), weights)
         arrow_type(&type, &scale, &schema)
     finally:
         if schema.release != NULL:
@@ -52,12 +72,18 @@ cdef int update_arrow_stream(ColumnStats self, obj) except -1:
         if code != 0:
             raise ValueError(f"the Arrow stream broke off: {stream_error(stream)}")
         if data.release == NULL:
-            return 0
+            return rows
         try:
             fill_from_arrow(&array, type, scale, &data)
-            update_array(self, &array, type == NULL_TYPE)
+            update_array(self, &array, type == NULL_TYPE, weights, rows)
+            rows += array.length
         finally:
             data.release(&data)
+
+
+def check_length(weights, rows):
+    if len(weights) != rows:
+        raise ValueError(f"there are {len(weights)} weights for {rows} rows")
 
 
 cdef column_fields closed(ColumnStats self):
@@ -172,13 +198,16 @@ cdef class ColumnStats:
 
     # -------------------------------------------------------------- feeding
 
-    def update(self, array):
+    def update(self, array, weights=None):
         """Add a chunk.
 
         Parameters
         ----------
         array : ndarray of shape (n,), Arrow array or Arrow stream of arrays
             Integers, floats, bool, decimals, or temporal values (as their integers).
+        weights : Weights, ndarray or Arrow array of shape (n,), optional
+            How much each row counts. One whose weight is zero or missing (null or NaN) is left out: it counts in
+            `rows` and nowhere else. Rows that come without weights have weight 1.
 
         Returns
         -------
@@ -189,22 +218,32 @@ cdef class ColumnStats:
         ------
         TypeError
             If the values are not numbers, or decimals of another scale than before.
+        DataError
+            If a weight is negative or infinite, or their sum is beyond 3e150.
         """
         cdef sn_array data
         cdef NumpyBuffer buffer
+        cdef int64_t rows = -1
+        cdef Weights checked = weights if weights is None or isinstance(weights, Weights) else Weights(weights)
+        if checked is not None and self.exact:
+            raise ValueError("exact sums are those of values that all weigh the same: leave out weights or exact=True")
+        if checked is not None and hasattr(array, "__len__"):
+            check_length(checked, len(array))
         if not isinstance(array, np.ndarray):
             if hasattr(array, "__arrow_c_array__"):
-                update_arrow_array(self, array)
-                return self
-            if hasattr(array, "__arrow_c_stream__"):
-                update_arrow_stream(self, array)
+                rows = update_arrow_array(self, array, checked)
+            elif hasattr(array, "__arrow_c_stream__"):
+                rows = update_arrow_stream(self, array, checked)
+            if rows >= 0:
+                if checked is not None:
+                    check_length(checked, rows)
                 return self
         array = as_numeric_ndarray(array)
         if array.ndim != 1:
             raise ValueError(f"expected an array of one dimension, got shape {array.shape}")
         buffer = NumpyBuffer(array)
         fill_from_numpy(&data, buffer, numpy_type(array))
-        update_array(self, &data, False)
+        update_array(self, &data, False, checked)
         return self
 
     def merge(self, ColumnStats other not None):
@@ -347,11 +386,27 @@ cdef class ColumnStats:
     def nan_count(self):
         """Values that are NaN; None if a part came from `from_extrema` without their number."""
         cdef column_fields c = closed(self)
-        return None if c.nans_unknown else c.no_value - c.nulls
+        return None if c.nans_unknown else c.no_value - c.nulls - c.weights.left_out
+
+    @property
+    def left_out(self):
+        """Rows whose weight is zero or missing; they count in `rows` and nowhere else."""
+        return fields_of(self).weights.left_out
+
+    @property
+    def weighted(self):
+        """Whether rows came with weights."""
+        return bool(fields_of(self).weights.used)
+
+    @property
+    def weight(self):
+        """Sum of the weights of the values, which are 1 unless given; None while `nan_count` is."""
+        cdef column_fields c = closed(self)
+        return None if c.nans_unknown else sn_column_weight(&c)
 
     @property
     def count(self):
-        """Values that are neither null nor NaN; None while `nan_count` is."""
+        """Values that are neither null nor NaN (nor left out by their weight); None while `nan_count` is."""
         cdef column_fields c = closed(self)
         return None if c.nans_unknown else c.rows - c.no_value
 
@@ -429,16 +484,17 @@ cdef class ColumnStats:
         -------
         dict
             ``rows null_count nan_count infinite_count kind min max``, with ``mean mean_lo m2 exponent`` when moments
-            are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles
-            are. Integer and decimal extrema are strings of digits; extrema that are not known are left out, and then
-            decimals have a ``scale``. ``nan_count`` is None where it is not known. The open block is closed in it.
+            are collected (``sum sum_squares``, as text, when they are exact) and ``sketch`` (bytes) when quantiles are;
+            ``weight weight_lo left_out`` once there were weights, whose sum is the pair ``weight + weight_lo``. Integer
+            and decimal extrema are strings of digits; extrema that are not known are left out, and then decimals have a
+            ``scale``. ``nan_count`` is None where it is not known. The open block is closed in it.
         """
         cdef column_fields c = closed(self)
         low, high = extrema_of(self)
         state = {
             "rows": c.rows,
             "null_count": c.nulls,
-            "nan_count": None if c.nans_unknown else c.no_value - c.nulls,
+            "nan_count": None if c.nans_unknown else c.no_value - c.nulls - c.weights.left_out,
             "infinite_count": c.infinities,
             "kind": KINDS[c.kind],
             "min": low if c.kind == SN_KIND_FLOAT or low is None else str(low),
@@ -460,6 +516,9 @@ cdef class ColumnStats:
             units, squares = exact_sums(self)
             state["sum"] = rounding.to_text(units, rounding.SUM_EXPONENT)
             state["sum_squares"] = rounding.to_text(squares, 2 * rounding.SUM_EXPONENT)
+        if c.weights.used:
+            state["weight"], state["weight_lo"] = c.weights.weight, c.weights.weight_lo
+            state["left_out"] = c.weights.left_out
         sketch = self.sketch
         if sketch is not None:
             state["sketch"] = sketch.to_bytes()
@@ -487,15 +546,18 @@ cdef class ColumnStats:
         c.kind = <sn_kind><int>KINDS.index(state["kind"])
         c.rows, c.nulls, c.infinities = state["rows"], state["null_count"], state["infinite_count"]
         c.nans_unknown = state["nan_count"] is None
-        c.no_value = c.nulls + <int64_t>(0 if c.nans_unknown else state["nan_count"])
+        c.weights.left_out = state.get("left_out", 0)
+        nans = 0 if c.nans_unknown else state["nan_count"]
+        c.no_value = c.nulls + <int64_t>nans + c.weights.left_out
         count = c.rows - c.no_value
         plain = not c.has_moments and not has_sums and sketch is None
         if c.nans_unknown and (count == 0 or c.kind != SN_KIND_FLOAT or not plain):
             raise ValueError("the number of NaN is unknown only beside the extrema of floats")
-        if min(c.rows, c.nulls, c.no_value - c.nulls, c.infinities, count) < 0 or c.infinities > count:
+        if min(c.rows, c.nulls, nans, c.weights.left_out, c.infinities, count) < 0 or c.infinities > count:
             raise ValueError("counts contradict each other")
-        if sketch is not None and sketch.count != count:
-            raise ValueError("the sketch holds another number of values than the column")
+        set_weight(c, state, count)
+        if sketch is not None and (sketch.count != count or sketch.weighted != c.weights.used):
+            raise ValueError("the sketch holds other values than the column")
         c.extrema_unknown = "min" not in state
         if c.extrema_unknown:
             if count == 0 or not has_sums or sketch is not None:
@@ -534,6 +596,9 @@ cdef class ColumnStats:
             set_exact_sums(c, units, squares)
         if c.has_moments and count > c.infinities:
             c.moments.count = count - c.infinities
+            c.moments.weight, c.moments.weight_lo = c.weights.weight, c.weights.weight_lo
+            if not c.weights.used:
+                c.moments.weight = c.moments.count
             c.moments.mean, c.moments.mean_lo = state["mean"], state["mean_lo"]
             c.moments.m2 = state["m2"]
             c.moments.exponent = state["exponent"]
@@ -599,6 +664,20 @@ cdef class ColumnStats:
         return f"<ColumnStats: {self.count} values, {self.null_count} null, {self.nan_count} NaN>"
 
 
+cdef int set_weight(column_fields *c, state, int64_t count) except -1:
+    c.weights.used = "weight" in state
+    if not c.weights.used:
+        return 0
+    if c.exact != NULL:
+        raise ValueError("exact sums are those of values that all weigh the same")
+    c.weights.weight, c.weights.weight_lo = state["weight"], state["weight_lo"]
+    if not 0 <= c.weights.weight <= SN_MAX_WEIGHT or (c.weights.weight > 0) != (count > 0):
+        raise ValueError("the sum of the weights contradicts the count")
+    if not c.weights.weight + c.weights.weight_lo == c.weights.weight:
+        raise ValueError("the sum of the weights is no pair of doubles")
+    return 0
+
+
 cdef stream_error(ArrowArrayStream *stream):
     cdef const char *text = stream.get_last_error(stream)
     return text.decode("utf-8", "replace") if text != NULL else "no reason given"
@@ -618,19 +697,22 @@ def unscaled_int(value, scale):
     return -unscaled if sign else unscaled
 
 
-def update_matrix(columns, X):
+def update_matrix(columns, X, weights=None):
     """Feed column j of a 2-D array to ``columns[j]``, cache block by cache block, without the GIL.
 
     Parameters
     ----------
     columns : list of ColumnStats, one a column, all different
     X : ndarray of shape (n_rows, n_columns)
+    weights : Weights, ndarray or Arrow array of shape (n_rows,), optional
+        As for `ColumnStats.update`.
     """
     cdef sn_array first
     cdef NumpyBuffer buffer
     cdef int64_t d = len(columns), j, stride
     cdef sn_status status
     cdef column_fields **pointers
+    cdef Weights checked = weights if weights is None or isinstance(weights, Weights) else Weights(weights)
     X = as_numeric_ndarray(X)
     if X.ndim != 2 or X.shape[1] != d:
         raise ValueError(f"expected an array of shape (n, {d}), got {X.shape}")
@@ -639,6 +721,10 @@ def update_matrix(columns, X):
             raise TypeError(f"expected a ColumnStats for each column, got {type(column).__name__}")
     if len(set(map(id, columns))) != d:
         raise ValueError("each column needs a ColumnStats of its own")
+    if checked is not None:
+        check_length(checked, X.shape[0])
+        if any(column.exact for column in columns):
+            raise ValueError("exact sums are those of values that all weigh the same: leave out weights or exact=True")
     if d == 0 or X.shape[0] == 0:
         return
     buffer = NumpyBuffer(X)
@@ -654,7 +740,10 @@ def update_matrix(columns, X):
         for j in range(d):
             pointers[j] = fields_of(<ColumnStats>columns[j])
         with nogil:
-            status = sn_column_update_matrix(pointers, &first, stride, d)
+            if checked is None:
+                status = sn_column_update_matrix(pointers, &first, stride, d)
+            else:
+                status = sn_column_update_matrix_weighted(pointers, &first, stride, d, checked.data, checked.total)
         check(status)
     finally:
         for column in ordered:

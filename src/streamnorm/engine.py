@@ -73,6 +73,7 @@ def fit(
     source: Any,
     method: Any = None,
     *,
+    sample_weight: Any = None,
     columns: Columns = None,
     exclude: Columns = None,
     exact: bool = False,
@@ -91,6 +92,9 @@ def fit(
         Parquet files, or anything that a scaler's ``fit`` takes.
     method : {"standard", "minmax", "maxabs", "robust"}, scaler, or mapping
         A mapping gives a column, or a tuple of columns, a method of its own. None: "standard", or that of `update`.
+    sample_weight : str, array-like of shape (n_rows,), or None
+        The column that holds the weights of the rows, which is then not normalized unless `columns` names it; for
+        data in memory also the weights themselves. As for a scaler's ``fit``.
     columns, exclude : str, sequence of str, or None
         Which columns; None: every integer, float and decimal column.
     exact : bool, default False
@@ -140,7 +144,9 @@ def fit(
         workers = resolve_threads(threads, size)
 
         def fit_new(scaler: BaseScaler, files: Sequence[ParquetInput]) -> None:
-            _fit_files(scaler, files, False, None, None, size, workers, ProgressMeter(progress, files))
+            _fit_files(
+                scaler, files, False, sample_weight, None, None, size, workers, ProgressMeter(progress, files)
+            )
 
         old = update if isinstance(update, BaseScaler) else load(update)
         check_same_wishes(old, wanted, method, columns, exclude, exact)
@@ -151,6 +157,7 @@ def fit(
         raise ValueError("recount goes with update: without a state to update, nothing was counted before")
     scaler = make_scaler("standard" if method is None else method, exact)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
+    options["sample_weight"] = sample_weight
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         return scaler.fit(source, **options)
     with (
@@ -167,6 +174,7 @@ def fit_into(
     X: Any,
     *,
     reset: bool,
+    sample_weight: Any,
     columns: Columns,
     exclude: Columns,
     memory: str | int,
@@ -178,14 +186,14 @@ def fit_into(
     if not is_file_source(X):
         source = stream.open_stream(X)
         reading = dict(memory=memory, threads=threads, progress=progress)
-        scaler._fit(source, None, reset=reset, columns=columns, exclude=exclude, **reading)
+        scaler._fit(source, sample_weight, reset=reset, columns=columns, exclude=exclude, **reading)
         return
     files = open_files(X)
     if not reset and not recount:
         check_uncounted(scaler.summary_.files, files)
     meter = ProgressMeter(progress, files)
     size = parse_memory(memory)
-    _fit_files(scaler, files, reset, columns, exclude, size, resolve_threads(threads, size), meter)
+    _fit_files(scaler, files, reset, sample_weight, columns, exclude, size, resolve_threads(threads, size), meter)
 
 
 def open_files(source: Any) -> list[ParquetInput]:
@@ -197,6 +205,7 @@ def _fit_files(
     scaler: BaseScaler,
     files: Sequence[ParquetInput],
     reset: bool,
+    weight: Any,
     columns: Columns,
     exclude: Columns,
     memory: int,
@@ -204,23 +213,26 @@ def _fit_files(
     meter: ProgressMeter,
 ) -> None:
     scaler._check_params()
-    names = _columns_to_fit(scaler, files, reset, columns, exclude)
+    _check_weight(scaler, weight)
+    names = _columns_to_fit(scaler, files, reset, weight, columns, exclude)
     if not any(file.num_rows for file in files):
         raise files[0].error("holds no rows, and a fit needs at least one")
     log_columns("fitting", names, files[0])
     rows = sum(file.num_rows for file in files)
-    stats, source = stats_from_footers(scaler, files, names)
+    stats, source = stats_from_footers(scaler, files, names, weight)
     log_sources(source)
     rest = [name for name in names if name not in stats]
     if rest:
-        error = sketch_error(len(names), rows, memory)
+        sketches = len(names) * (1 if weight is None else 2)  # one that holds weights takes up to twice the memory
+        error = sketch_error(sketches, rows, memory)
         # No more units than rows were read before, so that no sketch has the seed of one that it is merged with.
         first_seed = 0 if reset else scaler.summary_.rows
 
         def new_stats(name: str, seed: int) -> ColumnStats:
             return scaler._new_stats(name, first_seed + seed, error)
 
-        stats |= scan(files, rest, new_stats, of=len(names), memory=memory, threads=threads, meter=meter)
+        reading: dict[str, Any] = dict(weight=weight, memory=memory, threads=threads, meter=meter)
+        stats |= scan(files, rest, new_stats, of=len(names), **reading)
     else:
         meter.skip(rows)
     found = Summary({name: stats[name] for name in names}, source=source, passes=1 if rest else 0)
@@ -236,16 +248,32 @@ def _fit_files(
         scaler._adopt(summary, named=True)
 
 
+def _check_weight(scaler: BaseScaler, weight: Any) -> None:
+    if weight is None:
+        return
+    scaler._check_weighable()
+    if not isinstance(weight, str):
+        raise DataError("files take the weights of their rows from a column: pass its name as sample_weight")
+
+
 def _columns_to_fit(
-    scaler: BaseScaler, files: Sequence[ParquetInput], reset: bool, columns: Columns, exclude: Columns
+    scaler: BaseScaler,
+    files: Sequence[ParquetInput],
+    reset: bool,
+    weight: str | None,
+    columns: Columns,
+    exclude: Columns,
 ) -> list[str]:
     first = files[0]
     with naming(first):
-        names = scaler._plan(first.schema, columns, exclude) if reset else matching_columns(scaler, first)
+        if reset:
+            names = scaler._plan_weighted(first.schema, columns, exclude, weight)
+        else:
+            names = matching_columns(scaler, first, weight)
     wanted = as_names(columns)
     if not reset and wanted is not None and set(wanted) != set(names):
         raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
-    check_same_types(files, names)
+    check_same_types(files, names if weight is None else [*names, weight])
     return names
 
 
@@ -384,6 +412,7 @@ def normalize(
     sink: str | os.PathLike[str] | None,
     method: Any = "standard",
     *,
+    sample_weight: Any = None,
     columns: Columns = None,
     exclude: Columns = None,
     exact: bool = False,
@@ -402,7 +431,7 @@ def normalize(
 
     Parameters
     ----------
-    source, method, columns, exclude, exact, memory, threads, progress
+    source, method, sample_weight, columns, exclude, exact, memory, threads, progress
         As for `fit`. Rows count twice in `progress`, once for each pass.
     sink, dtype, compression, compression_level, row_group_size, overwrite
         As for `transform`.
@@ -443,7 +472,7 @@ def normalize(
     if state is not None:
         check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
     if is_file_source(source):
-        _normalize_files(source, sink, scaler, columns, exclude, output, progress)
+        _normalize_files(source, sink, scaler, sample_weight, columns, exclude, output, progress)
     else:
         data = stream.open_stream(source)
         if not data.rereadable and not spool:
@@ -453,9 +482,11 @@ def normalize(
             )
         with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
             if isinstance(kept, Path):
-                _normalize_files(kept, sink, scaler, columns, exclude, output, progress, temporary=True)
+                _normalize_files(
+                    kept, sink, scaler, sample_weight, columns, exclude, output, progress, temporary=True
+                )
             else:
-                scaler.fit(kept, columns=columns, exclude=exclude, memory=memory)
+                scaler.fit(kept, sample_weight=sample_weight, columns=columns, exclude=exclude, memory=memory)
                 _run_stream(kept, sink, scaler, False, output, progress)
     if state is not None:
         scaler.save(state)
@@ -466,6 +497,7 @@ def _normalize_files(
     source: Any,
     sink: Any,
     scaler: BaseScaler,
+    sample_weight: Any,
     columns: Columns,
     exclude: Columns,
     output: Output,
@@ -477,7 +509,8 @@ def _normalize_files(
     for group in targets.values():
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
-    _fit_files(scaler, files, True, columns, exclude, output.memory, output.threads, meter)
+    _fit_files(scaler, files, True, sample_weight, columns, exclude, output.memory, output.threads, meter)
+    scaler._check_some_weight()
     if temporary:
         scaler.summary_.files = Ledger()
     doubts.tell(scaler)

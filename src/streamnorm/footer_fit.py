@@ -18,7 +18,7 @@ FOOTER, SCAN = "footer", "scan"
 
 
 def stats_from_footers(
-    scaler: BaseScaler, files: Sequence[ParquetInput], columns: Sequence[str]
+    scaler: BaseScaler, files: Sequence[ParquetInput], columns: Sequence[str], weight: str | None = None
 ) -> tuple[dict[str, ColumnStats], dict[str, str]]:
     """The statistics of the columns whose method needs no more than the footers of all files prove.
 
@@ -29,6 +29,8 @@ def stats_from_footers(
     files : sequence of ParquetInput
         All with these columns, of the same types.
     columns : sequence of str
+    weight : str or None
+        The column of the rows' weights; footers do not tell what a row of weight zero holds.
 
     Returns
     -------
@@ -43,7 +45,7 @@ def stats_from_footers(
     source = dict.fromkeys(columns, SCAN)
     for name in columns:
         if methods[name]._extrema_suffice:
-            found = _column_stats(files, name)
+            found = _column_stats(files, name) if weight is None else "the rows have weights"
             if isinstance(found, str):
                 source[name] = f"{SCAN}: {found.replace(';', ',')}"  # semicolons stand between sources
             else:

@@ -12,20 +12,26 @@ class _Kernel:
 
     _stats: ColumnStats
 
-    def update(self, values: Any) -> Self:
+    def update(self, values: Any, weights: Any = None) -> Self:
         """Add values.
 
         Parameters
         ----------
         values : ndarray of shape (n,), or Arrow array or stream
             Nulls and NaN are skipped.
+        weights : ndarray or Arrow array of shape (n,), optional
+            How much each value counts, 1 if not given; one of zero or without a value (null or NaN) leaves it out.
 
         Raises
         ------
         TypeError
             If they are not numbers.
+        DataError
+            If a weight is negative or infinite.
+        ValueError
+            If exact moments get weights.
         """
-        self._stats.update(values)
+        self._stats.update(values, weights)
         return self
 
     def merge(self, other: Self) -> Self:
@@ -42,6 +48,11 @@ class _Kernel:
         """Values that are neither null nor NaN."""
         return self._stats.count
 
+    @property
+    def weight(self) -> float:
+        """Sum of the weights of the values; the count, where they came without."""
+        return self._stats.weight
+
 
 class Moments(_Kernel):
     """Count, mean and variance of a stream, by Welford's method in blocks, or from exact sums.
@@ -54,7 +65,8 @@ class Moments(_Kernel):
     Notes
     -----
     Blocks of 2,048 values are merged by the formulas of Chan, Golub and LeVeque (1979); the mean is kept as an
-    unevaluated pair of doubles. The result has the same bits however the stream is cut into updates.
+    unevaluated pair of doubles. The result has the same bits however the stream is cut into updates. With weights,
+    sums of weights stand where these formulas have counts (West, 1979).
 
     With ``exact=True`` the sums of x and of x^2 are kept without any rounding, in the long accumulator of Kulisch
     (Computer Arithmetic and Validity, 2008), and mean, variance and standard deviation are the doubles nearest to

@@ -12,6 +12,7 @@ from .errors import DataError
 from .plan import describe_columns, describe_sources
 from .scalers import BaseScaler
 from .scalers._select import check_columns
+from .scalers._weights import schema_without
 from .sources import ParquetInput
 
 logger = logging.getLogger("streamnorm")
@@ -28,10 +29,13 @@ def naming(file: ParquetInput) -> Iterator[None]:
         raise DataError(f"{file.path}: {error}", file=str(file.path), column=error.column) from None
 
 
-def matching_columns(scaler: BaseScaler, file: ParquetInput) -> list[str]:
-    """The columns of a file that a fitted scaler speaks of, in the scaler's order."""
+def matching_columns(scaler: BaseScaler, file: ParquetInput, weight: str | None = None) -> list[str]:
+    """The columns of a file that a fitted scaler speaks of, in the scaler's order.
+
+    One column may hold the rows' weights; it is none of them if they go by position.
+    """
     with naming(file):
-        return columns_in(scaler, file.schema)
+        return columns_in(scaler, schema_without(file.schema, weight, list(scaler.summary_)))
 
 
 def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:

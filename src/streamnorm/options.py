@@ -199,6 +199,12 @@ fitting = _together(
         is_flag=True,
         help="Round means and variances correctly, and find quantiles exactly, in further passes over IN.",
     ),
+    click.option(
+        "--sample-weight",
+        metavar="NAME",
+        help="Column that holds the weights of the rows; it is not normalized unless --columns names it. Rows of "
+        "weight zero, or without one, are left out.",
+    ),
 )
 
 writing = _together(

@@ -6,7 +6,8 @@ time.
 Moments follow Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (The American
 Statistician 37(3), 1983): a block of rows has its own mean and sum of squared deviations, and blocks are
 merged pairwise. The mean is an unevaluated sum of two doubles, and two-sum is Knuth's (TAOCP volume 2,
-section 4.2.2).
+section 4.2.2). With weights, counts in these formulas become sums of weights (D. H. D. West, "Updating mean and
+variance estimates: an improved method", Communications of the ACM 22(9), 1979).
 
 Design: the stream is cut into blocks of BLOCK rows by row position, counted with nulls and NaN, and never
 where a chunk ends, so that any chunking gives the same bits. The rest of an unfinished block waits in a
@@ -74,10 +75,23 @@ def _values(chunk: Any) -> tuple[Any, np.ndarray, str]:
     return values, present, "float" if kind == "f" else "int"
 
 
-class _Moments(NamedTuple):
-    """Count, mean (hi + lo) and the sum of squared deviations in units of 4**exponent."""
+def _weights(weights: Any, n: int) -> np.ndarray:
+    """One finite weight for each of n rows, 0 where it is missing."""
+    if isinstance(weights, pa.Array | pa.ChunkedArray):
+        weights = weights.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n,):
+        raise ValueError(f"there are {len(weights)} weights for {n} rows")
+    weights = np.where(np.isnan(weights), 0.0, weights)
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("weights are finite and not negative")
+    return weights
 
-    count: int = 0
+
+class _Moments(NamedTuple):
+    """Weight (the count if there are none), mean (hi + lo), the sum of squared deviations in units of 4**exponent."""
+
+    count: float = 0
     hi: float = 0.0
     lo: float = 0.0
     m2: float = 0.0
@@ -98,18 +112,18 @@ def _unit(largest: float) -> int:
     return e if abs(e) > HALF_RANGE else 0
 
 
-def _block_moments(values: np.ndarray) -> _Moments:
+def _block_moments(values: np.ndarray, weights: np.ndarray) -> _Moments:
     """Moments of one block, shape (n,), float64, no NaN: a mean, its correction, then the deviations."""
-    n = len(values)
-    if n == 0:
+    if len(values) == 0:
         return _Moments()
+    n = math.fsum(weights)
     with np.errstate(all="ignore"):
         unit = _unit(float(np.max(np.abs(values))))
         scaled = np.ldexp(values, -unit)
-        first = float(np.mean(scaled))
-        hi, lo = _two_sum(first, float(np.mean(scaled - first)))
+        first = float(np.average(scaled, weights=weights))
+        hi, lo = _two_sum(first, float(np.average(scaled - first, weights=weights)))
         deviations = (scaled - hi) - lo
-        m2 = float(np.sum(deviations * deviations))
+        m2 = float(np.sum(weights * (deviations * deviations)))
         return _Moments(n, float(np.ldexp(hi, unit)), float(np.ldexp(lo, unit)), m2, unit)
 
 
@@ -174,20 +188,35 @@ class ColumnStats:
         self.max: Any = None
         self._total = _Moments()
         self._pending = np.empty(
-            0
-        )  # rows of the unfinished block, shape (< BLOCK,); NaN where there is no value
+            (0, 2)
+        )  # rows of the unfinished block, value and weight, shape (< BLOCK, 2); NaN where there is no value
+        self.left_out = 0  # rows of weight 0
+        self.weighted = False
+        self._weight_sums: list[float] = []
 
     @property
     def count(self) -> int | None:
-        return None if self.nan_count is None else self.rows - self.null_count - self.nan_count
+        return None if self.nan_count is None else self.rows - self.null_count - self.nan_count - self.left_out
 
     def _add_nans(self, more: int | None) -> None:
         self.nan_count = None if self.nan_count is None or more is None else self.nan_count + more
 
-    def update(self, array: Any) -> "ColumnStats":
-        for chunk in _chunks(array):
+    @property
+    def weight(self) -> float:
+        return math.fsum(self._weight_sums)
+
+    def update(self, array: Any, weights: Any = None) -> "ColumnStats":
+        chunks, at = _chunks(array), 0
+        n = sum(map(len, chunks))
+        self.weighted |= weights is not None and n > 0
+        every = np.ones(n) if weights is None else _weights(weights, n)
+        for chunk in chunks:
             self._check_scale(getattr(chunk.type, "scale", None) if isinstance(chunk, pa.Array) else None)
-            self._update_chunk(*_values(chunk))
+            each, at = every[at : at + len(chunk)], at + len(chunk)
+            chunk = chunk[each > 0] if isinstance(chunk, np.ndarray) else chunk.filter(pa.array(each > 0))
+            self.rows += len(each) - len(chunk)
+            self.left_out += len(each) - len(chunk)
+            self._update_chunk(*_values(chunk), each[each > 0])
         return self
 
     def _check_scale(self, scale: int | None) -> None:
@@ -195,7 +224,7 @@ class ColumnStats:
             raise TypeError("decimals join only decimals of the same scale")
         self.scale = self.scale if scale is None else scale
 
-    def _update_chunk(self, values: Any, present: np.ndarray, kind: str) -> None:
+    def _update_chunk(self, values: Any, present: np.ndarray, kind: str, weights: np.ndarray) -> None:
         if len(present) == 0:
             return
         self.rows += len(present)
@@ -207,11 +236,12 @@ class ColumnStats:
         self.infinite_count += int(np.count_nonzero(np.isinf(as_double)))
         if self.has_extrema and not nan.all():
             self._widen_extrema(values if kind == "decimal" else values[~nan], kind)
+        self._weight_sums.append(math.fsum(weights[present][~nan]))
         if self.sketch is not None:
-            self.sketch.update(as_double[~nan])
+            self.sketch.update(as_double[~nan], weights[present][~nan] if self.weighted else None)
         if self.has_moments:
-            rows = np.full(len(present), np.nan)
-            rows[present] = as_double
+            rows = np.column_stack([np.full(len(present), np.nan), weights])
+            rows[present, 0] = as_double
             self._take_rows(rows)
 
     def _widen(self, kind: str) -> None:
@@ -234,13 +264,17 @@ class ColumnStats:
         rows = np.concatenate([self._pending, rows])
         whole = len(rows) - len(rows) % BLOCK
         for start in range(0, whole, BLOCK):
-            block = rows[start : start + BLOCK]
-            self._total = _merge_moments(self._total, _block_moments(block[~np.isnan(block)]))
+            self._total = _merge_moments(self._total, self._of_rows(rows[start : start + BLOCK]))
         self._pending = rows[whole:].copy()
+
+    @staticmethod
+    def _of_rows(rows: np.ndarray) -> _Moments:
+        values, weights = rows[~np.isnan(rows[:, 0])].T
+        return _block_moments(values, weights)
 
     def _moments(self) -> _Moments:
         """The moments of all that was seen, the unfinished block included."""
-        return _merge_moments(self._total, _block_moments(self._pending[~np.isnan(self._pending)]))
+        return _merge_moments(self._total, self._of_rows(self._pending))
 
     def merge(self, other: "ColumnStats") -> "ColumnStats":
         same = (self.has_moments, self.has_extrema, self.sketch is None)
@@ -253,11 +287,14 @@ class ColumnStats:
         if self.sketch is not None:
             self.sketch.merge(other.sketch)
         if self.has_moments:
-            self._total, self._pending = _merge_moments(self._moments(), other._moments()), np.empty(0)
+            self._total, self._pending = _merge_moments(self._moments(), other._moments()), np.empty((0, 2))
         self.rows += other.rows
         self.null_count += other.null_count
         self._add_nans(other.nan_count)
         self.infinite_count += other.infinite_count
+        self.left_out += other.left_out
+        self.weighted |= other.weighted
+        self._weight_sums = self._weight_sums + other._weight_sums
         if other.kind is not None:
             self._widen(other.kind)
         if other.min is not None:
@@ -270,6 +307,7 @@ class ColumnStats:
         new = ColumnStats.__new__(ColumnStats)
         new.__dict__.update(self.__dict__)
         new.sketch = None if self.sketch is None else self.sketch.copy()
+        new._weight_sums = list(self._weight_sums)
         return new
 
     @property
@@ -320,6 +358,8 @@ class ColumnStats:
             name: getattr(self, name)
             for name in ("rows", "null_count", "nan_count", "infinite_count", "kind")
         }
+        if self.weighted:
+            state |= {"weight": self.weight, "weight_lo": 0.0, "left_out": self.left_out}
         if self.has_moments:
             state |= {name: getattr(self, name) for name in ("mean", "mean_lo", "m2", "exponent")}
         if self.has_extrema:
@@ -336,7 +376,9 @@ class ColumnStats:
         new = cls(moments="mean" in state, extrema="min" in state, sketch=sketch)
         new.rows, new.null_count, new.nan_count = state["rows"], state["null_count"], state["nan_count"]
         new.infinite_count, new.kind = state["infinite_count"], state["kind"]
-        most = new.rows - new.null_count - (new.nan_count or 0)
+        new.weighted, new.left_out = "weight" in state, state.get("left_out", 0)
+        most = new.rows - new.null_count - (new.nan_count or 0) - new.left_out
+        new._weight_sums = [state.get("weight", float(most))]
         if min(new.null_count, new.nan_count or 0, new.infinite_count, most) < 0 or new.infinite_count > most:
             raise ValueError("the counts contradict each other")
         if new.nan_count is None and (new.kind != "float" or new.has_moments or sketch is not None or not most):
@@ -346,7 +388,7 @@ class ColumnStats:
         if new.has_moments and new.count:
             if state["m2"] < 0:
                 raise ValueError("a sum of squares is negative")
-            new._total = _Moments(new.count, state["mean"], state["mean_lo"], state["m2"], state["exponent"])
+            new._total = _Moments(new.weight, state["mean"], state["mean_lo"], state["m2"], state["exponent"])
         if new.has_extrema and most:
             new.min, new.max = new._as_kind(state["min"]), new._as_kind(state["max"])
             if new.kind == "decimal":
@@ -384,7 +426,8 @@ class QuantileSketch:
     """
 
     def __init__(self, error: float = 0.001, seed: int = 0) -> None:
-        self.error, self.seed, self._items = error, seed, np.empty(0)
+        self.error, self.seed, self._items = error, seed, np.empty((0, 2))  # values and their weights
+        self.weighted = False
 
     rank_error = 0.0
 
@@ -392,32 +435,49 @@ class QuantileSketch:
     def count(self) -> int:
         return len(self._items)
 
-    def update(self, values: Any) -> "QuantileSketch":
-        for chunk in _chunks(values):
-            present = np.asarray(_values(chunk)[0], dtype=np.float64)
-            self._items = np.concatenate([self._items, present[~np.isnan(present)]])
+    @property
+    def weight(self) -> float:
+        return math.fsum(self._items[:, 1])
+
+    def update(self, values: Any, weights: Any = None) -> "QuantileSketch":
+        self.weighted |= weights is not None
+        chunks, at = _chunks(values), 0
+        n = sum(map(len, chunks))
+        every = np.ones(n) if weights is None else _weights(weights, n)
+        for chunk in chunks:
+            present, mask, _ = _values(chunk)
+            each, at = every[at : at + len(chunk)][mask], at + len(chunk)
+            pairs = np.column_stack([np.asarray(present, dtype=np.float64), each])
+            self._items = np.concatenate([self._items, pairs[~np.isnan(pairs[:, 0]) & (each > 0)]])
         return self
 
     def merge(self, other: "QuantileSketch") -> "QuantileSketch":
         self._items = np.concatenate([self._items, other._items])
+        self.weighted |= other.weighted
         return self
 
     def copy(self) -> "QuantileSketch":
         new = QuantileSketch(self.error, self.seed)
-        new._items = self._items
+        new._items, new.weighted = self._items, self.weighted
         return new
 
     def quantile(self, q: Any) -> Any:
         if self.count == 0:
             return math.nan if np.ndim(q) == 0 else np.full(np.shape(q), np.nan)
+        values, weights = self._items.T
         with np.errstate(all="ignore"):
-            result = np.quantile(self._items, q)
+            if self.weighted:
+                result = np.quantile(values, q, weights=weights, method="inverted_cdf")
+            else:
+                result = np.quantile(values, q)
         return float(result) if np.ndim(q) == 0 else result
 
     def rank(self, x: Any) -> Any:
         if self.count == 0:
             return math.nan if np.ndim(x) == 0 else np.full(np.shape(x), np.nan)
-        result = np.searchsorted(np.sort(self._items), x, side="right") / self.count
+        values, weights = self._items[np.argsort(self._items[:, 0], kind="stable")].T
+        upto = np.concatenate([[0.0], np.cumsum(weights)])
+        result = upto[np.searchsorted(values, x, side="right")] / upto[-1]
         return float(result) if np.ndim(x) == 0 else result
 
     def rank_interval(self, q: Any, confidence: float = 0.99) -> tuple[Any, Any]:
@@ -430,16 +490,17 @@ class QuantileSketch:
         return both, both
 
     def to_bytes(self) -> bytes:
-        header = np.array([self.error, self.seed], dtype="<f8")
+        header = np.array([self.error, self.seed, self.weighted], dtype="<f8")
         return header.tobytes() + self._items.astype("<f8").tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "QuantileSketch":
-        if len(data) < 16 or len(data) % 8:
+        if len(data) < 24 or len(data) % 16 != 8:
             raise ValueError("not a sketch: wrong length")
-        items = np.frombuffer(data, dtype="<f8")
-        new = cls(float(items[0]), int(items[1]))
-        new._items = items[2:].astype(np.float64)
+        numbers = np.frombuffer(data, dtype="<f8")
+        new = cls(float(numbers[0]), int(numbers[1]))
+        new.weighted = bool(numbers[2])
+        new._items = numbers[3:].astype(np.float64).reshape(-1, 2)
         return new
 
 
@@ -516,9 +577,9 @@ def affine_matrix(
     return out
 
 
-def update_matrix(columns: Sequence[ColumnStats], X: np.ndarray) -> None:
-    """Give column j of X, shape (n, d), to columns[j]."""
+def update_matrix(columns: Sequence[ColumnStats], X: np.ndarray, weights: Any = None) -> None:
+    """Give column j of X, shape (n, d), to columns[j]; weights, if any, have shape (n,)."""
     if len(columns) != X.shape[1]:
         raise ValueError(f"expected {len(columns)} columns, got {X.shape[1]}")
     for stats, column in zip(columns, X.T, strict=True):
-        stats.update(column)
+        stats.update(column, weights)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from ._core import ColumnStats
+from ._sketch import Weights
 from .memory import TIGHT
 from .pipeline import Outlet, run_ordered
 from .scalers._select import numeric_chunk
@@ -106,24 +107,26 @@ def scan(
     new_stats: NewStats,
     *,
     of: int,
+    weight: str | None = None,
     memory: int,
     threads: int,
     meter: ProgressMeter,
 ) -> dict[str, ColumnStats]:
-    """Statistics of each column over all files.
+    """Statistics of each column over all files; `weight` is the column that holds the weights of the rows, if any.
 
     `of` is the number of columns that are fitted: what the footers tell of some must not change the bits of others.
 
     Raises
     ------
     DataError
-        If a column cannot be read, or holds an infinity; names file, row group and column.
+        If a column cannot be read, or holds an infinity or something that is no weight; names file, row group and
+        column.
     """
     units = scan_units(files, columns, memory, of)
     readers = ReaderCache()
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
-        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory), 0)
+        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory, weight), 0)
 
     merged: dict[str, ColumnStats] = {}
 
@@ -138,25 +141,35 @@ def scan(
         work,
         consume,
         threads=threads,
-        need=lambda unit: unit.file.reading_need(unit.row_groups, unit.columns, memory),
+        need=lambda unit: unit.file.reading_need(unit.row_groups, columns_read(unit, weight), memory),
         limit=memory // 2,
     ):
         meter.add(unit.rows * len(unit.columns) / len(columns))
     return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
 
 
+def columns_read(unit: ScanUnit, weight: str | None) -> tuple[str, ...]:
+    """The columns of a unit, and last that of the weights if it is none of them."""
+    return unit.columns if weight is None or weight in unit.columns else (*unit.columns, weight)
+
+
 def unit_stats(
-    unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet, memory: int
+    unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet, memory: int, weight: str | None
 ) -> list[ColumnStats]:
     """Read one unit."""
     stats = [new_stats(name, unit.seed) for name in unit.columns]
-    batches = column_batches(
-        unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns), memory)
-    )
+    names = columns_read(unit, weight)
+    batches = column_batches(unit.file, readers, unit.row_groups, names, batch_rows=batch_rows(len(names), memory))
     for arrays in batches:
-        for name, column, array in zip(unit.columns, stats, arrays, strict=True):
+        weights = None
+        if weight is not None:
             try:
-                column.update(numeric_chunk(array))
+                weights = Weights(numeric_chunk(arrays[names.index(weight)]))
+            except (TypeError, ValueError, pa.ArrowException) as error:
+                raise _bad_weight(unit, readers, weight, error) from error
+        for name, column, array in zip(unit.columns, stats, arrays, strict=False):  # behind them may be the weights
+            try:
+                column.update(numeric_chunk(array), weights)
             except (TypeError, pa.ArrowException) as error:
                 raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
         outlet.check()
@@ -164,6 +177,18 @@ def unit_stats(
         if column.infinite_count:
             raise _infinity(unit, readers, name)
     return stats
+
+
+def _bad_weight(unit: ScanUnit, readers: ReaderCache, weight: str, error: Exception) -> Any:
+    """An error that says in which row group the weight is that cannot be used."""
+    for group in unit.row_groups:
+        rows = 0
+        for (array,) in column_batches(unit.file, readers, range(group, group + 1), [weight]):
+            try:
+                rows += len(Weights(numeric_chunk(array), first_row=rows))
+            except (TypeError, ValueError, pa.ArrowException) as cause:
+                return unit.file.error(f"cannot weigh rows ({one_line(cause)})", group, weight)
+    return unit.file.error(f"cannot weigh rows ({one_line(error)})", column=weight)
 
 
 def batch_rows(columns: int, memory: int) -> int:

@@ -23,7 +23,8 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
     "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
     ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
-    of q and value).
+    of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum is weight + weight_lo) and
+    ``"left_out"``, the number of rows whose weight was zero or missing.
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -90,6 +91,7 @@ _LATER = {"exact": False}  # parameters that states of version 1 lack, with what
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
+_WEIGHT = ("weight", "weight_lo")
 _KINDS = (None, "float", "int", "decimal")
 
 
@@ -176,7 +178,7 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
     column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
-    count = state["rows"] - state["null_count"] - (state["nan_count"] or 0)
+    count = state["rows"] - state["null_count"] - (state["nan_count"] or 0) - state.get("left_out", 0)
     column["kind"] = state["kind"] if count else None
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
@@ -184,6 +186,9 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     column |= {key: state[key] for key in _SUMS if key in state}
     column |= {key: _encode_extremum(state[key], state["kind"]) for key in ("min", "max") if key in state}
     column |= {"scale": state["scale"]} if "scale" in state else {}
+    if "weight" in state:
+        column |= {key: _encode_float(state[key]) for key in _WEIGHT}
+        column["left_out"] = _encode_int(state["left_out"])
     if quantiles is not None:
         column["quantiles"] = [[_encode_float(q), _encode_float(value)] for q, value in sorted(quantiles.items())]
     if "sketch" in state:
@@ -400,6 +405,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     has_sketch = model.sketch is not None and not has_quantiles
     keys += ["quantiles"] if has_quantiles else []
     keys += ["sketch"] if has_sketch else []
+    keys += [*_WEIGHT, "left_out"] if "weight" in column and not (model.exact or has_quantiles) else []
     _check_keys(column, tuple(keys))
     state: dict[str, Any] = {key: _decode_int(column[key], key) for key in _COUNTS if key != "nan_count"}
     state["nan_count"] = None if column["nan_count"] is None else _decode_int(column["nan_count"], "nan_count")
@@ -412,6 +418,9 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
         state["exponent"] = _decode_exponent(column["exponent"])
     state |= {key: _decode_extremum(column[key], key, column["kind"]) for key in ("min", "max") if key in column}
     state |= {"scale": _decode_scale(column["scale"])} if "scale" in column else {}
+    if "weight" in column:
+        state |= {key: _decode_float(column[key], key) for key in _WEIGHT}
+        state["left_out"] = _decode_int(column["left_out"], "left_out")
     if has_sketch:
         text = _member(column, "sketch", str)
         state["sketch"] = _guard(

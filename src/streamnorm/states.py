@@ -142,6 +142,8 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     }
     if column.stats.has_extrema:
         said |= {"min": column.min, "max": column.max}
+    if column.stats.weighted:
+        said["weight"] = column.weight
     if column.stats.has_moments:
         said |= {"mean": column.mean, "std": column.std()}
     if column.quantiles is not None:

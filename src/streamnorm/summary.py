@@ -47,6 +47,8 @@ class ColumnSummary:
         Numbers of nulls and of NaN. Unnamed arrays have no nulls. ``count`` and ``nan_count`` of floats may be unknown
         where the footer of a Parquet file was all that was read, and then raise
         :class:`~streamnorm.errors.StatisticNotCollected`.
+    weight : float
+        Sum of the weights of the values; the count, where rows came without weights.
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
@@ -87,11 +89,21 @@ class ColumnSummary:
         return self._counted(self.stats.nan_count, "number of NaN")
 
     @property
+    def weight(self) -> float:
+        return self._counted(self.stats.weight, "sum of the weights")
+
+    @property
+    def left_out(self) -> int:
+        """Number of rows whose weight is zero or missing; they count in rows and nowhere else."""
+        return self.stats.left_out
+
+    @property
     def mean(self) -> float:
         return self._moments("mean").mean
 
     def var(self, ddof: int = 0) -> float:
-        """The variance, with count - ddof in the denominator; NaN if that is not positive."""
+        """The variance, with count - ddof (with weights: their sum - ddof) in the denominator; NaN if that is not
+        positive."""
         return self._moments("variance").var(ddof)
 
     def std(self, ddof: int = 0) -> float:
@@ -107,7 +119,7 @@ class ColumnSummary:
         return self._extrema("maximum").max
 
     def quantile(self, q: Any) -> Any:
-        """The quantile, interpolated linearly, for a number or an array q in [0, 1].
+        """The quantile, interpolated linearly unless there are weights, for a number or an array q in [0, 1].
 
         Where quantiles are exact, those that the scaler needed are known, and the extrema.
         """
@@ -165,7 +177,7 @@ class ColumnSummary:
         """A summary of its own, that goes on independently."""
         return ColumnSummary(self.name, self.stats.copy(), self.quantiles)
 
-    def _counted(self, number: int | None, what: str) -> int:
+    def _counted(self, number: Any, what: str) -> Any:
         if number is None:
             raise StatisticNotCollected(
                 f"no {what} of column {self.name!r}: it was fitted from a Parquet footer, which does not tell NaN from "
@@ -199,6 +211,8 @@ class ColumnSummary:
     def __repr__(self) -> str:
         counts = {name: getattr(self.stats, name) for name in ("count", "null_count", "nan_count")}
         fields = [f"{name}={'?' if number is None else number}" for name, number in counts.items() if number != 0]
+        if self.stats.weighted and self.stats.weight is not None:
+            fields += [f"weight={self.stats.weight:.6g}"]
         if self.stats.has_moments:
             fields += [f"mean={self.mean:.6g}", f"std={self.std():.6g}"]
         if self.stats.has_extrema:

@@ -31,7 +31,8 @@ sn_status sn_column_make_exact(sn_column *column) {
 
 void sn_column_release(sn_column *column) {
     free(column->block);
-    column->block = NULL;
+    free(column->weights.block);
+    column->block = column->weights.block = NULL;
     free(column->exact);
     column->exact = NULL;
     if (column->sketch != NULL) sn_kll_free(column->sketch);
@@ -40,9 +41,10 @@ void sn_column_release(sn_column *column) {
 
 sn_status sn_column_copy(sn_column *to, const sn_column *from) {
     *to = *from;
-    to->block = NULL;
+    to->block = to->weights.block = NULL;
     to->sketch = NULL;
     to->exact = NULL;
+    if (sn_column_copy_weights(to, from) != SN_OK) goto failed;
     if (from->pending > 0) {
         to->block = malloc(SN_BLOCK * sizeof(double));
         if (to->block == NULL) goto failed;
@@ -89,7 +91,8 @@ static void add_block_exactly(sn_column *column, const double *x, const sn_array
 }
 
 void sn_column_close(sn_column *column) {
-    if (column->pending > 0) add_block(column, column->block, column->pending);
+    if (column->weights.used) sn_column_close_weighted(column);
+    else if (column->pending > 0) add_block(column, column->block, column->pending);
     column->pending = 0;
 }
 
@@ -111,7 +114,13 @@ static sn_kind kind_of(sn_type type) {
     return sn_type_is_integer(type) ? SN_KIND_INTEGER : SN_KIND_FLOAT;
 }
 
+sn_status sn_column_make_room(sn_column *column, const sn_array *array) {
+    sn_kind kind = kind_of(array->type);
+    return widen_kind(column, kind, kind == SN_KIND_DECIMAL ? array->scale : 0);
+}
+
 sn_status sn_column_update(sn_column *column, const sn_array *array) {
+    if (column->weights.used) return sn_column_update_by_ones(column, array);
     sn_kind kind = kind_of(array->type);
     sn_status status = widen_kind(column, kind, kind == SN_KIND_DECIMAL ? array->scale : 0);
     if (status != SN_OK) return status;
@@ -171,6 +180,7 @@ sn_status sn_column_merge(sn_column *into, const sn_column *from) {
     sn_column_close(&b);
     status = widen_kind(into, b.kind, b.scale);
     if (status == SN_OK && into->sketch != NULL) status = sn_kll_merge(into->sketch, b.sketch);
+    if (status == SN_OK) status = sn_column_merge_weights(into, &b);
     if (status == SN_OK) {
         into->rows += b.rows;
         into->nulls += b.nulls;

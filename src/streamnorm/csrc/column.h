@@ -13,9 +13,17 @@
 
 typedef enum { SN_KIND_NONE, SN_KIND_FLOAT, SN_KIND_INTEGER, SN_KIND_DECIMAL } sn_kind;
 
+/* What a column keeps once rows came with weights; all rows before them have weight 1. */
+typedef struct {
+    int32_t used;
+    int64_t left_out;         /* rows whose weight is 0, which count in `rows` and nowhere else */
+    double weight, weight_lo; /* sum of the weights of the values in closed blocks, as a pair */
+    double *block;            /* of the rows in the open block; owned */
+} sn_column_weights;
+
 typedef struct sn_column {
     int64_t rows, nulls;
-    int64_t no_value;       /* nulls and NaN in closed blocks */
+    int64_t no_value;       /* nulls, NaN and rows left out in closed blocks */
     int32_t nans_unknown;   /* extrema came without a count of NaN: no_value may be less than there are */
     int64_t infinities;     /* in closed blocks */
     sn_moments moments;     /* of closed blocks; finite values only */
@@ -29,6 +37,7 @@ typedef struct sn_column {
     double *block;          /* owned; NULL until a chunk ends inside a block */
     sn_kll *sketch;         /* owned; NULL: no quantiles */
     sn_exact *exact;        /* owned; NULL: no exact sums. Instead of `moments`, and cut into blocks anyhow */
+    sn_column_weights weights;
 } sn_column;
 
 void sn_column_init(sn_column *column, int has_moments, sn_kll *sketch);
@@ -52,5 +61,24 @@ void sn_column_set_integer_extrema(sn_column *column, const int64_t *high, const
  * `column_stride` bytes apart. */
 sn_status sn_column_update_matrix(sn_column *const *columns, const sn_array *first, int64_t column_stride,
                                   int64_t n_columns);
+
+/* The same with weights, one for each row: zero leaves the row out as if it were not there. They were checked to be
+ * finite and not negative, and `total` is their sum. SN_ERR_WEIGHTS: with it, the column's weights sum to more than
+ * SN_MAX_WEIGHT; nothing is taken then. */
+sn_status sn_column_update_weighted(sn_column *column, const sn_array *array, const double *weights, double total);
+sn_status sn_column_update_matrix_weighted(sn_column *const *columns, const sn_array *first, int64_t column_stride,
+                                           int64_t n_columns, const double *weights, double total);
+sn_status sn_column_update_nulls_weighted(sn_column *column, const double *weights, int64_t n);
+
+/* Sum of the weights of the values in closed blocks, which is their number where no weights were given. */
+double sn_column_weight(const sn_column *column);
+
+/* Shared by column.c and column_weighted.c: the kind of the array's values, and what a column with weights does in
+ * place of the function of that name, or for it. */
+sn_status sn_column_make_room(sn_column *column, const sn_array *array);
+sn_status sn_column_copy_weights(sn_column *to, const sn_column *from);
+sn_status sn_column_update_by_ones(sn_column *column, const sn_array *array);
+void sn_column_close_weighted(sn_column *column);
+sn_status sn_column_merge_weights(sn_column *into, const sn_column *from); /* both closed, counts not yet added */
 
 #endif

@@ -38,13 +38,15 @@
  * whose state takes in the contents of every block. So parts with the same seed and other data have
  * independent coins, and the same data gives the same bits.
  *
- * Not done here: weights given by the caller, deletion, a bound for all quantiles at once.
+ * Values with weights take another way, through kll_weighted.c. Not done: deletion, a bound for all quantiles at
+ * once.
  *
  * Design: capacity shared by all classes and filled lazily, because it needs half the memory of compactors
  * with capacities of their own at the same bound (turned down). Weights are fractions total / size, not
  * powers of two: nothing is left over when a length is odd, and the top class can shrink by less than half.
  */
 #include "kll_state.h"
+#include "kll_weighted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,7 +56,7 @@
 
 /* ---- coins and buffers ---- */
 
-static void mix_in(sn_kll *kll, uint64_t contents)
+void sn_kll_mix_in(sn_kll *kll, uint64_t contents)
 {
     kll->random = sn_kll_scramble(kll->random ^ sn_kll_scramble(contents + UINT64_C(0x9e3779b97f4a7c15)));
 }
@@ -235,7 +237,7 @@ static void pick(sn_kll *kll, int64_t picks)
 static sn_status take_raw(sn_kll *kll, sn_kll_scratch *scratch)
 {
     int64_t block = sn_kll_block(kll);
-    mix_in(kll, sn_keys_sum(kll->raw.keys, block));
+    sn_kll_mix_in(kll, sn_keys_sum(kll->raw.keys, block));
     sn_status status = reschedule(kll, scratch);
     if (status == SN_OK && kll->pick_log2 == 0) {
         status = take_block(kll, &kll->raw, scratch);
@@ -281,6 +283,9 @@ static sn_status raw_added(sn_kll *kll, int64_t n, sn_kll_scratch *scratch)
 
 sn_status sn_kll_update(sn_kll *kll, const double *values, int64_t n)
 {
+    if (kll->weighted) {
+        return sn_kll_update_weighted(kll, values, NULL, n);
+    }
     sn_kll_scratch scratch = {0};
     sn_status status = SN_OK;
     for (int64_t at = 0; at < n && status == SN_OK;) {
@@ -316,7 +321,7 @@ static sn_status merge_parts(sn_kll *into, const sn_kll *from, sn_kll_scratch *s
     into->variance += from->variance + common;
     into->worst += from->worst;
     into->count += from->count - raw;
-    mix_in(into, from->random);
+    sn_kll_mix_in(into, from->random);
     sn_status status = flush(into, &from->picked, from->pick_log2, scratch);
     if (status == SN_OK) {
         status = flush(into, &from->strided, from->pick_log2 + from->stride_log2, scratch);
@@ -338,6 +343,9 @@ static sn_status merge_parts(sn_kll *into, const sn_kll *from, sn_kll_scratch *s
 
 sn_status sn_kll_merge(sn_kll *into, const sn_kll *from)
 {
+    if (into->weighted || from->weighted) {
+        return sn_kll_merge_weighted(into, from);
+    }
     if (from->count == 0) {
         return SN_OK;
     }
@@ -390,6 +398,7 @@ void sn_kll_free(sn_kll *kll)
         free(kll->raw.keys);
         free(kll->picked.keys);
         free(kll->strided.keys);
+        sn_kll_weighted_free(kll->weighted);
         free(kll);
     }
 }
@@ -417,12 +426,17 @@ sn_kll *sn_kll_copy(const sn_kll *kll)
     *copy = *kll;
     copy->runs = NULL;
     copy->run_count = copy->run_capacity = 0;
+    copy->weighted = NULL;
     int complete = copy_buffer(&copy->raw, &kll->raw);
     complete &= copy_buffer(&copy->picked, &kll->picked);
     complete &= copy_buffer(&copy->strided, &kll->strided);
     for (int64_t i = 0; i < kll->run_count && complete; i++) {
         const sn_kll_run *run = &kll->runs[i];
         complete = sn_kll_append_run(copy, run->keys, run->size, run->total) == SN_OK;
+    }
+    if (kll->weighted && complete) {
+        copy->weighted = sn_kll_weighted_copy(kll->weighted);
+        complete = copy->weighted != NULL;
     }
     if (!complete) {
         sn_kll_free(copy);

@@ -4,68 +4,22 @@
  * the fields of `fields` below, a weight and an offset for each of `pairs` classes, a total and a size for
  * each run, then keys as float64: raw, picked, strided, runs in order; last a checksum of all words before
  * it. The checksum tells accidents from states; what passes it is still checked for everything that the code
- * relies on.
+ * relies on. Version 2 is that of sketches with weights, see kll_weighted_bytes.c.
  */
 #include "kll_state.h"
+#include "kll_weighted.h"
+#include "kll_words.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define VERSION 1
-#define MAX_COUNT (INT64_C(1) << 60)
 
 enum fields {
     HEAD, ERROR, SEED, RANDOM, COUNT, MIN, MAX, VARIANCE, WORST, LANES, PICK, STRIDE, PAIRS,
     RAW, PICKED, STRIDED, RUNS,
     FIELDS /* how many */
 };
-
-static const unsigned char magic[4] = {'S', 'N', 'K', 'L'};
-
-static void put(unsigned char *out, int64_t word, uint64_t value)
-{
-    for (int i = 0; i < 8; i++) {
-        out[8 * word + i] = (unsigned char)(value >> (8 * i));
-    }
-}
-
-static uint64_t get(const unsigned char *data, int64_t word)
-{
-    uint64_t value = 0;
-    for (int i = 0; i < 8; i++) {
-        value |= (uint64_t)data[8 * word + i] << (8 * i);
-    }
-    return value;
-}
-
-static void put_double(unsigned char *out, int64_t word, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    put(out, word, bits);
-}
-
-static double get_double(const unsigned char *data, int64_t word)
-{
-    uint64_t bits = get(data, word);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static int64_t get_key(const unsigned char *data, int64_t word)
-{
-    return sn_key_from_bits((int64_t)get(data, word));
-}
-
-static uint64_t checksum(const unsigned char *data, int64_t words)
-{
-    uint64_t sum = (uint64_t)words;
-    for (int64_t i = 0; i < words; i++) {
-        sum = sn_kll_scramble(sum ^ get(data, i)) + (uint64_t)i;
-    }
-    return sum;
-}
 
 static int64_t used_pairs(const sn_kll *kll)
 {
@@ -88,6 +42,9 @@ static int64_t words_of(const sn_kll *kll)
 
 size_t sn_kll_serialized_size(const sn_kll *kll)
 {
+    if (kll->weighted) {
+        return sn_kll_weighted_serialized_size(kll);
+    }
     return 8 * (size_t)words_of(kll);
 }
 
@@ -101,11 +58,12 @@ static int64_t put_keys(unsigned char *out, int64_t at, const int64_t *keys, int
 
 void sn_kll_serialize(unsigned char *out, const sn_kll *kll)
 {
-    int64_t pairs = used_pairs(kll), at = FIELDS;
-    memcpy(out, magic, sizeof magic);
-    for (int i = 0; i < 4; i++) {
-        out[4 + i] = (unsigned char)((unsigned)VERSION >> (8 * i));
+    if (kll->weighted) {
+        sn_kll_weighted_serialize(out, kll);
+        return;
     }
+    int64_t pairs = used_pairs(kll), at = FIELDS;
+    put_head(out, VERSION);
     put_double(out, ERROR, kll->error);
     put(out, SEED, kll->seed);
     put(out, RANDOM, kll->random);
@@ -221,7 +179,7 @@ static int read_fields(sn_kll *kll, const unsigned char *data)
     if (!(kll->error >= SN_KLL_MIN_ERROR && kll->error <= SN_KLL_MAX_ERROR)) {
         return 0;
     }
-    if (kll->count < 0 || kll->count > MAX_COUNT || (lanes != 8 && lanes != 32)) {
+    if (kll->count < 0 || kll->count > SN_KLL_MAX_COUNT || (lanes != 8 && lanes != 32)) {
         return 0;
     }
     if (pick > SN_KLL_MAX_PICK || stride > SN_KLL_MAX_STRIDE || get(data, PAIRS) > SN_KLL_CLASSES) {
@@ -257,7 +215,7 @@ static sn_status read_runs(reader *in, sn_kll *kll, int64_t count)
     }
     for (int64_t i = 0; i < count && status == SN_OK; i++) {
         uint64_t total = get(in->data, at + 2 * i), size = get(in->data, at + 2 * i + 1);
-        if (total > (uint64_t)MAX_COUNT || size > total || size == 0) {
+        if (total > (uint64_t)SN_KLL_MAX_COUNT || size > total || size == 0) {
             return SN_ERR_CORRUPT;
         }
         sn_kll_run *run = &kll->runs[kll->run_count++];
@@ -287,7 +245,7 @@ static sn_status read_all(sn_kll *kll, const unsigned char *data, int64_t words)
     }
     for (int64_t c = 0; c < pairs; c++) {
         double weight = get_double(data, in.at++), offset = get_double(data, in.at++);
-        if (!(weight >= 0 && weight <= (double)MAX_COUNT && offset >= 0 && offset < 1)) {
+        if (!(weight >= 0 && weight <= (double)SN_KLL_MAX_COUNT && offset >= 0 && offset < 1)) {
             return SN_ERR_CORRUPT;
         }
         kll->pair_weight[c] = weight;
@@ -307,18 +265,16 @@ static sn_status read_all(sn_kll *kll, const unsigned char *data, int64_t words)
 sn_status sn_kll_deserialize(sn_kll **out, const unsigned char *data, size_t size)
 {
     *out = NULL;
-    if (size % 8 != 0 || size < 8 * (FIELDS + 1) || memcmp(data, magic, sizeof magic) != 0) {
-        return SN_ERR_CORRUPT;
-    }
+    int64_t version = intact_version(data, size);
     int64_t words = (int64_t)(size / 8) - 1;
-    if (get(data, HEAD) >> 32 != VERSION || get(data, words) != checksum(data, words)) {
+    if (!(version == VERSION && words >= FIELDS) && version != SN_KLL_WEIGHTED_VERSION) {
         return SN_ERR_CORRUPT;
     }
     sn_kll *kll = calloc(1, sizeof *kll);
     if (!kll) {
         return SN_ERR_NOMEM;
     }
-    sn_status status = read_all(kll, data, words);
+    sn_status status = version == VERSION ? read_all(kll, data, words) : sn_kll_weighted_read(kll, data, words);
     if (status != SN_OK) {
         sn_kll_free(kll);
         return status;

@@ -16,12 +16,15 @@
  * for delta / 2, which leaves the values between the first key with r >= qn - D and the first with r > qn + D. One
  * rank more on either side takes in both neighbours between which NumPy's linear quantile lies.
  *
+ * With weights all of this holds with weights in place of numbers of values, and the quantile is never interpolated.
+ *
  * Not done here: both intervals at once, or several quantiles at once; their failures may add up.
  *
  * Design: the tie weights r(v) and r-(v) sharpen the intervals only by `worst`, not by D, which would often be as
  * narrow as a rank but is proved for points that do not depend on the coins alone.
  */
 #include "kll_state.h"
+#include "kll_weighted.h"
 
 #include <float.h>
 #include <math.h>
@@ -33,6 +36,7 @@ typedef struct {
     const sn_keys *merged;
     const double *sums;
     double total, bound, worst; /* the bounds with what rounding may have done to the sums */
+    double step;                /* to the neighbour that a quantile may be interpolated with; 0 with weights */
 } questions;
 
 /* Number of keys, ascending, that are below `key`. */
@@ -68,7 +72,7 @@ static void certify_values(sn_kll_certificate *out, const questions *asked, doub
 {
     const sn_keys *merged = asked->merged;
     double target = q * asked->total;
-    double from = target - asked->bound - 1, to = target + asked->bound + 1;
+    double from = target - asked->bound - asked->step, to = target + asked->bound + asked->step;
     int64_t low = asked->kll->min, high = asked->kll->max;
     if (q > 0 && q < 1) {
         if (from > 0) {
@@ -93,9 +97,11 @@ static sn_status certify_sampled(const sn_kll *kll, sn_kll_certificate *out, con
     if (!sums) {
         return SN_ERR_NOMEM;
     }
-    double total = (double)kll->count, rounding = 2 * DBL_EPSILON * (double)merged->size * total;
-    double bound = delta > 0 ? fmin(kll->worst, sqrt(2 * log(2 / delta) * kll->variance)) : kll->worst;
-    questions asked = {kll, merged, sums, total, bound + rounding, kll->worst + rounding};
+    double total = sn_kll_weight(kll), rounding = 2 * DBL_EPSILON * (double)merged->size * total;
+    double likely = delta > 0 ? sqrt(2 * log(2 / delta) * kll->variance) : INFINITY;
+    double bound = fmin(kll->worst, ldexp(likely, -sn_kll_variance_unit(kll->weighted)));
+    double step = kll->weighted ? 0 : 1;
+    questions asked = {kll, merged, sums, total, bound + rounding, kll->worst + rounding, step};
     for (int64_t i = 0; i < nq; i++) {
         int64_t key = sn_kll_key_at(kll, merged, sums, q[i]);
         out[i].value = sn_key_to_double(key);
@@ -123,11 +129,19 @@ sn_status sn_kll_certify(const sn_kll *kll, sn_kll_certificate *out, const doubl
     sn_keys merged = {0};
     int64_t *sorted, *arena;
     sn_status status = sn_kll_merge_everything(kll, &merged, &sorted, &arena);
-    if (status == SN_OK && kll->worst == 0) {
+    if (status == SN_OK && kll->worst == 0 && !kll->weighted) {
         for (int64_t i = 0; i < nq; i++) {
             double value = sn_kll_exact_quantile(merged.keys, merged.size, q[i]);
             out[i] = (sn_kll_certificate){value, q[i], q[i], value, value};
         }
+    } else if (status == SN_OK && kll->worst == 0) {
+        double *sums = sn_kll_sums(&merged);
+        for (int64_t i = 0; i < nq && sums; i++) {
+            double value = sn_key_to_double(sn_kll_key_at(kll, &merged, sums, q[i]));
+            out[i] = (sn_kll_certificate){value, q[i], q[i], value, value};
+        }
+        status = sums ? SN_OK : SN_ERR_NOMEM;
+        free(sums);
     } else if (status == SN_OK) {
         status = certify_sampled(kll, out, q, delta, nq, &merged);
     }

@@ -2,6 +2,7 @@
  * kll.c.
  */
 #include "kll_state.h"
+#include "kll_weighted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -39,7 +40,7 @@ int32_t sn_kll_lanes(double error, int64_t count)
 
 double sn_kll_budget(const sn_kll *kll)
 {
-    double ranks = kll->error * (double)kll->count;
+    double ranks = ldexp(kll->error * sn_kll_weight(kll), sn_kll_variance_unit(kll->weighted));
     return ranks * ranks / (2 * SN_KLL_LN_200);
 }
 

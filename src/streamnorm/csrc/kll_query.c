@@ -1,5 +1,6 @@
 /* Questions to a quantile sketch: quantiles, ranks, bounds, sizes; see kll.h. */
 #include "kll_state.h"
+#include "kll_weighted.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,16 @@ int64_t sn_kll_count(const sn_kll *kll)
     return kll->count;
 }
 
+int sn_kll_is_weighted(const sn_kll *kll)
+{
+    return kll->weighted != NULL;
+}
+
+double sn_kll_weight(const sn_kll *kll)
+{
+    return kll->weighted ? sn_kll_weighted_sum(kll->weighted) : (double)kll->count;
+}
+
 double sn_kll_min(const sn_kll *kll)
 {
     return kll->count > 0 ? sn_key_to_double(kll->min) : NAN;
@@ -31,7 +42,7 @@ double sn_kll_max(const sn_kll *kll)
 
 double sn_kll_rank_error_worst(const sn_kll *kll)
 {
-    return kll->count > 0 ? fmin(1, kll->worst / (double)kll->count) : 0;
+    return kll->count > 0 ? fmin(1, kll->worst / sn_kll_weight(kll)) : 0;
 }
 
 double sn_kll_rank_error(const sn_kll *kll)
@@ -39,7 +50,10 @@ double sn_kll_rank_error(const sn_kll *kll)
     if (kll->count == 0) {
         return 0;
     }
-    double bound = sqrt(2 * SN_KLL_LN_200 * kll->variance) / (double)kll->count;
+    double bound = sqrt(2 * SN_KLL_LN_200 * kll->variance) / sn_kll_weight(kll);
+    if (kll->weighted) {
+        bound = ldexp(bound, -sn_kll_variance_unit(kll->weighted));
+    }
     return fmin(bound, sn_kll_rank_error_worst(kll));
 }
 
@@ -49,7 +63,8 @@ size_t sn_kll_nbytes(const sn_kll *kll)
     for (int64_t i = 0; i < kll->run_count; i++) {
         keys += kll->runs[i].size;
     }
-    return sizeof *kll + (size_t)kll->run_capacity * sizeof *kll->runs + (size_t)keys * sizeof(int64_t);
+    size_t weighted = kll->weighted ? sn_kll_weighted_nbytes(kll->weighted) : 0;
+    return sizeof *kll + (size_t)kll->run_capacity * sizeof *kll->runs + (size_t)keys * sizeof(int64_t) + weighted;
 }
 
 /* ---- quantiles ---- */
@@ -108,6 +123,9 @@ static int64_t *list_buffer(sn_keys *list, const sn_kll_buffer *buffer, double w
 
 sn_status sn_kll_merge_everything(const sn_kll *kll, sn_keys *merged, int64_t **sorted, int64_t **arena)
 {
+    if (kll->weighted) {
+        return sn_kll_weighted_merge_everything(kll->weighted, merged, sorted, arena);
+    }
     int64_t buffered = kll->raw.size + kll->picked.size + kll->strided.size, count = 0;
     sn_keys *lists = malloc((size_t)(2 * (kll->run_count + 3)) * sizeof *lists);
     *arena = NULL;
@@ -148,6 +166,9 @@ int64_t sn_kll_key_at(const sn_kll *kll, const sn_keys *merged, const double *su
     if (q == 0) {
         return kll->min;
     }
+    if (kll->weighted && q < 1) {
+        return merged->keys[sn_kll_first_part_reaching(sums, merged->size, q)];
+    }
     return q == 1 ? kll->max : merged->keys[sn_kll_first_reaching(sums, merged->size, q * (double)kll->count)];
 }
 
@@ -179,7 +200,7 @@ sn_status sn_kll_quantiles(const sn_kll *kll, double *out, const double *q, int6
     sn_keys merged = {0};
     int64_t *sorted, *arena;
     sn_status status = sn_kll_merge_everything(kll, &merged, &sorted, &arena);
-    if (status == SN_OK && kll->worst == 0) {
+    if (status == SN_OK && kll->worst == 0 && !kll->weighted) {
         for (int64_t i = 0; i < nq; i++) {
             out[i] = sn_kll_exact_quantile(merged.keys, merged.size, q[i]);
         }
@@ -227,6 +248,9 @@ double sn_kll_rank(const sn_kll *kll, double x)
     }
     if (key < kll->min) {
         return 0;
+    }
+    if (kll->weighted) {
+        return fmin(1, sn_kll_weighted_at_most(kll->weighted, key) / sn_kll_weight(kll));
     }
     double weight = buffer_at_most(&kll->raw, key);
     weight += ldexp(buffer_at_most(&kll->picked, key), kll->pick_log2);

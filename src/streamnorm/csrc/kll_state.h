@@ -23,6 +23,8 @@ typedef struct {
     int64_t size, capacity;
 } sn_kll_buffer;
 
+typedef struct sn_kll_weighted sn_kll_weighted; /* kll_weighted.h */
+
 struct sn_kll {
     double error;
     uint64_t seed, random; /* `random`: state of the generator, into which every block's contents are mixed */
@@ -40,6 +42,7 @@ struct sn_kll {
     sn_kll_buffer strided; /* weight 2^(pick_log2 + stride_log2), in sorted stretches of rows */
     sn_kll_run *runs;
     int64_t run_count, run_capacity;
+    sn_kll_weighted *weighted; /* owned; once values came with weights it holds all keys, and the stages above none */
 };
 
 SN_INLINE int64_t sn_kll_block(const sn_kll *kll)
@@ -63,6 +66,9 @@ double sn_kll_budget(const sn_kll *kll);
 
 uint64_t sn_kll_scramble(uint64_t x);
 uint64_t sn_kll_random(sn_kll *kll);
+
+/* Stir the generator with the contents of a block. */
+void sn_kll_mix_in(sn_kll *kll, uint64_t contents);
 
 /* Scratch of one call: starts as zeros, is allocated when first needed, freed when the call ends. */
 typedef struct {

@@ -94,6 +94,8 @@ static void block_moments(sn_moments *m, const double *x, int64_t n, int64_t cou
     double s1, s2;
     second_pass(&s1, &s2, x, n, approximate_mean);
     m->count = count;
+    m->weight = (double)count;
+    m->weight_lo = 0.0;
     two_sum(&m->mean, &m->mean_lo, approximate_mean, s1 / (double)count);
     double excess = s1 * (s1 / (double)count);
     two_sum(&m->m2, &m->m2_lo, s2, -excess);
@@ -157,14 +159,24 @@ void sn_moments_update_block(sn_moments *m, sn_block_extrema *extrema, const dou
 void sn_moments_init(sn_moments *m) {
     m->count = 0;
     m->mean = m->mean_lo = m->m2 = m->m2_lo = 0.0;
+    m->weight = m->weight_lo = 0.0;
     m->exponent = SN_EXPONENT_SMALL;
 }
 
-static void raise_exponent(sn_moments *m, int32_t exponent) {
-    if (m->exponent == exponent) return;
-    m->m2 = ldexp(m->m2, 2 * (m->exponent - exponent));
-    m->m2_lo = ldexp(m->m2_lo, 2 * (m->exponent - exponent));
+int32_t sn_weight_unit(double weight) {
+    int exponent;
+    if (weight == 0.0 || (weight >= 0x1p-100 && weight < 0x1p60)) return 0;
+    frexp(weight, &exponent);
+    return exponent;
+}
+
+/* m2 in units of 4^exponent 2^unit, where it was in those of 4^m->exponent and of the present weight. */
+static void raise_units(sn_moments *m, int32_t exponent, int32_t unit) {
+    int32_t down = 2 * (m->exponent - exponent) + (sn_weight_unit(m->weight) - unit);
     m->exponent = exponent;
+    if (down == 0) return;
+    m->m2 = ldexp(m->m2, down);
+    m->m2_lo = ldexp(m->m2_lo, down);
 }
 
 void sn_moments_merge(sn_moments *into, const sn_moments *from) {
@@ -175,33 +187,47 @@ void sn_moments_merge(sn_moments *into, const sn_moments *from) {
     }
     sn_moments b = *from;
     int32_t exponent = into->exponent > b.exponent ? into->exponent : b.exponent;
-    raise_exponent(into, exponent);
-    raise_exponent(&b, exponent);
+    double weight, weight_lo;
+    two_sum(&weight, &weight_lo, into->weight, b.weight);
+    two_sum(&weight, &weight_lo, weight, weight_lo + (into->weight_lo + b.weight_lo));
+    int32_t unit = sn_weight_unit(weight);
+    raise_units(into, exponent, unit);
+    raise_units(&b, exponent, unit);
     /* In scaled units, so that the difference of +-1.7e308 does not overflow. */
     double down = exponent == 0 ? 1.0 : exponent > 0 ? 0x1p-600 : 0x1p600;
     double up = exponent == 0 ? 1.0 : exponent > 0 ? 0x1p600 : 0x1p-600;
-    double na = (double)into->count, nb = (double)b.count, n = na + nb;
+    double na = into->weight, nb = b.weight, n = weight;
     double delta = (b.mean * down - into->mean * down) + (b.mean_lo * down - into->mean_lo * down);
     double step = delta * (nb / n) * up;
     double hi, lo;
     two_sum(&hi, &lo, into->mean, step);
     two_sum(&into->mean, &into->mean_lo, hi, lo + into->mean_lo);
+    if (unit != 0) na = ldexp(na, -unit);
     double between = delta * delta * (na * (nb / n));
     double carry, carry2;
     two_sum(&hi, &carry, into->m2, b.m2);
     two_sum(&hi, &carry2, hi, between);
     two_sum(&into->m2, &into->m2_lo, hi, carry + carry2 + into->m2_lo + b.m2_lo);
     into->count += b.count;
+    into->weight = weight;
+    into->weight_lo = weight_lo;
+}
+
+/* The divisor of m2, in the units that it is in. */
+static double degrees_of_freedom(const sn_moments *m, double ddof) {
+    double n = (m->weight - ddof) + m->weight_lo;
+    int32_t unit = sn_weight_unit(m->weight);
+    return unit == 0 ? n : ldexp(n, -unit);
 }
 
 double sn_moments_variance(const sn_moments *m, double ddof) {
-    double n = (double)m->count - ddof;
+    double n = degrees_of_freedom(m, ddof);
     if (!(n > 0.0)) return NAN;
     return ldexp(m->m2 / n, 2 * m->exponent);
 }
 
 double sn_moments_std(const sn_moments *m, double ddof) {
-    double n = (double)m->count - ddof;
+    double n = degrees_of_freedom(m, ddof);
     if (!(n > 0.0)) return NAN;
     return ldexp(sqrt(m->m2 / n), m->exponent);
 }

@@ -14,6 +14,10 @@
  *   - |mean_lo| <= ulp(mean) / 2.
  *   - exponent is one of SN_EXPONENT_SMALL, 0, SN_EXPONENT_LARGE; it grows with the largest magnitude and never
  *     falls, so that (x - mean)^2 neither overflows nor underflows for any finite double.
+ *   - m2 is also in units of 2^sn_weight_unit(weight), which is 2^0 for all but outlandish weights and for all counts.
+ *
+ * Values may have weights (weighted_moments.h); n in the formulas is then the sum of the weights, as in D. H. D. West
+ * (1979), "Updating mean and variance estimates: an improved method". Without weights, `weight` equals `count`.
  *
  * It does not handle NaN policy or typed input: column.c turns Arrow arrays into blocks of doubles first.
  */
@@ -35,7 +39,12 @@ typedef struct {
     double mean, mean_lo;
     double m2, m2_lo;
     int32_t exponent;
+    double weight, weight_lo; /* sum of the weights, which are 1 unless given; weight_lo is 0 then */
 } sn_moments;
+
+/* The power of two in whose units m2 is, given the sum of the weights. W (2x)^2 < 2^1022 for W < 2^60 and |x| < 2^480;
+ * from W = 2^-100 on, the square of one ulp, 2^-906, times W is no denormal. */
+int32_t sn_weight_unit(double weight);
 
 typedef struct {
     int64_t nans;       /* values of the block that are NaN (nulls come in as NaN, too) */

@@ -18,7 +18,8 @@ typedef enum {
     SN_ERR_NOMEM = 1,     /* an allocation failed; the state is unchanged */
     SN_ERR_INVALID = 2,   /* an argument is out of its domain */
     SN_ERR_CORRUPT = 3,   /* a serialized state does not parse */
-    SN_ERR_INCOMPATIBLE = 4 /* two states cannot be merged */
+    SN_ERR_INCOMPATIBLE = 4, /* two states cannot be merged */
+    SN_ERR_WEIGHTS = 5 /* the weights sum to more than SN_MAX_WEIGHT */
 } sn_status;
 
 /* Multiversioning needs ifunc: glibc on x86-64 with GCC, or with Clang 14 and later. Elsewhere (macOS, Arm, musl,
@@ -29,6 +30,9 @@ typedef enum {
 #else
 #define SN_CLONES
 #endif
+
+/* The most that the weights of a stream may sum to, some 3e150: squares of it are still doubles. */
+#define SN_MAX_WEIGHT 0x1p500
 
 #define SN_INLINE static inline __attribute__((always_inline))
 #define SN_LIKELY(x) __builtin_expect(!!(x), 1)

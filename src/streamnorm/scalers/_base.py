@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from .. import doubts, state
 from .._core import ColumnStats, Selection, affine, affine_matrix, update_matrix
+from .._sketch import Weights
 from ..errors import DataError, NotMergeableError
 from ..memory import RANK_ERROR, parse_memory
 from ..quantiles import refined
@@ -25,6 +26,7 @@ from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._select import as_names, check_columns, check_numeric, numeric_chunk, output_type, select_columns
+from ._weights import RowWeights, schema_without
 
 Progress = Callable[[int, int | None, int], None]
 Columns = str | Sequence[str] | None
@@ -88,6 +90,25 @@ class BaseScaler(ScikitLearnContract, ABC):
         """The columns of a table that are fitted, in the order of its schema."""
         return select_columns(schema, columns, exclude)
 
+    def _plan_weighted(
+        self, schema: pa.Schema, columns: Columns, exclude: Columns, weight: str | None
+    ) -> list[str]:
+        """:meth:`_plan` for a table of which one column, if `weight` is not None, holds the weights of the rows."""
+        left_out = [name for name in as_names(exclude) or [] if name != weight]
+        return self._plan(schema_without(schema, weight, self._named(columns)), columns, left_out or None)
+
+    def _named(self, columns: Columns) -> set[str]:
+        """The columns that are normalized because they were named."""
+        return set(as_names(columns) or ())
+
+    def _check_weighable(self) -> None:
+        """Raise ValueError if this scaler's statistics cannot have weights."""
+        if getattr(self, "exact", False):
+            raise ValueError(
+                f"{type(self).__name__}(exact=True) does not weigh rows: leave sample_weight out, repeat rows, or use "
+                "exact=False"
+            )
+
     def _plan_array(self, d: int) -> list[int]:
         return list(self._methods(dict.fromkeys(range(d), pa.float64())))
 
@@ -96,7 +117,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         X: Any,
         y: Any = None,
         *,
-        sample_weight: None = None,
+        sample_weight: Any = None,
         columns: Columns = None,
         exclude: Columns = None,
         memory: str | int = "256MB",
@@ -114,8 +135,13 @@ class BaseScaler(ScikitLearnContract, ABC):
             as nulls.
         y : None
             Ignored, as in scikit-learn.
-        sample_weight : None
-            Samples are not weighed; anything else is refused.
+        sample_weight : array-like of shape (n_samples,), str, or None
+            How much each row counts, or the name of the column that says it, which is then not normalized
+            unless it is named in `columns`. A row whose weight is zero or missing (null or NaN) is left out: it
+            counts in ``summary_.rows`` and in no statistic of any column. Variances divide by the sum of the
+            weights, less ddof; quantiles are those of the inverse of the distribution function,
+            ``numpy.quantile(..., weights=w, method="inverted_cdf")``; minima and maxima only ask whether a weight is
+            zero. Rows seen without weights have weight 1. Files take a name.
         columns, exclude : str, sequence of str, or None
             For named columns: which to normalize (None: every integer, float and decimal column; booleans,
             dictionaries and dates only when named), and which to leave out.
@@ -139,9 +165,10 @@ class BaseScaler(ScikitLearnContract, ABC):
         Raises
         ------
         DataError
-            If X is empty, holds an infinity or something other than numbers, or lacks a column.
+            If X is empty, holds an infinity or something other than numbers, or lacks a column; if a weight is
+            negative or infinite, or none is positive.
         ValueError
-            If a parameter of the scaler is out of its domain.
+            If a parameter of the scaler is out of its domain, or weights come with exact=True.
         """
         before = dict(self.__dict__)
         self._fit(
@@ -154,14 +181,26 @@ class BaseScaler(ScikitLearnContract, ABC):
             memory=memory,
             threads=threads,
         )
+        try:
+            self._check_some_weight()
+        except DataError:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
         return self._telling(before, doubts.tell)
+
+    def _check_some_weight(self) -> None:
+        """Raise DataError if no row takes part. A batch of a stream may be like that; partial_fit does not ask."""
+        if any(column.stats.left_out == column.rows for column in self.summary_.values()):
+            name = type(self).__name__
+            raise DataError(f"every weight is zero or missing, so that no row takes part: {name} needs at least one")
 
     def partial_fit(
         self,
         X: Any,
         y: Any = None,
         *,
-        sample_weight: None = None,
+        sample_weight: Any = None,
         columns: Columns = None,
         exclude: Columns = None,
         memory: str | int = "256MB",
@@ -208,7 +247,7 @@ class BaseScaler(ScikitLearnContract, ABC):
     def _fit(
         self,
         X: Any,
-        sample_weight: None,
+        sample_weight: Any,
         *,
         reset: bool,
         columns: Columns,
@@ -218,14 +257,19 @@ class BaseScaler(ScikitLearnContract, ABC):
     ) -> Self:
         self._check_params()
         if sample_weight is not None:
-            raise ValueError(
-                f"{type(self).__name__} does not weigh samples: leave sample_weight out, or repeat rows"
-            )
+            self._check_weighable()
         if kind_of(X) == "files":
             from .. import engine
 
             engine.fit_into(
-                self, X, reset=reset, columns=columns, exclude=exclude, progress=progress, **reading
+                self,
+                X,
+                reset=reset,
+                sample_weight=sample_weight,
+                columns=columns,
+                exclude=exclude,
+                progress=progress,
+                **reading,
             )
             return self
         rereads = self._rereads()
@@ -234,14 +278,16 @@ class BaseScaler(ScikitLearnContract, ABC):
                 f"exact quantiles take more than one pass, and this {type(X).__name__} can be read only once: give a "
                 "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
             )
+        weights = RowWeights(sample_weight)
         summary = Summary() if reset else self.summary_.copy()
         summary.note_source("data")
         bytes_done, before = 0, summary.rows
         for part in parts(X):
-            summary, nbytes = self._feed(summary, part, columns, exclude)
+            summary, nbytes = self._feed(summary, part, columns, exclude, weights)
             bytes_done += nbytes
             if progress is not None:
                 progress(summary.rows - before, _length(X), bytes_done)
+        weights.check_all_used()
         if not summary:
             raise DataError(
                 f"there are no rows and no columns to fit: {type(self).__name__} needs at least one row"
@@ -261,12 +307,14 @@ class BaseScaler(ScikitLearnContract, ABC):
             raise
         return self
 
-    def _feed(self, summary: Summary, part: Any, columns: Columns, exclude: Columns) -> tuple[Summary, int]:
+    def _feed(
+        self, summary: Summary, part: Any, columns: Columns, exclude: Columns, weights: RowWeights
+    ) -> tuple[Summary, int]:
         """Give one table or array to the statistics; the first one founds them."""
         if isinstance(part, Frame):
             if not summary:
-                summary = self._found(self._plan(part.schema, columns, exclude))
-            self._feed_frame(summary, part, columns, exclude)
+                summary = self._found(self._plan_weighted(part.schema, columns, exclude, weights.column))
+            self._feed_frame(summary, part, columns, exclude, weights)
             return summary, part.nbytes
         if columns is not None or exclude is not None:
             raise DataError(
@@ -284,7 +332,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         positions = self._positions(summary, matrix.shape[1])
         stats = [column.stats for column in summary.values()]
         whole = positions == list(range(matrix.shape[1]))
-        update_matrix(stats, matrix if whole else matrix[:, positions])
+        update_matrix(stats, matrix if whole else matrix[:, positions], weights.of_matrix(len(matrix)))
         return summary, matrix.nbytes
 
     def _refined(self, summary: Summary, X: Any, memory: int) -> Summary:
@@ -312,24 +360,28 @@ class BaseScaler(ScikitLearnContract, ABC):
     def _found(self, names: Sequence[str | int]) -> Summary:
         return Summary({name: self._new_stats(name) for name in names}, source=dict.fromkeys(names, "data"))
 
-    def _feed_frame(self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns) -> None:
-        names = self._names_in(summary, frame)
+    def _feed_frame(
+        self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns, weights: RowWeights
+    ) -> None:
+        names = self._names_in(summary, frame, weights.column)
         wanted = as_names(columns)
         if wanted is not None and set(wanted).difference(as_names(exclude) or ()) - set(names):
             raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
+        rows = weights.of_frame(frame)
         for name, column in zip(names, summary.values(), strict=True):
-            i = frame.names.index(name)
+            i, at = frame.names.index(name), 0
             for chunk in frame.chunks(i, fit=True):
                 check_numeric(name, chunk.type)
-                _update(column, numeric_chunk(chunk))
+                _update(column, numeric_chunk(chunk), None if rows is None else rows[at : at + len(chunk)])
+                at += len(chunk)
 
-    def _names_in(self, summary: Summary, frame: Frame) -> list[str]:
+    def _names_in(self, summary: Summary, frame: Frame, weight: str | None = None) -> list[str]:
         """The frame's names of the summary's columns: the same, or by position if the summary has none."""
         if summary.named:
             names = list(summary)
             _check_present(names, frame)
             return names
-        names = self._plan(frame.schema)
+        names = self._plan_weighted(frame.schema, None, None, weight)
         if len(names) != len(summary):
             raise DataError(self._width_message(len(names), len(summary)))
         return names
@@ -595,9 +647,9 @@ def _check_summary(summary: Summary, scaler: str) -> None:
             )
 
 
-def _update(column: ColumnSummary, chunk: pa.Array) -> None:
+def _update(column: ColumnSummary, chunk: pa.Array, weights: Weights | None) -> None:
     try:
-        column.stats.update(chunk)
+        column.stats.update(chunk, weights)
     except TypeError as error:
         raise DataError(f"column {column.name!r} changed its type: {error}", column=column.name) from None
 

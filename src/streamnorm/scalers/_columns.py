@@ -171,6 +171,13 @@ class ColumnScaler(BaseScaler):
         methods = [*self.transformers.values(), *([] if self._passes_through() else [self.remainder])]
         return any(method_scaler(method)._rereads() for method in methods)
 
+    def _named(self, columns: Columns) -> set[str]:
+        return super()._named(columns).union(name for name in self._explicit() if isinstance(name, str))
+
+    def _check_weighable(self) -> None:
+        for method in (*self.transformers.values(), *([] if self._passes_through() else [self.remainder])):
+            method_scaler(method)._check_weighable()
+
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return self._method_of(name)._new_stats(name, seed, error)
 
@@ -183,10 +190,10 @@ class ColumnScaler(BaseScaler):
             raise DataError(self._width_message(d, max(summary) + 1))
         return list(summary)
 
-    def _names_in(self, summary: Summary, frame: Any) -> list[str]:
+    def _names_in(self, summary: Summary, frame: Any, weight: str | None = None) -> list[str]:
         if not summary.named:
             raise DataError("ColumnScaler was fitted on positions: pass an array, or fit it on named columns")
-        return super()._names_in(summary, frame)
+        return super()._names_in(summary, frame, weight)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         explicit = self._explicit()

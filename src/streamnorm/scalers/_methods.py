@@ -117,7 +117,8 @@ class StandardScaler(_ElementaryScaler):
         The square root of the variance, and 1 where the column is constant: where
         var <= n * eps * var + (n * mean * eps)**2, as in scikit-learn.
     n_samples_seen_ : int, or ndarray of shape (n_features,)
-        Number of values; an array where nulls or NaN make it differ between columns.
+        Number of values; an array where nulls or NaN make it differ between columns. With sample_weight the sum of
+        their weights, a float.
     n_features_in_ : int
         Number of normalized columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -186,8 +187,11 @@ class StandardScaler(_ElementaryScaler):
             scale = _array([column.std(int(self.ddof)) for column in columns])
             constant = np.array([_has_constant_variance(column) for column in columns])
             fitted["scale_"] = np.where(constant | np.isnan(scale), 1.0, scale)
-        counts = np.array([column.count for column in columns], dtype=np.int64)
-        fitted["n_samples_seen_"] = int(counts[0]) if (counts == counts[0]).all() else counts
+        if any(column.stats.weighted for column in columns):
+            counts = np.array([column.weight for column in columns])
+        else:
+            counts = np.array([column.count for column in columns], dtype=np.int64)
+        fitted["n_samples_seen_"] = counts[0].item() if (counts == counts[0]).all() else counts
         return fitted
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:
@@ -200,7 +204,11 @@ class StandardScaler(_ElementaryScaler):
 
 
 def _has_constant_variance(column: ColumnSummary) -> bool:
-    """scikit-learn's test, var <= n eps var + (n mean eps)**2, in square roots; True without values."""
+    """scikit-learn's test, var <= n eps var + (n mean eps)**2, in square roots; True without values.
+
+    n is the number of values, with weights too, where scikit-learn takes their sum: rounding errors come from
+    operations, and multiplying all weights by a constant must not make a column constant.
+    """
     n, std = column.count, column.std()
     rest = 1.0 - n * EPS
     return not (rest > 0 and std * math.sqrt(rest) > n * EPS * abs(column.mean))
@@ -387,10 +395,10 @@ class RobustScaler(_ElementaryScaler):
     Notes
     -----
     Quantiles come from a mergeable sketch, after Karnin, Lang and Liberty, "Optimal quantile approximation in
-    streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly. With ``exact=True`` the
-    sketch narrows the passes that follow, after Munro and Paterson, "Selection and sorting with limited storage"
-    (1980); integers beyond 2**53 are told apart, and interpolation that would overflow is correctly rounded.
-    ``summary_.passes`` says how many passes it took.
+    streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly; with sample_weight,
+    NumPy's weighted ones (method "inverted_cdf"). With ``exact=True`` the sketch narrows the passes that follow, after
+    Munro and Paterson, "Selection and sorting with limited storage" (1980); integers beyond 2**53 are told apart, and
+    interpolation that would overflow is correctly rounded. ``summary_.passes`` says how many passes it took.
 
     Examples
     --------
