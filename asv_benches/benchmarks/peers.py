@@ -41,6 +41,7 @@ class Implementation:
     function: Callable
     modules: tuple[str, ...]
     exact: bool = True  # whether quantiles are the exact ones, which decides the tolerance of the check
+    bits: bool = False  # whether it promises the nearest doubles, which leaves the check no tolerance
 
 
 def files(source: str) -> list[str]:
@@ -309,6 +310,14 @@ def streamnorm_normalize_128(source: str, target: str) -> None:
     streamnorm_normalize(source, target, memory="128MB")
 
 
+def streamnorm_fit_moments_exact(source: str) -> dict[str, tuple]:
+    return streamnorm_fit_moments(source, exact=True)
+
+
+def streamnorm_fit_quantiles_exact(source: str) -> dict[str, list]:
+    return streamnorm_fit_quantiles(source, exact=True)
+
+
 POLARS, DUCKDB, SKLEARN = ("polars",), ("duckdb",), ("pyarrow.parquet", "sklearn.preprocessing")
 ARROW, OURS = ("pyarrow.parquet",), ("streamnorm.engine",)  # streamnorm itself imports its modules when used
 
@@ -318,6 +327,7 @@ JOBS: dict[str, dict[str, Implementation]] = {
     "fit_moments": {
         "streamnorm": Implementation(streamnorm_fit_moments, OURS),
         "streamnorm_128MB": Implementation(streamnorm_fit_moments_128, OURS),
+        "streamnorm_exact": Implementation(streamnorm_fit_moments_exact, OURS, bits=True),
         "polars": Implementation(polars_fit_moments, POLARS),
         "duckdb": Implementation(duckdb_fit_moments, DUCKDB),
         "sklearn": Implementation(sklearn_fit_moments, SKLEARN),
@@ -331,6 +341,7 @@ JOBS: dict[str, dict[str, Implementation]] = {
     },
     "fit_quantiles": {
         "streamnorm": Implementation(streamnorm_fit_quantiles, OURS, exact=False),
+        "streamnorm_exact": Implementation(streamnorm_fit_quantiles_exact, OURS, bits=True),
         "polars": Implementation(polars_fit_quantiles, POLARS, exact=False),
         "polars_exact": Implementation(polars_fit_quantiles_exact, POLARS),
         "duckdb": Implementation(duckdb_fit_quantiles, DUCKDB, exact=False),
