@@ -81,9 +81,11 @@ def kernels(report: Report) -> None:
 
 def exact_moments(report: Report) -> None:
     """Moments from exact sums, on kinds of values that spread over ever more powers of two."""
+    if report.peers_only:
+        return
     columns = ("", "values", "nulls", "ns a value", "default mode", "np.sum", "exact / default", "target")
     table = report.table("Exact count, mean, variance, min and max, float64", *columns)
-    for kind in arrays.KINDS if report.names([EXACT]) else ():
+    for kind in arrays.KINDS:
         for rows in (arrays.CACHE_VALUES[-1], arrays.MEMORY_VALUES):
             for nulls in (0.0, 0.05):
                 array = arrays.values("float64", rows, nulls, kind)
@@ -97,8 +99,8 @@ def exact_moments(report: Report) -> None:
                         timed[name] = make(array)
                 if len(timed) < len(arrays.EXACT_MOMENTS):
                     continue
-                each = {name: GIGA * arrays.seconds(update, rows) / rows for name, update in timed.items()}
-                verdict = ""
+                rounds, verdict = arrays.EXACT_ROUNDS, ""
+                each = {name: GIGA * arrays.seconds(update, rows, rounds) / rows for name, update in timed.items()}
                 if rows == arrays.MEMORY_VALUES and not nulls:
                     what = f"exact moments of {kind} from memory, ns a value"
                     verdict = report.verdict(what, each[EXACT], EXACT_NS) + " ns"
@@ -107,7 +109,7 @@ def exact_moments(report: Report) -> None:
                     f"{rows:,}",
                     f"{nulls:.0%}",
                     *(f"{each[name]:.2f}" for name in (EXACT, OURS, "numpy_sum")),
-                    f"{arrays.ratio(timed[EXACT], timed[OURS], rows):.1f}",
+                    f"{arrays.ratio(timed[EXACT], timed[OURS], rows, rounds):.1f}",
                     verdict,
                 )
     report.console.print(table)
@@ -152,7 +154,7 @@ def sketches(report: Report) -> None:
                     verdicts.append(label + " " + report.verdict(f"{what}, {label}", 100 * error, SKETCH_ERROR))
             size = "" if runs[-1].size is None else f"{runs[-1].size:,}"
             cells += ["" if runs[-1].size is None else f"{100 * stated:.3f}", size]
-            table.add_row(name, f"{stream.rows:,}", f"{each:.2f}", *cells, ", ".join(verdicts))
+            table.add_row(name, f"{stream.rows:,}", f"{each:.2f}", *cells, "\n".join(verdicts))
     report.console.print(table)
     _merges(report)
 
@@ -166,8 +168,8 @@ def _merges(report: Report) -> None:
         for name in report.names(sketch_peers.MERGES)
     }
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name, states in made.items() if states}
-    for _ in range(report.rounds):
-        for name in list(runs):
+    for number in range(report.rounds):
+        for name in list(runs) if number % 2 == 0 else list(reversed(runs)):
             run = report.attempt(f"merging {name}", sketch_peers.merge_seconds, name, *made[name])
             if run is None:
                 del runs[name]

@@ -18,6 +18,7 @@ MEMORY_VALUES = max(100_000, min(32_000_000, round(3.2 * data.ROWS)))
 CACHE_VALUES = (4096, 65_536)
 CALLS = 2_000_000 if data.QUICK else 20_000_000  # values that one timing of a small array goes through
 ROUNDS = 3 if data.QUICK else 15
+EXACT_ROUNDS = 3 if data.QUICK else 5  # of exact sums, on every kind of values
 SEED = 7
 
 MOMENT_TOLERANCE = 1e-12  # relative to the larger of |mean| and std

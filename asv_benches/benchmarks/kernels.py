@@ -56,7 +56,7 @@ class ExactMoments:
         self.update = arrays.EXACT_MOMENTS[impl](arrays.values("float64", rows, nulls, kind))
 
     def track_ns_per_value(self, impl, kind, rows, nulls):
-        return GIGA * arrays.seconds(self.update, rows) / rows
+        return GIGA * arrays.seconds(self.update, rows, arrays.EXACT_ROUNDS) / rows
 
     track_ns_per_value.unit = "ns"
 
@@ -74,7 +74,7 @@ class ExactMomentsRatios:
 
     def track_time_over_default(self, kind, rows, nulls):
         exact, default = (arrays.EXACT_MOMENTS[name](self.array) for name in ("streamnorm_exact", "streamnorm"))
-        return arrays.ratio(exact, default, rows)
+        return arrays.ratio(exact, default, rows, arrays.EXACT_ROUNDS)
 
     track_time_over_default.unit = "ratio"
 

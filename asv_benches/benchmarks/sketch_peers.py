@@ -179,6 +179,7 @@ def check_sketch(name: str) -> None:
 # times in the list: a thousand of them are made, and fall out of the caches before they are read again.
 
 TIMES = 10
+Merged = tuple[np.ndarray, float, int]  # quantiles at RANKS, the error stated, the number of values
 
 
 def _streamnorm_state(values: np.ndarray) -> bytes:
@@ -187,13 +188,13 @@ def _streamnorm_state(values: np.ndarray) -> bytes:
     return QuantileSketch(error=ERROR).update(values).to_bytes()
 
 
-def _streamnorm_merge(states: Sequence[bytes]) -> tuple[np.ndarray, float]:
+def _streamnorm_merge(states: Sequence[bytes]) -> Merged:
     from streamnorm import QuantileSketch
 
     merged = QuantileSketch(error=ERROR)
     for state in states:
         merged.merge(QuantileSketch.from_bytes(state))
-    return merged.quantile(RANKS), merged.rank_error
+    return merged.quantile(RANKS), merged.rank_error, merged.count
 
 
 def _scaler(values: np.ndarray):
@@ -202,11 +203,11 @@ def _scaler(values: np.ndarray):
     return RobustScaler().fit(values[:, None])
 
 
-def _merge_scalers(scalers: Sequence) -> tuple[np.ndarray, float]:
+def _merge_scalers(scalers: Sequence) -> Merged:
     import streamnorm as sn
 
     column = sn.merge(scalers).summary_[0]
-    return column.quantile(RANKS), column.rank_error
+    return column.quantile(RANKS), column.rank_error, column.count
 
 
 def _datasketches_state(values: np.ndarray) -> bytes:
@@ -217,13 +218,13 @@ def _datasketches_state(values: np.ndarray) -> bytes:
     return made.serialize()
 
 
-def _datasketches_merge(states: Sequence[bytes]) -> tuple[np.ndarray, float]:
+def _datasketches_merge(states: Sequence[bytes]) -> Merged:
     from datasketches import kll_doubles_sketch
 
     merged = kll_doubles_sketch.deserialize(states[0])
     for state in states[1:]:
         merged.merge(kll_doubles_sketch.deserialize(state))
-    return np.array(merged.get_quantiles(RANKS)), merged.normalized_rank_error(False)
+    return np.array(merged.get_quantiles(RANKS)), merged.normalized_rank_error(False), merged.n
 
 
 MERGES: dict[str, tuple[Callable, Callable]] = {
@@ -246,11 +247,13 @@ def merge_seconds(name: str, stream: Stream, parts: list) -> tuple[float, float]
     Raises
     ------
     WrongAnswer
-        An error is larger than what the result states.
+        Values are missing, or an error is larger than what the result states.
     """
     start = time.perf_counter()
-    found, stated = MERGES[name][1](parts)
+    found, stated, count = MERGES[name][1](parts)
     taken = time.perf_counter() - start
+    if count != len(parts) * STATE_VALUES:
+        raise WrongAnswer(f"merging by {name}: {count:,} values of {len(parts):,} states of {STATE_VALUES:,}")
     errors = stream.rank_errors(found, scaled=False)
     if errors.max() > 2 * stated + 1 / stream.rows:
         raise WrongAnswer(f"merging by {name}: rank error {errors.max()} where {stated} is stated")
