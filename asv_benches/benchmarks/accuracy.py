@@ -1,11 +1,10 @@
 """How far results are from the truth, where the truth is known exactly."""
 
 from fractions import Fraction
-from math import isqrt
 
 import numpy as np
 
-from . import data, measure
+from . import data, measure, truth
 from .peers import JOBS, QUANTILES
 
 VALUES = 5000
@@ -15,20 +14,21 @@ def _offset_values(offset: float) -> tuple[np.ndarray, float, float]:
     """Values ``offset + k / 8`` with their exact mean and standard deviation, each rounded once."""
     k = np.random.default_rng([3, VALUES]).integers(0, 8000, VALUES)
     total, squares = int(k.sum()), int((k * k).sum())
-    mean = Fraction(int(offset)) + Fraction(total, 8 * VALUES)
-    var = Fraction(VALUES * squares - total * total, (8 * VALUES) ** 2)
-    scale = 1 << 120  # the integer root of var * scale^2 has far more digits than a double
-    std = Fraction(isqrt(int(var * scale * scale)), scale)
-    return offset + k / 8, float(mean), float(std)
+    mean, std = truth.nearest(VALUES, total, squares, Fraction(1, 8), int(offset))
+    return offset + k / 8, mean, std
 
 
-def _streamnorm(chunks):
+def _streamnorm(chunks, **options):
     from streamnorm._core import ColumnStats
 
-    stats = ColumnStats()
+    stats = ColumnStats(**options)
     for chunk in chunks:
         stats.update(chunk)
     return stats.mean, stats.std()
+
+
+def _streamnorm_exact(chunks):
+    return _streamnorm(chunks, exact=True)
 
 
 def _numpy(chunks):
@@ -56,6 +56,7 @@ def _sum_of_squares(chunks):
 
 IMPLEMENTATIONS = {
     "streamnorm": _streamnorm,
+    "streamnorm_exact": _streamnorm_exact,
     "numpy": _numpy,
     "sklearn": _sklearn,
     "sum_of_squares": _sum_of_squares,

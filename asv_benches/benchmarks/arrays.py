@@ -10,25 +10,34 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
-from . import data
-from .measure import WrongAnswer, rank_error
+from . import data, truth
+from .measure import WrongAnswer
 
 # 256 MB of float64 for ten million rows and more, several times the last-level cache of most processors.
 MEMORY_VALUES = max(100_000, min(32_000_000, round(3.2 * data.ROWS)))
 CACHE_VALUES = (4096, 65_536)
 CALLS = 2_000_000 if data.QUICK else 20_000_000  # values that one timing of a small array goes through
 ROUNDS = 3 if data.QUICK else 15
+EXACT_ROUNDS = 3 if data.QUICK else 5  # of exact sums, on every kind of values
 SEED = 7
 
 MOMENT_TOLERANCE = 1e-12  # relative to the larger of |mean| and std
 AFFINE_TOLERANCE = 4e-16  # of a float64 result, relative to the largest: a rounding or two
-RANKS = np.linspace(0.001, 0.999, 999)
+
+# Kinds of values, by how many powers of two they spread over, which exact sums feel: some 1, 15, 50 and 150 of them in
+# ten million values. Pareto's law with exponent 1/2 has no mean.
+KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "normal": lambda rng, rows: 1000 + 100 * rng.standard_normal(rows),
+    "lognormal": lambda rng, rows: np.exp(rng.standard_normal(rows)),
+    "pareto": lambda rng, rows: 1 + rng.pareto(0.5, rows),
+    "lognormal10": lambda rng, rows: np.exp(10 * rng.standard_normal(rows)),
+}
 
 
-def values(dtype: str, rows: int, nulls: float = 0.0) -> np.ndarray | pa.Array:
-    """`rows` values about 1000 of type `dtype`; an Arrow array if a share of them is null."""
+def values(dtype: str, rows: int, nulls: float = 0.0, kind: str = "normal") -> np.ndarray | pa.Array:
+    """`rows` values of type `dtype` and of a kind out of `KINDS`; an Arrow array if a share of them is null."""
     rng = np.random.default_rng([SEED, rows])
-    array = (1000 + 100 * rng.standard_normal(rows)).astype(dtype)
+    array = KINDS[kind](rng, rows).astype(dtype)
     return pa.array(array, mask=rng.random(rows) < nulls) if nulls else array
 
 
@@ -69,11 +78,15 @@ def _timing(function: Callable[[], object], number: int) -> float:
 # column's stream that gets the same chunk at each call, as the passes over a file feed it.
 
 
-def _streamnorm_moments(array) -> Callable[[], object]:
+def _streamnorm_moments(array, **options) -> Callable[[], object]:
     from streamnorm._core import ColumnStats
 
-    stats = ColumnStats()
+    stats = ColumnStats(**options)
     return lambda: stats.update(array)
+
+
+def _streamnorm_exact_moments(array) -> Callable[[], object]:
+    return _streamnorm_moments(array, exact=True)
 
 
 def _numpy_sum(array) -> Callable[[], object]:
@@ -82,27 +95,29 @@ def _numpy_sum(array) -> Callable[[], object]:
 
 
 MOMENTS: dict[str, Callable] = {"streamnorm": _streamnorm_moments, "numpy_sum": _numpy_sum}
+EXACT_MOMENTS: dict[str, Callable] = {"streamnorm_exact": _streamnorm_exact_moments, **MOMENTS}
 
 
 @functools.cache
-def check_moments(name: str, dtype: str, nulls: float) -> None:
-    """Compare `name` with NumPy on a few thousand values.
+def check_moments(name: str, dtype: str, nulls: float, kind: str = "normal") -> None:
+    """Compare `name` with the truth on a few thousand values.
 
     Raises
     ------
     WrongAnswer
-        It is off by more than `MOMENT_TOLERANCE`.
+        It is off by more than `MOMENT_TOLERANCE`, or by a bit if it is exact.
     """
-    array = values(dtype, 5003, nulls)
-    got = MOMENTS[name](array)()
+    array = values(dtype, 5003, nulls, kind)
+    got = EXACT_MOMENTS[name](array)()
     if name == "numpy_sum":
         return
     present = np.asarray(array.drop_null() if nulls else array).astype(np.float64)
-    expected = (len(present), present.mean(), present.std(), present.min(), present.max())
+    expected = (len(present), *truth.moments(present), present.min(), present.max())
     answer = (got.count, got.mean, got.std(), got.min, got.max)
-    if not np.allclose(answer, expected, rtol=MOMENT_TOLERANCE, atol=0):
+    tolerance = 0.0 if name == "streamnorm_exact" else MOMENT_TOLERANCE
+    if not np.allclose(answer, expected, rtol=tolerance, atol=0):
         raise WrongAnswer(
-            f"moments by {name} of {dtype} with {nulls:.0%} nulls: {answer}, NumPy says {expected}"
+            f"moments by {name} of {kind} {dtype} with {nulls:.0%} nulls: {answer}, where {expected} is true"
         )
 
 
@@ -191,78 +206,3 @@ def check_affine(name: str, dtype: str) -> None:
     tolerance = max(AFFINE_TOLERANCE, np.finfo(dtype).eps if name == "numpy" else 0.0)
     if np.abs(out - expected).max() > 100 * tolerance * np.abs(expected).max():
         raise WrongAnswer(f"affine by {name} of {dtype} differs from NumPy by {np.abs(out - expected).max()}")
-
-
-# Quantile sketches. Each entry gives a function from values to (quantile function, stated error, bytes).
-
-
-def _streamnorm_sketch(array):
-    from streamnorm import QuantileSketch
-
-    return QuantileSketch(error=0.001, seed=0).update(array)
-
-
-def _datasketches(k: int) -> Callable:
-    def sketch(array):
-        from datasketches import kll_doubles_sketch
-
-        made = kll_doubles_sketch(k)
-        made.update(array)
-        return made
-
-    return sketch
-
-
-SKETCHES: dict[str, Callable] = {
-    "streamnorm": _streamnorm_sketch,
-    "datasketches_200": _datasketches(200),
-    "datasketches_1000": _datasketches(1000),
-    "datasketches_4000": _datasketches(4000),
-}
-
-
-def lognormal(rows: int) -> np.ndarray:
-    return np.exp(np.random.default_rng([SEED, rows]).standard_normal(rows))
-
-
-def observed_rank_error(name: str, array: np.ndarray) -> float:
-    """Largest rank error of the sketch `name` of `array`, over 999 evenly spaced ranks."""
-    sketch = SKETCHES[name](array)
-    found = sketch.quantile(RANKS) if name == "streamnorm" else sketch.get_quantiles(RANKS)
-    ordered = np.sort(array)
-    return max(rank_error(ordered, value, q) for value, q in zip(found, RANKS, strict=True))
-
-
-def sketch_bytes(name: str, array: np.ndarray) -> int:
-    sketch = SKETCHES[name](array)
-    return len(sketch.to_bytes() if name == "streamnorm" else sketch.serialize())
-
-
-@functools.cache
-def check_sketch(name: str) -> None:
-    """Compare the error that `name` states with the observed one; raises `WrongAnswer` if that is larger."""
-    array = lognormal(100_003)
-    sketch = SKETCHES[name](array)
-    stated = sketch.rank_error if name == "streamnorm" else sketch.normalized_rank_error(False)
-    observed = observed_rank_error(name, array)
-    # What is stated holds for one rank at a time, this is the worst of 999; definitions of a quantile between
-    # two values differ by one place.
-    if observed > 2 * stated + 1 / len(array):
-        raise WrongAnswer(f"sketch {name}: rank error {observed} where {stated} is stated")
-
-
-def weighted_sketch(array: np.ndarray, each: np.ndarray):
-    from streamnorm import QuantileSketch
-
-    return QuantileSketch(error=0.001, seed=0).update(array, each)
-
-
-@functools.cache
-def check_weighted_sketch(kind: str) -> None:
-    """Compare the error that our sketch of values with weights states with the observed one, as `check_sketch` does."""
-    array = lognormal(100_003)
-    each = weights(len(array), kind=kind)
-    sketch, order = weighted_sketch(array, each), np.argsort(array)
-    observed = np.abs(sketch.rank(array[order]) - np.cumsum(each[order]) / each.sum()).max()
-    if observed > 2 * sketch.rank_error:
-        raise WrongAnswer(f"sketch of {kind} weights: rank error {observed} where {sketch.rank_error} is stated")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import arrays, data
+from . import arrays
 
 ROWS = [*arrays.CACHE_VALUES, arrays.MEMORY_VALUES]
 GIGA = 1e9
@@ -43,6 +43,40 @@ class MomentsSpeed:
         return 8 * rows / arrays.seconds(self.update, rows) / GIGA
 
     track_gb_per_s.unit = "GB/s"
+
+
+class ExactMoments:
+    """Exact sums on kinds of values that spread over ever more powers of two, beside the default mode and a sum."""
+
+    params = (list(arrays.EXACT_MOMENTS), list(arrays.KINDS), ROWS[1:], [0.0, 0.05])
+    param_names = ("impl", "kind", "rows", "nulls")
+
+    def setup(self, impl, kind, rows, nulls):
+        arrays.check_moments(impl, "float64", nulls, kind)
+        self.update = arrays.EXACT_MOMENTS[impl](arrays.values("float64", rows, nulls, kind))
+
+    def track_ns_per_value(self, impl, kind, rows, nulls):
+        return GIGA * arrays.seconds(self.update, rows, arrays.EXACT_ROUNDS) / rows
+
+    track_ns_per_value.unit = "ns"
+
+
+class ExactMomentsRatios:
+    """Time of exact moments over that of the default mode."""
+
+    params = (list(arrays.KINDS), ROWS[1:], [0.0, 0.05])
+    param_names = ("kind", "rows", "nulls")
+
+    def setup(self, kind, rows, nulls):
+        for name in ("streamnorm_exact", "streamnorm"):
+            arrays.check_moments(name, "float64", nulls, kind)
+        self.array = arrays.values("float64", rows, nulls, kind)
+
+    def track_time_over_default(self, kind, rows, nulls):
+        exact, default = (arrays.EXACT_MOMENTS[name](self.array) for name in ("streamnorm_exact", "streamnorm"))
+        return arrays.ratio(exact, default, rows, arrays.EXACT_ROUNDS)
+
+    track_time_over_default.unit = "ratio"
 
 
 class MomentsRatios:
@@ -109,58 +143,3 @@ class Affine:
         return arrays.ratio(self.scale, arrays.AFFINE["copy"](self.array, self.out), rows)
 
     track_time_over_copy.unit = "ratio"
-
-
-class Sketch:
-    """A million and ten million lognormal values into a quantile sketch."""
-
-    params = (list(arrays.SKETCHES), [data.ROWS // 10, data.ROWS])
-    param_names = ("impl", "rows")
-
-    def setup(self, impl, rows):
-        arrays.check_sketch(impl)
-        self.values = arrays.lognormal(rows)
-
-    def track_ns_per_value(self, impl, rows):
-        return GIGA * arrays.seconds(lambda: arrays.SKETCHES[impl](self.values), rows, rounds=3) / rows
-
-    track_ns_per_value.unit = "ns"
-
-    def track_rank_error(self, impl, rows):
-        return 100 * arrays.observed_rank_error(impl, self.values)
-
-    track_rank_error.unit = "% of the count"
-
-    def track_bytes(self, impl, rows):
-        return arrays.sketch_bytes(impl, self.values)
-
-    track_bytes.unit = "bytes"
-
-
-class WeightedSketch:
-    """A million lognormal values with weights of several kinds into a quantile sketch."""
-
-    params = (["ones", "uniform", "pareto"], [data.ROWS // 10])
-    param_names = ("weights", "rows")
-
-    def setup(self, weights, rows):
-        arrays.check_weighted_sketch(weights)
-        self.values, self.weights = arrays.lognormal(rows), arrays.weights(rows, kind=weights)
-
-    def track_ns_per_value(self, weights, rows):
-        def sketch():
-            return arrays.weighted_sketch(self.values, self.weights)
-
-        return GIGA * arrays.seconds(sketch, rows, rounds=3) / rows
-
-    track_ns_per_value.unit = "ns"
-
-    def track_rank_error(self, weights, rows):
-        return 100 * arrays.weighted_sketch(self.values, self.weights).rank_error
-
-    track_rank_error.unit = "% of the weight"
-
-    def track_bytes(self, weights, rows):
-        return len(arrays.weighted_sketch(self.values, self.weights).to_bytes())
-
-    track_bytes.unit = "bytes"

@@ -41,6 +41,12 @@ class FitTight(Fit):
     params = (["streamnorm_128MB"], data.SMALL_PAGES, [data.ROWS])
 
 
+class FitExact(Fit):
+    """The same with exact sums."""
+
+    params = (["streamnorm_exact"], ["standard", "one_row_group", "wide"], [data.ROWS])
+
+
 class FitQuantiles(_Peak):
     """Quantiles of the standard file by everyone."""
 
@@ -52,6 +58,12 @@ class FitQuantiles(_Peak):
 
     def track_peak_rss_fit(self, impl, file, rows):
         return self.peak("fit_quantiles", impl)
+
+
+class FitQuantilesExact(FitQuantiles):
+    """Exact ones of the shapes of file that hold most at once."""
+
+    params = (["streamnorm_exact"], ["one_row_group", "hundred_files", "wide"], [data.ROWS])
 
 
 class Normalize(_Peak):

@@ -1,6 +1,6 @@
-"""Our wall time over a peer's: both in fresh processes, alternating, the median over a few rounds.
+"""Our wall time, or peak memory, over a peer's: both in fresh processes, alternating, the median over a few rounds.
 
-Below one we are faster. "scan+copy" is the sum of a bare scan and of copying the file unchanged.
+Below one we are faster, or smaller. "scan+copy" is the sum of a bare scan and of copying the file unchanged.
 """
 
 from . import data, measure
@@ -13,6 +13,9 @@ FLOORS = {
 }
 
 
+EXACT = "streamnorm_exact"
+
+
 def peers(job: str, *floors: str) -> list[str]:
     return [*floors, *(name for name in JOBS[job] if not name.startswith("streamnorm"))]
 
@@ -23,16 +26,19 @@ class _Ratio:
     param_names = ("impl", "rows")
     job = ""
     file = "standard"
+    ours = "streamnorm"
 
     def setup(self, impl, rows):
         self.others = FLOORS.get(impl) or [(self.job, impl)]
-        for entry in [(self.job, "streamnorm"), *self.others]:
+        for entry in [(self.job, self.ours), *self.others]:
             measure.check(*entry)
         self.source = data.path(self.file, rows)
 
+    def taken(self):
+        return list(measure.alternate([(self.job, self.ours), *self.others], self.source, ROUNDS).values())
+
     def wall_ratio(self):
-        taken = measure.alternate([(self.job, "streamnorm"), *self.others], self.source, ROUNDS)
-        return measure.wall_ratio(*taken.values())
+        return measure.wall_ratio(*self.taken())
 
 
 class FitMoments(_Ratio):
@@ -52,12 +58,37 @@ class FitFooter(_Ratio):
         return self.wall_ratio()
 
 
+class FitMomentsExact(_Ratio):
+    """Exact moments over those of the default mode, and over reading alone."""
+
+    job = "fit_moments"
+    ours = EXACT
+    params = (["streamnorm", "bare_scan"], [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
+
+
 class FitQuantiles(_Ratio):
     job = "fit_quantiles"
     params = (peers(job, "bare_scan"), [data.ROWS])
 
     def track_wall_ratio(self, impl, rows):
         return self.wall_ratio()
+
+
+class FitQuantilesExact(_Ratio):
+    """Exact quantiles over reading alone, and over whoever else has them."""
+
+    job = "fit_quantiles"
+    ours = EXACT
+    params = (["bare_scan", "duckdb_exact", "polars_exact"], [data.ROWS])
+
+    def track_wall_ratio(self, impl, rows):
+        return self.wall_ratio()
+
+    def track_peak_ratio(self, impl, rows):
+        return measure.peak_ratio(*self.taken())
 
 
 class Normalize(_Ratio):
