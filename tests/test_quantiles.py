@@ -123,7 +123,9 @@ def search(values, quantiles=QUARTILES, *, memory=1 << 24, sketched=None):
     def read(selections):
         selections["x"].update(values)
 
-    found, passes = exact_quantiles({"x": (stats_of(values, sketched), quantiles)}, read, memory=memory, threads=1)
+    found, passes = exact_quantiles(
+        {"x": RankSearch(stats_of(values, sketched), quantiles)}, read, memory=memory, threads=1
+    )
     return found["x"], passes
 
 
@@ -203,7 +205,7 @@ def test_data_that_changes_between_passes_is_an_error():
         selections["x"].update(values + 100.0)
 
     with pytest.raises(DataError, match="changed while it was read"):
-        exact_quantiles({"x": (stats_of(values), QUARTILES)}, read, memory=1 << 20, threads=1)
+        exact_quantiles({"x": RankSearch(stats_of(values), QUARTILES)}, read, memory=1 << 20, threads=1)
 
 
 @given(

@@ -235,7 +235,7 @@ def _fit_files(
         stats |= scan(files, rest, new_stats, of=len(names), **reading)
     else:
         meter.skip(rows)
-    found = Summary({name: stats[name] for name in names}, source=source, passes=1 if rest else 0)
+    found = Summary({name: stats.pop(name) for name in names}, source=source, passes=1 if rest else 0)
     if scaler._rereads():
         read = partial(refine, files, found, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)

@@ -23,12 +23,15 @@ _KEPT = 4 << 20  # bytes
 RANK_ERROR = 0.001
 NARROWING_ERROR = 0.008  # before exact quantiles: a finer sketch takes longer than it saves in the next pass
 FEW_ROWS = 20_000
-# What a sketch of each rank error holds at most, in bytes, up to FEW_ROWS rows and beyond (measured up to 20M).
+# What a sketch of each rank error holds at most, in bytes, up to FEW_ROWS rows and beyond (measured up to 20M); of the
+# last two, a merged one, which is what there is one of for each column. The buffers of those that are fed take 12 kB.
 SKETCH_BYTES = [
-    (RANK_ERROR, 30_000, 105_000),
-    (0.002, 18_500, 77_000),
-    (0.004, 14_500, 28_000),
-    (0.008, 12_500, 20_000),
+    (RANK_ERROR, 30_000, 106_000),
+    (0.002, 18_500, 79_000),
+    (0.004, 14_500, 28_500),
+    (0.008, 12_500, 21_000),
+    (0.016, 8_500, 12_000),
+    (0.032, 8_000, 8_500),
 ]
 
 _UNITS = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,

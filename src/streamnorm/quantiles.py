@@ -20,6 +20,7 @@ import numpy as np
 
 from ._core import ColumnStats, Selection
 from .errors import DataError
+from .memory import give_back
 from .summary import Summary
 
 MAX_PASSES = 6  # the first included
@@ -53,7 +54,7 @@ def key_at(value: Any, kind: str, side: int) -> int:
     return int(value) - (_SIGN if kind == "unsigned" else 0)
 
 
-@dataclass
+@dataclass(slots=True)
 class Bracket:
     """Keys, inclusive, between which a rank's value lies, and keys in it that occur often."""
 
@@ -260,7 +261,7 @@ def _rounded(a: Fraction, b: Fraction, t: float) -> float:
 
 
 def exact_quantiles(
-    columns: Mapping[str | int, tuple[ColumnStats, Sequence[float]]],
+    searches: Mapping[str | int, RankSearch],
     read: Callable[[dict[str | int, Selection]], None],
     *,
     memory: int,
@@ -270,8 +271,8 @@ def exact_quantiles(
 
     Parameters
     ----------
-    columns : mapping of name to (ColumnStats, quantiles)
-        What the first pass found, and the quantiles wanted.
+    searches : mapping of column to RankSearch
+        From what the first pass found.
     read : callable
         ``read(selections)`` feeds every value of the columns to the selections of their names; called once or more a
         pass, each time for other columns.
@@ -282,7 +283,7 @@ def exact_quantiles(
 
     Returns
     -------
-    dict of name to dict of quantile to float
+    dict of column to dict of quantile to float
     int
         Passes taken, the first one included.
 
@@ -291,7 +292,6 @@ def exact_quantiles(
     DataError
         If the data changed between passes.
     """
-    searches = {name: RankSearch(stats, quantiles) for name, (stats, quantiles) in columns.items()}
     passes = 1
     while any(not search.done for search in searches.values()):
         passes += 1
@@ -314,19 +314,19 @@ def refined(
     memory: int,
     threads: int,
 ) -> Summary:
-    """The summary of a first pass with exact quantiles in place of sketches, for the columns that want any.
+    """A summary with exact quantiles in place of the sketches of a first pass, for the columns that want any.
 
-    Columns with infinite values are left as they are: the fit refuses them.
+    The sketches of `summary` are given up, too: the passes may need their memory. Columns with infinite values are
+    left as they are: the fit refuses them.
     """
-    columns = {
-        name: (column.stats, wanted(name))
-        for name, column in summary.items()
-        if wanted(name) and not column.stats.infinite_count
-    }
-    quantiles, passes = exact_quantiles(columns, read, memory=memory, threads=threads)
-    stats = {
-        name: column.stats.without_sketch() if name in quantiles else column.stats for name, column in summary.items()
-    }
+    searches = {}
+    for name, column in summary.items():
+        if wanted(name) and not column.stats.infinite_count:
+            searches[name] = RankSearch(column.stats, wanted(name))
+            column.stats = column.stats.without_sketch()
+    give_back()
+    quantiles, passes = exact_quantiles(searches, read, memory=memory, threads=threads)
+    stats = {name: column.stats for name, column in summary.items()}
     return Summary(stats, quantiles=quantiles, passes=passes, source=summary.source)
 
 

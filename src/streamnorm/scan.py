@@ -84,7 +84,7 @@ def runs_of_row_groups(file: ParquetInput, rows: int) -> Iterator[tuple[range, i
 
 def column_groups(columns: Sequence[str], rows: int, memory: int) -> Iterator[tuple[str, ...]]:
     """Columns to be read together: one by one when they are long, up to 64 when they are short."""
-    most = min(UNIT_BYTES, memory // 16)
+    most = min(UNIT_BYTES, memory // 24)
     together = max(1, min(MAX_COLUMNS, most // (8 * max(min(rows, BATCH_ROWS * 8), 1))))
     for start in range(0, len(columns), together):
         yield tuple(columns[start : start + together])

@@ -23,7 +23,8 @@
  *
  * The stream goes through four stages, in blocks of 64 rows and some lanes, cut by position:
  *   raw      64 * lanes values. Later on (large n), of each 2^p in a row only one is picked, before any
- *            sorting.
+ *            sorting. What of them is <= x need not come first, so that antithetic coins would be worth
+ *            nothing; each pick has its own, and costs W^2 / 4 with W = 2^p.
  *   picked   the block is seen as columns of 64; a sorting network sorts all columns at once; then of every
  *            2^h rows of a column one is kept, with a random offset for each column and antithetic ones for
  *            its neighbour.
@@ -51,7 +52,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PICK_SHARE 0.2   /* of the budget, for the picking of one in 2^p */
+#define PICK_SHARE 0.4   /* of the budget, for the picking of one in 2^p */
 #define STRIDE_SHARE 0.3 /* and for the striding of columns */
 
 /* ---- coins and buffers ---- */
@@ -61,20 +62,30 @@ void sn_kll_mix_in(sn_kll *kll, uint64_t contents)
     kll->random = sn_kll_scramble(kll->random ^ sn_kll_scramble(contents + UINT64_C(0x9e3779b97f4a7c15)));
 }
 
-/* `count` (even) offsets in [0, 2^log2), in antithetic pairs: next to r lies 2^log2 - 1 - r. */
+/* `count` independent offsets in [0, 2^log2). */
 static void draw_offsets(sn_kll *kll, uint8_t *offsets, int count, int log2)
 {
     uint64_t mask = (UINT64_C(1) << log2) - 1, bits = 0;
     int left = 0;
-    for (int i = 0; i < count; i += 2) {
+    for (int i = 0; i < count; i++) {
         if (left < log2) {
             bits = sn_kll_random(kll);
             left = 64;
         }
         offsets[i] = (uint8_t)(bits & mask);
-        offsets[i + 1] = (uint8_t)(mask - offsets[i]);
         bits >>= log2;
         left -= log2;
+    }
+}
+
+/* `count` (even) offsets in antithetic pairs: next to r lies 2^log2 - 1 - r. */
+static void draw_offset_pairs(sn_kll *kll, uint8_t *offsets, int count, int log2)
+{
+    uint8_t firsts[SN_KLL_ROWS];
+    draw_offsets(kll, firsts, count / 2, log2);
+    for (int i = 0; i < count / 2; i++) {
+        offsets[2 * i] = firsts[i];
+        offsets[2 * i + 1] = (uint8_t)((1 << log2) - 1 - firsts[i]);
     }
 }
 
@@ -148,7 +159,7 @@ static sn_status reschedule(sn_kll *kll, sn_kll_scratch *scratch)
 {
     double per_value = sn_kll_budget(kll) / (double)kll->count;
     int pick = kll->pick_log2, stride = 0;
-    while (pick < SN_KLL_MAX_PICK && ldexp(1.0, pick + 1) / 8 <= PICK_SHARE * per_value) {
+    while (pick < SN_KLL_MAX_PICK && ldexp(1.0, pick + 1) / 4 <= PICK_SHARE * per_value) {
         pick++;
     }
     while (stride < SN_KLL_MAX_STRIDE &&
@@ -198,7 +209,7 @@ static sn_status take_block(sn_kll *kll, sn_kll_buffer *buffer, sn_kll_scratch *
         return SN_ERR_NOMEM;
     }
     uint8_t offsets[32];
-    draw_offsets(kll, offsets, lanes, kll->stride_log2);
+    draw_offset_pairs(kll, offsets, lanes, kll->stride_log2);
     sn_keys_sort_columns(buffer->keys, lanes, 1);
     int64_t *out = kll->strided.keys + kll->strided.size;
     for (int r = 0; r < rows; r++) {
@@ -229,7 +240,7 @@ static void pick(sn_kll *kll, int64_t picks)
     kll->raw.size = 0;
     kll->picked.size += picks;
     double weight = ldexp(1.0, kll->pick_log2);
-    kll->variance += (double)picks / 2 * (weight * weight / 4);
+    kll->variance += (double)picks * (weight * weight / 4);
     kll->worst += (double)picks * (weight - 1);
 }
 
