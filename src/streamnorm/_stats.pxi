@@ -360,6 +360,11 @@ cdef class ColumnStats:
         return not fields_of(self).extrema_unknown
 
     @property
+    def has_sketch(self):
+        """Whether quantiles are collected."""
+        return fields_of(self).sketch != NULL
+
+    @property
     def sketch(self):
         """A copy of the quantile sketch, or None."""
         cdef QuantileSketch sketch

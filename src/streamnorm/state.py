@@ -402,7 +402,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     has_pairs = model.has_moments and not model.exact
     keys += _SUMS if model.exact else [*_MOMENTS, "exponent"] if has_pairs else []
     has_quantiles = bool(scaler._exact_quantiles(name))
-    has_sketch = model.sketch is not None and not has_quantiles
+    has_sketch = model.has_sketch and not has_quantiles
     keys += ["quantiles"] if has_quantiles else []
     keys += ["sketch"] if has_sketch else []
     keys += [*_WEIGHT, "left_out"] if "weight" in column and not (model.exact or has_quantiles) else []

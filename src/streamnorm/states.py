@@ -14,7 +14,7 @@ from .errors import DataError, NotMergeableError, StateError
 from .parquet import format as fmt
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
-from .summary import ColumnSummary
+from .summary import ColumnSummary, Summary
 
 
 def load(path: str | os.PathLike[str]) -> BaseScaler:
@@ -78,12 +78,14 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bo
     array([2.])
     """
     merged: BaseScaler | None = None
+    total = Summary()
     for item in scalers:
         scaler = item if isinstance(item, BaseScaler) else load(item)
         if merged is None:
             merged = type(scaler)(**scaler.get_params(deep=False))
         try:
-            merged.merge(scaler, recount=recount)
+            if merged._merges_with(scaler):
+                total.absorb(scaler.summary_, recount=recount)
         except NotMergeableError as error:
             if isinstance(item, BaseScaler):
                 raise
@@ -91,6 +93,8 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bo
             raise NotMergeableError(message) from None
     if merged is None:
         raise ValueError("there is nothing to merge")
+    if total:
+        merged._adopt(total, named=total.named)
     return merged
 
 
@@ -148,7 +152,7 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         said |= {"mean": column.mean, "std": column.std()}
     if column.quantiles is not None:
         said |= {"median" if q == 0.5 else f"q{100 * q:g}": value for q, value in sorted(column.quantiles.items())}
-    elif column.stats.sketch is not None:
+    elif column.stats.has_sketch:
         quartiles = column.quantile([0.25, 0.5, 0.75])
         said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
         said["rank_error"] = column.rank_error
@@ -159,7 +163,7 @@ def _certified(column: ColumnSummary, method: BaseScaler) -> dict[str, Any]:
     """The certificates of the quartiles and of the quantiles that the method scales by, or of those that are known."""
     if column.quantiles is not None:
         return {"certificates": [asdict(each) for each in column.certificate(sorted(column.quantiles))]}
-    if column.stats.sketch is None:
+    if not column.stats.has_sketch:
         return {}
     ends = [end / 100 for end in getattr(method, "quantile_range", ())]
     certificates = column.certificate(sorted({0.25, 0.5, 0.75, *ends}))

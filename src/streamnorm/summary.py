@@ -199,7 +199,7 @@ class ColumnSummary:
         return self.stats
 
     def _sketch(self) -> Any:
-        if self.stats.sketch is None:
+        if not self.stats.has_sketch:
             raise self._not_collected("quantiles", "RobustScaler")
         return self.stats.sketch
 
@@ -219,7 +219,7 @@ class ColumnSummary:
             fields += [f"min={_short(self.min)}", f"max={_short(self.max)}"]
         if self.quantiles is not None:
             fields += [f"q{100 * q:.4g}={value:.6g}" for q, value in self.quantiles.items()]
-        elif self.stats.sketch is not None:
+        elif self.stats.has_sketch:
             fields += [f"median={self.quantile(0.5):.6g}", f"rank_error={self.rank_error:.2g}"]
         return f"ColumnSummary({self.name!r}: {', '.join(fields)})"
 
@@ -354,22 +354,27 @@ class Summary(Mapping):
             If the columns differ, a column's statistics were collected in another way, or both have counted the
             same file.
         """
+        whole = self.copy()
+        whole.absorb(other, recount=recount)
+        self.__dict__.update(whole.__dict__)
+        return self
+
+    def absorb(self, other: "Summary", *, recount: bool = False) -> None:
+        """`merge` without copies of the columns, which may be merged in part if it fails."""
         if not other:
-            return self
+            return
         if not self:
-            self._columns, self.files = other.copy()._columns, other.files
-            self.passes, self.source = other.passes, dict(other.source)
-            return self
+            self.__dict__.update(other.copy().__dict__)
+            return
         self._check_same_columns(other)
         if not recount:
             self.files.check_disjoint(other.files)
-        merged = {name: _merged(column, other[name]) for name, column in self.items()}
-        self._columns = {name: ColumnSummary(name, stats) for name, stats in merged.items()}
+        for name, column in self.items():
+            _absorb(column, other[name])
         self.files += other.files
         self.passes = max(self.passes, other.passes)
         known = [name for name in self if name in self.source or name in other.source]
         self.source = {name: _joined_sources(self.source.get(name), other.source.get(name)) for name in known}
-        return self
 
     def subtract(self, other: "Summary") -> "Summary":
         """Take out what another summary has seen, in place; if that fails, this summary is as it was.
@@ -461,7 +466,7 @@ def _why_inexact(column: ColumnSummary) -> str | None:
     stats = column.stats
     if column.quantiles is not None:
         return "its exact quantiles say nothing of the other values; fit anew over what stays"
-    if stats.sketch is not None:
+    if stats.has_sketch:
         return "its quantiles come from a sketch, which forgets single values; fit anew over what stays"
     if not stats.has_moments:
         return "the next smaller or larger value after its extrema is not kept; fit anew over what stays"
@@ -470,17 +475,15 @@ def _why_inexact(column: ColumnSummary) -> str | None:
     return None
 
 
-def _merged(mine: ColumnSummary, theirs: ColumnSummary) -> ColumnStats:
-    """The statistics of both, new."""
+def _absorb(mine: ColumnSummary, theirs: ColumnSummary) -> None:
     a, b = mine.stats, theirs.stats
     if mine.quantiles is not None or theirs.quantiles is not None:
         raise NotMergeableError(f"the exact quantiles of column {mine.name!r} cannot be merged: {FIT_AT_ONCE}")
-    if (a.has_moments, a.sketch is None) != (b.has_moments, b.sketch is None):
+    if (a.has_moments, a.has_sketch) != (b.has_moments, b.has_sketch):
         raise NotMergeableError(
-            f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with "
-            "the same method"
+            f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with the same method"
         )
     try:
-        return a.copy().merge(b)
+        a.merge(b)
     except (TypeError, ValueError) as error:
         raise NotMergeableError(f"column {mine.name!r} cannot be merged: {error}") from error

@@ -415,7 +415,7 @@ def check_same_wishes(
 
 
 def _is_exact(column: ColumnSummary) -> bool:
-    return column.stats.sketch is None and (column.stats.exact or not column.stats.has_moments)
+    return not column.stats.has_sketch and (column.stats.exact or not column.stats.has_moments)
 
 
 def _few(names: Sequence[Any]) -> str:

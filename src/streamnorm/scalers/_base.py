@@ -539,6 +539,15 @@ class BaseScaler(ScikitLearnContract, ABC):
         NotMergeableError
             If the classes, the columns or the ways of summarizing them differ, or both have counted the same file.
         """
+        if not self._merges_with(other):
+            return self
+        summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
+        summary.absorb(other.summary_, recount=recount)
+        self._adopt(summary, named=summary.named)
+        return self
+
+    def _merges_with(self, other: Any) -> bool:
+        """Whether there is anything to merge; NotMergeableError for what cannot be."""
         if not isinstance(other, BaseScaler) or other._class_name() != self._class_name():
             raise NotMergeableError(
                 f"a {type(self).__name__} merges with another one, not with a {type(other).__name__}"
@@ -546,13 +555,10 @@ class BaseScaler(ScikitLearnContract, ABC):
         self._refuse_merging("the exact quantiles of two parts do not add up, and")
         other._refuse_merging("the exact quantiles of two parts do not add up, and")
         if not other.__sklearn_is_fitted__():
-            return self
-        summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
+            return False
         self._check_mergeable(other)
         self._check_params()
-        summary.merge(other.summary_, recount=recount)
-        self._adopt(summary, named=summary.named)
-        return self
+        return True
 
     def _refuse_merging(self, why: str) -> None:
         if self._rereads():
