@@ -15,6 +15,7 @@ from support.files import write
 import streamnorm as sn
 from streamnorm import state
 from streamnorm.errors import DataError, StateError
+from streamnorm.listing import as_table
 from streamnorm.scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from streamnorm.scan import scan_units
 from streamnorm.sources import ParquetInput
@@ -381,6 +382,10 @@ def test_footers_do_not_know_rows_of_weight_zero(tmp_path):
     with pytest.raises(sn.StatisticNotCollected, match="no sum of the weights"):
         _ = both.summary_["x"].weight
     assert both.digest() == state.loads(state.dumps(both)).digest()
+    both.save(tmp_path / "both.json")
+    said = sn.inspect(tmp_path / "both.json")
+    assert said["columns"][0]["weight"] is None
+    assert "-" in as_table(said, said["columns"], 0, tty=False).splitlines()[-1].split()
 
 
 def test_files_take_a_name(files):

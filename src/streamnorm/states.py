@@ -111,7 +111,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
-        ``count`` and ``nan_count`` are None where a footer did not tell them.
+        ``count``, ``nan_count`` and ``weight`` are None where a footer did not tell them.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
     if column.stats.has_extrema:
         said |= {"min": column.min, "max": column.max}
     if column.stats.weighted:
-        said["weight"] = column.weight
+        said["weight"] = column.stats.weight
     if column.stats.has_moments:
         said |= {"mean": column.mean, "std": column.std()}
     if column.quantiles is not None:
