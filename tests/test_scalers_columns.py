@@ -113,3 +113,13 @@ def test_nested_parameters():
         scaler.set_params(fare__nothing__x=1)
     with pytest.raises(ValueError, match="Invalid parameter 'nothing'"):
         scaler.set_params(fare__nothing=1)
+
+
+@pytest.mark.parametrize("remainder", ["passthrough", "maxabs"])
+def test_a_column_may_be_called_remainder(remainder):
+    table = pa.table({"remainder": [1.0, 2.0, 5.0], "fare": [4.0, 5.0, 8.0]})
+    scaler = ColumnScaler({"remainder": "minmax"}, remainder=remainder).fit(table)
+    out = scaler.transform(table)
+    assert out["remainder"].to_pylist() == [0.0, 0.25, 1.0]
+    assert out["fare"].to_pylist() == [4.0, 5.0, 8.0] if remainder == "passthrough" else [0.5, 0.625, 1.0]
+    assert state.loads(state.dumps(scaler)).digest() == scaler.digest()

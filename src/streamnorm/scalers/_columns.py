@@ -197,12 +197,15 @@ class ColumnScaler(BaseScaler):
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         explicit = self._explicit()
-        groups: dict[Any, Sequence[Any]] = {key: _names(key) for key in self.transformers}
-        groups["remainder"] = [name for name in summary if name not in explicit]
+        groups: list[tuple[Key, Any, Sequence[Any]]] = [
+            (("remainder",) if key == "remainder" else key, method, _names(key))  # a column may be called that
+            for key, method in self.transformers.items()
+        ]
+        groups.append(("remainder", self.remainder, [name for name in summary if name not in explicit]))
         fitted = {}
-        for key, names in groups.items():
+        for key, method, names in groups:
             if names:
-                model = method_scaler(self.transformers.get(key, self.remainder))
+                model = method_scaler(method)
                 fitted[key] = type(model)(**model.get_params(deep=False))
                 fitted[key]._adopt(summary.part(names), named=summary.named)
         return {"transformers_": fitted, "n_samples_seen_": summary.rows}
