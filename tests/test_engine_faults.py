@@ -1,6 +1,7 @@
 """Bad input: each fault gives one clear error or the right result, and leaves the target's folder as it was."""
 
 import os
+import sys
 from functools import partial
 
 import numpy as np
@@ -399,3 +400,40 @@ def test_an_unreadable_file(tmp_path, out):
     path = write(tmp_path / "x.parquet", numbers(10))
     path.chmod(0)
     fails(sn.DataError, lambda: sn.normalize(path, out / "x.parquet"), file=path, match="denied")
+
+
+@pytest.mark.parametrize("how", ["replaced", "written", "removed"])
+@pytest.mark.parametrize("method", ["robust", "standard"])
+def test_a_file_that_changes_between_passes(tmp_path, how, method):
+    """With equal layouts no page betrays that the second pass reads other numbers than the first."""
+    path, other = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    for target, offset in ((path, 0.0), (other, 0.5)):
+        table = pa.table({"x": np.random.default_rng(1).permutation(60_000) + offset})
+        pq.write_table(table, target, compression=None, use_dictionary=False, write_statistics=False)
+
+    def change(done, total, seen):
+        if done < 60_000 or not other.exists():
+            return
+        if how == "replaced":
+            os.replace(other, path)
+        elif how == "written":
+            path.write_bytes(other.read_bytes())
+            os.utime(path, ns=(1, 1))  # clocks of file systems are coarse
+            other.unlink()
+        else:
+            path.unlink()
+            other.unlink()
+
+    expected = "went away while it was in use" if how == "removed" else "was written while it was in use"
+    with pytest.raises(sn.DataError, match=f"a.parquet: {expected}"):
+        sn.normalize(path, tmp_path / "out.parquet", method, exact=True, progress=change)
+    assert not (tmp_path / "out.parquet").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_path_that_is_not_utf8(tmp_path):
+    path = tmp_path / os.fsdecode(b"a\xff.parquet")
+    path.write_bytes(write(tmp_path / "a.parquet", pa.table({"x": [1.0, 2.0, 6.0]})).read_bytes())
+    scaler = sn.normalize(path, tmp_path / "out.parquet", state=tmp_path / "state.json")
+    assert scaler.mean_ == [3.0]
+    assert sn.load(tmp_path / "state.json").summary_.files == scaler.summary_.files

@@ -295,10 +295,10 @@ def test_columns_that_cannot_weigh_are_named():
     ],
 )
 def test_exact_and_weights_exclude_each_other(scaler, tmp_path):
-    with pytest.raises(ValueError, match="exact=True"):
+    with pytest.raises(DataError, match="exact=True"):
         scaler.fit([[1.0], [2.0]], sample_weight=[1.0, 2.0])
     path = write(tmp_path / "a.parquet", pa.table({"x": [1.0], "w": [1.0]}))
-    with pytest.raises(ValueError, match="exact=True"):
+    with pytest.raises(DataError, match="exact=True"):
         sn.fit(path, "standard", exact=True, sample_weight="w")
     MinMaxScaler().fit([[1.0]], sample_weight=[1.0])
     MaxAbsScaler().fit([[1.0]], sample_weight=[1.0])
@@ -420,3 +420,5 @@ def test_the_option(files, monkeypatch):
         result = CliRunner().invoke(cli, [command, "in", "-o", target, "--sample-weight", "w"])
         assert result.exit_code == 0, result.output
         assert bits(sn.load(target)) == bits(sn.fit(folder, sample_weight="w"))
+    result = CliRunner().invoke(cli, ["fit", "in", "-o", "exact.json", "--sample-weight", "w", "--exact"])
+    assert result.exit_code == 1 and "unexpected" not in result.output and "does not weigh rows" in result.output

@@ -439,3 +439,10 @@ def test_frames_with_columns_that_arrow_does_not_know():
     frame = pl.DataFrame({"thing": pl.Series([object(), object()], dtype=pl.Object), "fare": [1.0, 3.0]})
     result = StandardScaler().fit_transform(frame)
     assert result["fare"].to_list() == [-1.0, 1.0] and result["thing"].to_list() == frame["thing"].to_list()
+
+
+@pytest.mark.parametrize("make", [lambda lazy: lazy, lambda lazy: [lazy]])
+def test_a_lazy_frame_is_told_from_its_result(make):
+    pl = pytest.importorskip("polars")
+    with pytest.raises(DataError, match=r"give X.collect\(\)"):
+        StandardScaler().fit(make(pl.LazyFrame({"fare": [1.0, 3.0]})))

@@ -239,6 +239,8 @@ def _fit_files(
     if scaler._rereads():
         read = partial(refine, files, found, memory=memory, threads=threads, meter=meter)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
+    for file in files:
+        file.check_unchanged()
     found.files = Ledger(map(counted_file, files))
     if reset:
         scaler._adopt(found, named=True)

@@ -128,6 +128,7 @@ class ParquetInput:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            self._version = _version_of(path)
             self.footer: Footer = read_footer(path)
             with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
@@ -163,9 +164,25 @@ class ParquetInput:
         Columns in `encoded` come out dictionary-encoded.
         """
         footer = pq.read_metadata(pa.BufferReader(self.footer.excerpt(row_groups)))
-        return pq.ParquetFile(
-            self.path, metadata=footer, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded)
+        source = _openable(self.path)
+        reader = pq.ParquetFile(
+            source, metadata=footer, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded)
         )
+        try:
+            self.check_unchanged()  # after it was opened: from here on, the reader holds on to what it has
+        except DataError:
+            reader.close(force=True)
+            raise
+        return reader
+
+    def check_unchanged(self) -> None:
+        """Raise DataError if the file is not what it was when its footer was read."""
+        try:
+            now = _version_of(self.path)
+        except OSError as error:
+            raise self.error(f"went away while it was in use ({one_line(error)}): run again") from error
+        if now != self._version:
+            raise self.error("was written while it was in use: run again once it stays as it is")
 
     def buffer_size(self, row_groups: range) -> int:
         """A read buffer that is no larger than a column chunk of these row groups usually is."""
@@ -223,6 +240,21 @@ class ParquetInput:
                 column,
             )
         return min(whole, need)
+
+
+def _version_of(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is replaced or written to."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _openable(path: Path) -> Any:
+    """The path, or a file where Arrow does not take the path, which is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return pa.OSFile(os.fsencode(path))
+    return path
 
 
 def decoded_width(leaf: Leaf) -> int:
@@ -287,6 +319,10 @@ def column_batches(
 
 def locate_damage(file: ParquetInput, row_groups: range, columns: Sequence[str], error: Exception) -> DataError:
     """Read again, piece by piece, to say which column of which row group is at fault."""
+    try:
+        file.check_unchanged()
+    except DataError as changed:
+        return changed
     for group in row_groups:
         for name in columns:
             try:

@@ -102,9 +102,9 @@ class BaseScaler(ScikitLearnContract, ABC):
         return set(as_names(columns) or ())
 
     def _check_weighable(self) -> None:
-        """Raise ValueError if this scaler's statistics cannot have weights."""
+        """Raise DataError if this scaler's statistics cannot have weights."""
         if getattr(self, "exact", False):
-            raise ValueError(
+            raise DataError(
                 f"{type(self).__name__}(exact=True) does not weigh rows: leave sample_weight out, repeat rows, or use "
                 "exact=False"
             )
@@ -166,9 +166,9 @@ class BaseScaler(ScikitLearnContract, ABC):
         ------
         DataError
             If X is empty, holds an infinity or something other than numbers, or lacks a column; if a weight is
-            negative or infinite, or none is positive.
+            negative or infinite, or none is positive; if weights come with exact=True.
         ValueError
-            If a parameter of the scaler is out of its domain, or weights come with exact=True.
+            If a parameter of the scaler is out of its domain.
         """
         before = dict(self.__dict__)
         self._fit(

@@ -74,6 +74,8 @@ def _refuse(X: Any) -> None:
         type(X).__name__ == "Series" and module.partition(".")[0] in ("pandas", "polars")
     ):
         raise DataError(_ONE_DIMENSION.format(what="a single column", value=_short(X)))
+    if type(X).__name__ == "LazyFrame" and module.partition(".")[0] == "polars":
+        raise DataError("a polars LazyFrame is a query, not its result: give X.collect(), or the files that it scans")
 
 
 def _kind_of_list(X: Any) -> str:
