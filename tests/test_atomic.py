@@ -53,6 +53,12 @@ def test_nothing_stays_of_a_file_whose_making_was_cut_short(moment, error, tmp_p
     assert not any(tmp_path.iterdir())
 
 
+def test_a_folder_that_may_not_be_written_in_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "access", lambda path, mode: path != tmp_path)  # root may write everywhere
+    with pytest.raises(atomic.StreamnormError, match="no permission to write in"):
+        atomic.check_target(tmp_path / "a", overwrite=True)
+
+
 def test_a_name_that_leaves_no_room_for_the_temporary_one(tmp_path):
     with pytest.raises(atomic.StreamnormError, match="cannot be written"):
         AtomicFile(tmp_path / ("x" * 250), overwrite=False)

@@ -424,7 +424,7 @@ def test_a_file_that_changes_between_passes(tmp_path, how, method):
             path.unlink()
             other.unlink()
 
-    expected = "went away while it was in use" if how == "removed" else "was written while it was in use"
+    expected = "went away while it was read" if how == "removed" else "changed while it was read"
     with pytest.raises(sn.DataError, match=f"a.parquet: {expected}"):
         sn.normalize(path, tmp_path / "out.parquet", method, exact=True, progress=change)
     assert not (tmp_path / "out.parquet").exists()

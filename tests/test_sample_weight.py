@@ -91,6 +91,12 @@ def test_a_row_of_weight_zero_is_not_there(scaler, X, weights):
         assert (column.min, column.max) == (alone.summary_[j].min, alone.summary_[j].max)
 
 
+def test_masked_weights_are_missing():
+    weights = np.ma.masked_array([1.0, 2.0, 50.0], [False, False, True])
+    scaler = StandardScaler().fit([[1.0], [4.0], [9.0]], sample_weight=weights)
+    assert scaler.mean_ == [3.0] and scaler.summary_[0].left_out == 1
+
+
 def test_weights_of_one(scaler, X):
     plain, ones = scaler.fit(X), type(scaler)(**scaler.get_params()).fit(X, sample_weight=np.ones(len(X)))
     if isinstance(scaler, RobustScaler):  # no interpolation with weights

@@ -198,13 +198,15 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
     TargetExists
         If it exists and must not be replaced.
     StreamnormError
-        If it is no ordinary file, or its folder is missing.
+        If it is no ordinary file, or its folder is missing or may not be written in.
     """
     path = Path(target)
     if path.is_dir():
         raise StreamnormError(f"{path}: is a directory; name a file in it")
     if not path.parent.is_dir():
         raise StreamnormError(f"{path}: there is no directory {path.parent}; make it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise StreamnormError(f"{path}: there is no permission to write in {path.parent}; name a file elsewhere")
     if path.exists() and not path.is_file():
         raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
     if not overwrite and os.path.lexists(path):
@@ -269,7 +271,7 @@ class Claim:
             self._file = open(self.path, "rb")  # noqa: SIM115
         except OSError as error:
             raise StreamnormError(f"{self.path}: cannot be read ({error.strerror})") from error
-        self._found = _identity(os.fstat(self._file.fileno()))
+        self._found = file_version(os.fstat(self._file.fileno()))
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -281,7 +283,7 @@ class Claim:
     def check(self) -> None:
         """Raise StreamnormError unless the file is the one that was claimed, as it was then."""
         try:
-            same = _identity(os.stat(self.path)) == self._found
+            same = file_version(os.stat(self.path)) == self._found
         except OSError:
             same = False
         if not same:
@@ -301,7 +303,7 @@ class Claim:
         self._file.close()
 
 
-def _identity(about: os.stat_result) -> tuple[int, ...]:
+def file_version(about: os.stat_result) -> tuple[int, ...]:
     """What changes when a file is replaced or written to."""
     return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
 

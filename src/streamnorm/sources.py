@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .atomic import file_version
 from .errors import DataError
 from .parquet import format as fmt
 from .parquet import thrift
@@ -128,7 +129,7 @@ class ParquetInput:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._version = _version_of(path)
+            self._version = file_version(os.stat(path))
             self.footer: Footer = read_footer(path)
             with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
@@ -178,11 +179,11 @@ class ParquetInput:
     def check_unchanged(self) -> None:
         """Raise DataError if the file is not what it was when its footer was read."""
         try:
-            now = _version_of(self.path)
+            now = file_version(os.stat(self.path))
         except OSError as error:
-            raise self.error(f"went away while it was in use ({one_line(error)}): run again") from error
+            raise self.error(f"went away while it was read ({one_line(error)}): run again") from error
         if now != self._version:
-            raise self.error("was written while it was in use: run again once it stays as it is")
+            raise self.error("changed while it was read: run again once it stays as it is")
 
     def buffer_size(self, row_groups: range) -> int:
         """A read buffer that is no larger than a column chunk of these row groups usually is."""
@@ -240,12 +241,6 @@ class ParquetInput:
                 column,
             )
         return min(whole, need)
-
-
-def _version_of(path: Path) -> tuple[int, int, int]:
-    """What changes when a file is replaced or written to."""
-    status = os.stat(path)
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _openable(path: Path) -> Any:

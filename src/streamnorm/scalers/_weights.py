@@ -70,6 +70,8 @@ class RowWeights:
 
 
 def _checked(sample_weight: Any) -> Weights:
+    if isinstance(sample_weight, np.ma.MaskedArray):
+        sample_weight = np.ma.filled(sample_weight.astype(np.float64), np.nan)  # missing, as in X
     try:
         return Weights(sample_weight)
     except (TypeError, ValueError, pa.ArrowException) as error:
