@@ -386,3 +386,15 @@ def test_a_command_does_not_depend_on_pythons_filters(choice, files):
         text=True,
     )
     assert done.returncode == 0 and done.stderr.count("warning: ") == 4
+
+
+@pytest.mark.parametrize("weights, what", [([0.2, 0.3, 0.5], "sum of the weights, 1,"), (None, "number of values, 3,")])
+def test_a_denominator_that_ddof_leaves_nothing_of(weights, what):
+    """Weights that sum to one are common, and ddof=1 takes all of them."""
+    ddof = 1 if weights else 3
+    with pytest.warns(sn.StreamnormWarning, match=f"no spread to scale by .*{what}") as told:
+        scaler = sn.StandardScaler(ddof=ddof).fit([[1.0], [4.0], [9.0]], sample_weight=weights)
+    assert [warning.message.code for warning in told] == ["constant"] and scaler.scale_ == [1.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sn.StandardScaler(ddof=ddof - 1).fit([[1.0], [4.0], [9.0]], sample_weight=weights)

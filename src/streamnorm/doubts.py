@@ -101,6 +101,9 @@ def doubts_of(column: ColumnSummary, method: Any, *, so_far: bool = False) -> li
 
 def _constant(column: ColumnSummary, method: Any) -> str | None:
     if not method._is_constant(column):
+        if column.stats.has_moments and getattr(method, "with_std", False) and math.isnan(column.var(method.ddof)):
+            what = "sum of the weights" if column.stats.weighted else "number of values"
+            return f" (the {what}, {column.weight:g}, is not above ddof={method.ddof})"
         return None
     if column.stats.has_extrema and column.min == column.max:
         return f" (the only value is {column.min})"
