@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import logging
@@ -206,7 +207,8 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise StreamnormError(f"{path}: there is no directory {path.parent}; make it first")
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise StreamnormError(f"{path}: there is no permission to write in {path.parent}; name a file elsewhere")
+        why = os.strerror(errno.EACCES)
+        raise StreamnormError(f"{path}: cannot be written ({why}); name a file in a directory that you may write in")
     if path.exists() and not path.is_file():
         raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
     if not overwrite and os.path.lexists(path):
