@@ -12,7 +12,8 @@
  *   - the integers: SN_BLOCK / SN_RUN = 8 times 2^53 in each of 8 lanes, added up over the lanes: 2^59. Shifted to a
  *     common exponent and added to each other they stay below 2^112 (of the sum: 2^35 units times 2^50).
  * A value with bits below the grid of c (c + big - big != c) is found in the same loop. Its run of 256 rows is done
- * again on a grid of its own, and what is off that grid, too, goes to the accumulator by itself. No multiplication or
+ * again on a grid of its own, what is off that grid on a further one, and the last few values go to the accumulator
+ * one by one. No multiplication or
  * addition here ever rounds, so that contraction to fused multiply-add, vector width and order change no bit.
  *
  * Turned down: slices of 28 bits in integer registers (the conversion costs what it saves); one accumulator a value
@@ -28,6 +29,7 @@
 
 #define SN_LANES 8
 #define SN_RUN 256 /* rows that the doubles add up before they are moved into integers */
+#define FEW 32     /* values that are added one by one, as soon as on a grid of their own */
 #define MAX_ADDITIONS ((int64_t)1 << 28)
 
 /* The grids of blocks with magnitudes outside of these leave the range in which products of slices are exact:
@@ -234,6 +236,8 @@ SN_CLONES static int add_slices(slice_sums *sums, const double *x, int64_t rows,
     vector of[SLICE_SUMS] = {{0}};
     integers off_grid = {0};
     for (int64_t i = 0; i < rows; i += SN_LANES) {
+        /* The block is in L1 by now, so the memory bus is free: ask for what most likely comes next. */
+        __builtin_prefetch((const void *)((uintptr_t)(x + i) + SN_BLOCK * sizeof *x));
         vector value;
         memcpy(&value, x + i, sizeof value);
         value = (vector)((integers)value & (value == value));
@@ -319,19 +323,23 @@ SN_CLONES static int64_t part_run(double *on_grid, double *off_grid, const doubl
     return n;
 }
 
-/* A run with values off the grid of its block. */
+/* A run with values off the grid of its block: on a grid of its own, and what is off that on one of its own, until
+ * little is left. */
 static void add_wide_run(sn_exact *exact, const double *x, int64_t rows) {
-    int exponent = exponent_above(largest_of(x, rows));
-    if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT) return add_finite_values(exact, x, rows);
-    grid g = grid_of(exponent);
-    slice_sums sums = {{{0}}};
-    if (!add_slices(&sums, x, rows, &g)) {
-        double on_grid[SN_RUN], off_grid[SN_RUN + 1];
-        int64_t n = part_run(on_grid, off_grid, x, rows, &g);
-        for (int64_t k = 0; k < n; k++) add_value(exact, off_grid[k]);
+    double on_grid[SN_RUN], left[SN_RUN + SN_LANES];
+    while (rows >= FEW) {
+        int exponent = exponent_above(largest_of(x, rows));
+        if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT) break;
+        grid g = grid_of(exponent);
+        slice_sums sums = {{{0}}};
+        if (add_slices(&sums, x, rows, &g)) return add_slice_sums(exact, &sums, &g);
+        int64_t n = part_run(on_grid, left, x, rows, &g);
         add_slices(&sums, on_grid, rows, &g);
+        add_slice_sums(exact, &sums, &g);
+        for (rows = n; rows % SN_LANES != 0; rows++) left[rows] = 0.0;
+        x = left;
     }
-    add_slice_sums(exact, &sums, &g);
+    add_finite_values(exact, x, rows);
 }
 
 void sn_exact_add_block(sn_exact *exact, const double *x, int64_t n, double min, double max) {
