@@ -66,7 +66,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Sketched:
-    """One run: processor seconds from values to three quantiles, errors of `RANKS`, the error stated and the state's bytes."""
+    """One run: seconds from values to three quantiles, errors of `RANKS`, the error stated and the state's bytes.
+
+    Seconds are the processor's.
+    """
 
     seconds: float
     errors: np.ndarray
