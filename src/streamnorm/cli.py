@@ -144,8 +144,8 @@ def _lower_first(message: str) -> str:
 def cli(ctx: click.Context) -> None:
     """Normalize Parquet data that is larger than memory.
 
-    Statistics are fitted in one pass, in bounded memory, and applied in another. They can be saved, merged
-    and undone.
+    Statistics are fitted in bounded memory, in one pass unless they are to be exact, and applied in another. They
+    can be saved, updated, merged and undone.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)

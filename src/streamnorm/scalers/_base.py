@@ -130,9 +130,9 @@ class BaseScaler(ScikitLearnContract, ABC):
         ----------
         X : data
             An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
-            frame, or anything with ``__arrow_c_stream__``; an iterator or list of those; or files: a path, a
-            list of paths, a glob, a folder, a pyarrow Dataset. Nulls and NaN are left out. pandas' NaN count
-            as nulls.
+            frame, a pyarrow Dataset, or anything with ``__arrow_c_stream__``; an iterator or list of those; or
+            Parquet files: a path, a list of paths, a glob, a folder. Nulls and NaN are left out. pandas' NaN count
+            as nulls. Exact quantiles need data that can be read again, so no iterator or reader.
         y : None
             Ignored, as in scikit-learn.
         sample_weight : array-like of shape (n_samples,), str, or None
@@ -145,12 +145,12 @@ class BaseScaler(ScikitLearnContract, ABC):
         columns, exclude : str, sequence of str, or None
             For named columns: which to normalize (None: every integer, float and decimal column; booleans,
             dictionaries and dates only when named), and which to leave out.
-        memory : str or int
-            Bound of the buffers while files are read. Data in memory needs none.
+        memory : str or int, default "256MB"
+            Bound of buffers and sketches while files are read, and of what exact quantiles keep.
         threads : int or None
-            Number of threads that read files.
+            Number of threads that read files; None: one a core. The result does not depend on it.
         progress : callable or None
-            Called with rows done, rows in total (or None) and bytes done.
+            Called with rows done, rows in all (or None) and bytes done. Rows of files count once for each pass.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class BaseScaler(ScikitLearnContract, ABC):
         ------
         DataError
             If X is empty, holds an infinity or something other than numbers, or lacks a column; if a weight is
-            negative or infinite, or none is positive.
+            negative or infinite, or none is positive; if exact quantiles need more passes than X allows for.
         ValueError
             If a parameter of the scaler is out of its domain, or weights come with exact=True.
         """
@@ -208,14 +208,15 @@ class BaseScaler(ScikitLearnContract, ABC):
         progress: Progress | None = None,
         recount: bool = False,
     ) -> Self:
-        """Add X to what was seen before; parameters as for :meth:`fit`.
+        """Add X to what was seen before.
 
         One stream gives the same bits however it is split. The first call chooses the columns, later ones
-        must have them. A call that raises leaves the scaler as it was. It warns of what is new and more data
-        cannot heal.
+        must have them. A call that raises leaves the scaler as it was.
 
         Parameters
         ----------
+        X, y, sample_weight, columns, exclude, memory, threads, progress
+            As for :meth:`fit`. The name of a column of weights is not remembered from call to call.
         recount : bool, default False
             Count files again that were counted before, or have changed since.
 
@@ -223,10 +224,18 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
 
+        Warns
+        -----
+        StreamnormWarning
+            As for :meth:`fit`, of what is new and what more data cannot heal.
+
         Raises
         ------
         DataError
-            As for :meth:`fit`, and if a file was counted before.
+            As for :meth:`fit`, except that all rows of a batch may have no weight; and if a file was counted before,
+            or has changed since.
+        NotMergeableError
+            If quantiles are exact, to which nothing can be added.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
@@ -537,7 +546,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         Raises
         ------
         NotMergeableError
-            If the classes, the columns or the ways of summarizing them differ, or both have counted the same file.
+            If the classes, the columns or the ways of summarizing them differ, both have counted the same file, or
+            quantiles are exact.
         """
         if not self._merges_with(other):
             return self
