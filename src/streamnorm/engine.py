@@ -160,7 +160,7 @@ def fit(
             )
 
         old = update if isinstance(update, BaseScaler) else load(update)
-        check_same_wishes(old, wanted, method, columns, exclude, exact)
+        check_same_wishes(old, wanted, method, columns, exclude, exact, sample_weight)
         scaler = updated(source, old, fit_new, recount=recount)
         doubts.tell_what_is_new(scaler, old.summary_)
         return scaler
