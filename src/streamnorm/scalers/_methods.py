@@ -21,7 +21,8 @@ from .._core import ColumnStats
 from .._sketch import QuantileSketch
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
-from ._base import AffineMap, BaseScaler
+from ._base import BaseScaler
+from ._transform import AffineMap
 
 EPS = float(np.finfo(np.float64).eps)
 ULPS = 10
