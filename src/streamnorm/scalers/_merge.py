@@ -15,6 +15,9 @@ class Merges(ScikitLearnContract):
     """The part of a scaler that joins it with others; `BaseScaler` has the rest."""
 
     summary_: Summary
+    _adopt: Any
+    _check_params: Any
+    _rereads: Any
 
     def merge(self, other: Any, *, recount: bool = False) -> Self:
         """Take in what another scaler has seen, in place; the parameters stay this scaler's.

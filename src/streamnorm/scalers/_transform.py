@@ -32,6 +32,10 @@ class Transforms(ScikitLearnContract):
     """The half of a scaler that maps data; `BaseScaler` is the other."""
 
     summary_: Summary
+    fit: Any
+    _maps: Any
+    _names_in: Any
+    _positions: Any
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Fit on X, then transform it; parameters as for :meth:`fit`. X must be readable twice."""
