@@ -118,7 +118,8 @@ def exact_moments(report: Report) -> None:
 def sketches(report: Report) -> None:
     """Quantile sketches of lognormal values: cost, error and size; and the merging of many."""
     columns = ("", "values", "ns a value", "ours / this", "rank error %", "stated %", "bytes", "target")
-    table = report.table("Quantile sketches, lognormal values; the error that 99 % of 999 ranks keep to", *columns)
+    title = "Quantile sketches, lognormal values: processor time, and the error that 99 % of 999 ranks keep to"
+    table = report.table(title, *columns)
     checked = []
     for name in report.names(sketch_peers.SKETCHES):
         if report.attempt(f"sketch {name}", lambda n=name: sketch_peers.check_sketch(n) or True):

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from conftest import SCALERS, SEED, bits, same
+from support.commands import fails
 from support.files import write
 
 import streamnorm as sn
@@ -426,5 +427,19 @@ def test_the_option(files, monkeypatch):
         result = CliRunner().invoke(cli, [command, "in", "-o", target, "--sample-weight", "w"])
         assert result.exit_code == 0, result.output
         assert bits(sn.load(target)) == bits(sn.fit(folder, sample_weight="w"))
-    result = CliRunner().invoke(cli, ["fit", "in", "-o", "exact.json", "--sample-weight", "w", "--exact"])
-    assert result.exit_code == 1 and "unexpected" not in result.output and "does not weigh rows" in result.output
+
+
+def test_an_update_weighs_as_its_state_did(files):
+    folder, table = files
+    weighted = sn.fit(folder / "a.parquet", sample_weight="w")
+    with pytest.raises(DataError, match="name the column of the weights again"):
+        sn.fit(folder, update=weighted)
+    with pytest.raises(DataError, match="has not weighed its rows"):
+        sn.fit(folder, update=sn.fit(folder / "a.parquet", columns=list(weighted.summary_)), sample_weight="w")
+    both = sn.fit(folder, update=weighted, sample_weight="w")
+    np.testing.assert_allclose(both.mean_, sn.fit(table, sample_weight="w").mean_, rtol=RTOL)
+
+
+def test_the_command_line_does_not_weigh_exact_statistics(files, tmp_path):
+    said = fails(2, "fit", files[0], "-o", tmp_path / "state.json", "--exact", "--sample-weight", "w")
+    assert "leave out --exact or --sample-weight" in said

@@ -29,8 +29,8 @@ from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .plan import Span
 from .scalers import AffineMap
-from .scalers._base import mapped_array
 from .scalers._select import numeric_chunk, output_type
+from .scalers._transform import mapped_array
 from .scan import ProgressMeter
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 

@@ -144,8 +144,8 @@ def _lower_first(message: str) -> str:
 def cli(ctx: click.Context) -> None:
     """Normalize Parquet data that is larger than memory.
 
-    Statistics are fitted in one pass, in bounded memory, and applied in another. They can be saved, merged
-    and undone.
+    Statistics are fitted in bounded memory, in one pass unless they are to be exact, and applied in another. They
+    can be saved, updated, merged and undone.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help(), err=True)
@@ -177,6 +177,7 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     """
     from . import engine
 
+    _check_weights(options)
     if state is not None:
         _check_state_target(state, options["overwrite"], others=[*source, sink])
     with console.listening(), console.progress(passes=2) as progress:
@@ -215,6 +216,7 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
     from . import engine
 
     console: Console = ctx.obj
+    _check_weights(options)
     options = given({"method": scaler_of(method), **options})
     if "update" in options:
         _update(console, source, sink, overwrite, options)
@@ -228,6 +230,11 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
         scaler = engine.fit(source, progress=progress, **options)
         scaler.save(sink)
     _say_done(console, "fitted", scaler.summary_.rows, "into", sink)
+
+
+def _check_weights(options: dict[str, Any]) -> None:
+    if options["exact"] and options["sample_weight"] is not None:
+        raise click.UsageError("exact statistics do not weigh rows: leave out --exact or --sample-weight")
 
 
 def _update(

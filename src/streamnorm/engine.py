@@ -98,20 +98,22 @@ def fit(
     columns, exclude : str, sequence of str, or None
         Which columns; None: every integer, float and decimal column.
     exact : bool, default False
-        Make the named methods exact: moments correctly rounded, quantiles without error (see
+        Make the methods that are given by name exact: moments correctly rounded, quantiles without error (see
         :class:`StandardScaler` and :class:`RobustScaler`, whose own parameter it is). Minima and maxima always are.
     memory : str or int, default "256MB"
-        Bound of buffers and sketches.
+        Bound of buffers and sketches, and of what exact quantiles keep.
     threads : int or None
         Worker threads; None: one a core. The result does not depend on it.
     progress : callable, optional
-        Called with rows done, rows in all (or None) and bytes done.
+        Called with rows done, rows in all (or None) and bytes done. Rows of files count once for each pass, and rows in
+        all grow when exact quantiles need another one.
     spool : bool, default False
         Keep a source that can be read only once in a temporary file where exact quantiles need it again.
     update : scaler or path, optional
         A fitted scaler, or the file that one was saved to: only the files of the source that it has not counted are
-        read, and the result has seen both. Neither the scaler nor the file is changed. Of files that it has counted
-        the footers are read, to know them by; a `StreamnormWarning` names those that are no longer there.
+        read, and the result has seen both. Neither the scaler nor the file is changed. Columns and method are those of
+        the state; `sample_weight` is to be given again. Of files that it has counted the footers are read, to know
+        them by; one of the same size and footer as a counted file that is gone is taken for that one, moved.
     recount : bool, default False
         With `update`: count files that have changed since they were counted, as they are now and beside what was
         counted, and copies of counted files.
@@ -119,15 +121,24 @@ def fit(
     Returns
     -------
     scaler
-        Fitted; the very object if `method` is a scaler, a new one with `update`.
+        Fitted; the very object if `method` is a scaler, a new one with `update`, and for a :class:`ColumnScaler` with
+        `exact`.
+
+    Warns
+    -----
+    StreamnormWarning
+        As a scaler's ``fit``; with `update`, also of counted files that are no longer there.
 
     Raises
     ------
     DataError
         If a file, row group or column is at fault, which the error names; with `update`, if a file has changed since
-        it was counted, or is a copy of a counted one.
+        it was counted, is a copy of a counted one, or what is asked for beside `update` is not what the state has. If
+        the source can be read only once, and exact quantiles need it again, unless `spool` is true.
     NotMergeableError
         If the state to update does not know which files it has counted, or cannot be added to.
+    ValueError
+        If an argument is out of its domain, `exact` is asked for with a scaler that is not, or comes with weights.
 
     Examples
     --------
@@ -149,7 +160,7 @@ def fit(
             )
 
         old = update if isinstance(update, BaseScaler) else load(update)
-        check_same_wishes(old, wanted, method, columns, exclude, exact)
+        check_same_wishes(old, wanted, method, columns, exclude, exact, sample_weight)
         scaler = updated(source, old, fit_new, recount=recount)
         doubts.tell_what_is_new(scaler, old.summary_)
         return scaler
@@ -434,7 +445,7 @@ def normalize(
     Parameters
     ----------
     source, method, sample_weight, columns, exclude, exact, memory, threads, progress
-        As for `fit`. Rows count twice in `progress`, once for each pass.
+        As for `fit`; the pass that writes counts in `progress`, too.
     sink, dtype, compression, compression_level, row_group_size, overwrite
         As for `transform`.
     state : path, optional

@@ -62,11 +62,12 @@ class StateError(StreamnormError, ValueError):
 
 
 class NotMergeableError(StreamnormError, ValueError):
-    """Two states do not describe the same columns in the same way, or cannot be merged by their nature."""
+    """Two states do not describe the same columns in the same way, have counted the same file, or hold statistics that
+    cannot be merged or subtracted by their nature."""
 
 
 class StatisticNotCollected(StreamnormError, AttributeError):
-    """A statistic was asked for that the method did not collect."""
+    """A statistic was asked for that the method did not collect, or that is not known."""
 
 
 class StreamnormWarning(UserWarning):

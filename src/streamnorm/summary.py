@@ -44,17 +44,18 @@ class ColumnSummary:
     count : int
         Number of values that are neither null nor NaN.
     null_count, nan_count : int
-        Numbers of nulls and of NaN. Unnamed arrays have no nulls. ``count`` and ``nan_count`` of floats may be unknown
-        where the footer of a Parquet file was all that was read, and then raise
+        Numbers of nulls and of NaN. Unnamed arrays have no nulls. ``count``, ``nan_count`` and ``weight`` of floats may
+        be unknown where the footer of a Parquet file was all that was read, and then raise
         :class:`~streamnorm.errors.StatisticNotCollected`.
     weight : float
         Sum of the weights of the values; the count, where rows came without weights.
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
-        Of the column's own kind; None if count is 0. Not known after a subtraction.
+        Of the column's own kind; None without values. Not known after a subtraction.
     rank_error : float
-        The largest error of a quantile's rank, as a fraction; 0 while the sketch still holds every value.
+        Bound on the error of a quantile's rank, as a fraction of the values (with weights, of their sum), for one query
+        at 99 % confidence; 0 while the sketch still holds every value, and where quantiles are exact.
     """
 
     __slots__ = ("name", "quantiles", "stats")
@@ -119,9 +120,12 @@ class ColumnSummary:
         return self._extrema("maximum").max
 
     def quantile(self, q: Any) -> Any:
-        """The quantile, interpolated linearly unless there are weights, for a number or an array q in [0, 1].
+        """The quantile for a number or an array q in [0, 1].
 
-        Where quantiles are exact, those that the scaler needed are known, and the extrema.
+        That of NumPy while the sketch holds every value: interpolated linearly, or with weights by the method
+        "inverted_cdf". After that, one of the values, whose rank may be off; :meth:`certificate` says how far. With
+        ``exact=True`` that of NumPy again, of which those that the scaler needs are known, and the extrema; others
+        raise :class:`~streamnorm.errors.StatisticNotCollected`.
         """
         if self.quantiles is None:
             return self._sketch().quantile(q)
@@ -249,15 +253,16 @@ class Summary(Mapping):
     Attributes
     ----------
     passes : int
-        How often the data was read: 1, more for exact quantiles, 0 where the footers told all. Of a merge, the most of
-        its parts; 1 after a load.
+        How often the data was read: 1; 0 where the footers told all; for exact quantiles 2 as a rule, and at most 6.
+        Of a merge, the most of its parts; 1 after a load.
     source : dict of str or int to str
         Where each column's statistics came from. "footer": from the footers of Parquet files alone; "scan": from their
         data, with a reason where the footers could have done ("scan: trips.parquet row group 3 has no statistics");
         "data": from what was in memory. After merges, several of these, with a semicolon between. Not saved: a state
-        that was read has none.
+        that was read has none, and is "state" in what it is merged with.
     files : Ledger
-        The files that were counted, in the order of their paths; data in memory leaves no trace in it.
+        The files that were counted, in the order of their paths, each with ``path size footer rows``; data in memory
+        leaves no trace in it.
 
     Examples
     --------

@@ -380,7 +380,13 @@ def kind_of_type(kind: Any) -> str:
 
 
 def check_same_wishes(
-    scaler: BaseScaler, method: BaseScaler | None, given: Any, columns: Any, exclude: Any, exact: bool
+    scaler: BaseScaler,
+    method: BaseScaler | None,
+    given: Any,
+    columns: Any,
+    exclude: Any,
+    exact: bool,
+    sample_weight: Any,
 ) -> None:
     """Raise DataError if what was asked for beside `update` is not what the state was fitted with.
 
@@ -402,6 +408,12 @@ def check_same_wishes(
             )
     if exact and not all(map(_is_exact, scaler.summary_.values())):
         raise DataError("the state to update is not exact: leave exact out, or fit anew")
+    if any(column.stats.weighted for column in scaler.summary_.values()) != (sample_weight is not None):
+        raise DataError(
+            "the state to update has weighed its rows: name the column of the weights again (sample_weight)"
+            if sample_weight is None
+            else "the state to update has not weighed its rows: leave sample_weight out, or fit anew"
+        )
     names = list(scaler.summary_)
     wanted, unwanted = as_names(columns), as_names(exclude)
     if wanted is not None and set(wanted).difference(unwanted or ()) != set(names):

@@ -12,7 +12,8 @@
  *   - the integers: SN_BLOCK / SN_RUN = 8 times 2^53 in each of 8 lanes, added up over the lanes: 2^59. Shifted to a
  *     common exponent and added to each other they stay below 2^112 (of the sum: 2^35 units times 2^50).
  * A value with bits below the grid of c (c + big - big != c) is found in the same loop. Its run of 256 rows is done
- * again on a grid of its own, and what is off that grid, too, goes to the accumulator by itself. No multiplication or
+ * again on a grid of its own, what is off that grid on a further one, and the last few values go to the accumulator
+ * one by one. No multiplication or
  * addition here ever rounds, so that contraction to fused multiply-add, vector width and order change no bit.
  *
  * Turned down: slices of 28 bits in integer registers (the conversion costs what it saves); one accumulator a value
@@ -28,6 +29,7 @@
 
 #define SN_LANES 8
 #define SN_RUN 256 /* rows that the doubles add up before they are moved into integers */
+#define FEW 32     /* values that are added one by one, as soon as on a grid of their own */
 #define MAX_ADDITIONS ((int64_t)1 << 28)
 
 /* The grids of blocks with magnitudes outside of these leave the range in which products of slices are exact:
@@ -71,20 +73,18 @@ static void normalize(sn_exact *exact) {
 }
 
 /* value * 2^shift, shift >= 0, where it fits: digits above the value's own get nothing, its sign is in its top part. */
-static void add_shifted(int64_t *digits, sn_int128 value, int shift) {
+SN_INLINE void add_shifted(int64_t *digits, sn_int128 value, int shift) {
     int64_t *at = digits + (shift >> 5);
     int within = shift & 31;
-    for (int i = 0; i < 4; i++) {
-        if (i < 3) {
-            uint64_t part = (uint64_t)((uint32_t)(value >> (32 * i))) << within;
-            at[i] += (int64_t)(part & 0xffffffff);
-            at[i + 1] += (int64_t)(part >> 32);
-        } else {
-            int64_t part = (int64_t)(value >> 96) * ((int64_t)1 << within);
-            at[3] += part & 0xffffffff;
-            at[4] += part >> 32;
-        }
+    uint64_t carry = 0; /* what the part below leaves for this digit */
+    for (int i = 0; i < 3; i++) {
+        uint64_t part = (uint64_t)((uint32_t)(value >> (32 * i))) << within;
+        at[i] += (int64_t)((part & 0xffffffff) + carry);
+        carry = part >> 32;
     }
+    int64_t top = (int64_t)(value >> 96) * ((int64_t)1 << within);
+    at[3] += (top & 0xffffffff) + (int64_t)carry;
+    at[4] += top >> 32;
 }
 
 static void add_to_sum(sn_exact *exact, sn_int128 value, int exponent) {
@@ -142,7 +142,7 @@ void sn_exact_read(sn_exact *exact, const unsigned char *sum, const unsigned cha
 
 /* ---- values one by one ---- */
 
-static void add_value(sn_exact *exact, double x) {
+SN_INLINE void add_value(sn_exact *exact, double x) {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     int exponent = (int)((bits >> 52) & 2047);
@@ -214,10 +214,18 @@ void sn_exact_add_integers(sn_exact *exact, const sn_array *array, int64_t start
 
 /* ---- slices ---- */
 
+/* 2^exponent, a normal number. */
+static double power_of_two(int exponent) {
+    uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
 static grid grid_of(int exponent) {
     static const int drop[SLICE_SUMS] = {24, 49, 74, 48, 73, 98, 98, 123, 148};
-    grid g = {.exponent = exponent, .big = ldexp(1.5, exponent - 24 + 52)};
-    for (int i = 0; i < SLICE_SUMS; i++) g.per_unit[i] = ldexp(1.0, drop[i] - (i < AA ? 1 : 2) * exponent);
+    grid g = {.exponent = exponent, .big = 1.5 * power_of_two(exponent - 24 + 52)};
+    for (int i = 0; i < SLICE_SUMS; i++) g.per_unit[i] = power_of_two(drop[i] - (i < AA ? 1 : 2) * exponent);
     return g;
 }
 
@@ -228,6 +236,8 @@ SN_CLONES static int add_slices(slice_sums *sums, const double *x, int64_t rows,
     vector of[SLICE_SUMS] = {{0}};
     integers off_grid = {0};
     for (int64_t i = 0; i < rows; i += SN_LANES) {
+        /* The block is in L1 by now, so the memory bus is free: ask for what most likely comes next. */
+        __builtin_prefetch((const void *)((uintptr_t)(x + i) + SN_BLOCK * sizeof *x));
         vector value;
         memcpy(&value, x + i, sizeof value);
         value = (vector)((integers)value & (value == value));
@@ -257,8 +267,9 @@ SN_CLONES static int add_slices(slice_sums *sums, const double *x, int64_t rows,
 static void add_slice_sums(sn_exact *exact, const slice_sums *sums, const grid *g) {
     sn_int128 total[SLICE_SUMS];
     for (int i = 0; i < SLICE_SUMS; i++) {
-        total[i] = 0;
-        for (int lane = 0; lane < SN_LANES; lane++) total[i] += sums->of[i][lane];
+        int64_t lanes = 0;
+        for (int lane = 0; lane < SN_LANES; lane++) lanes += sums->of[i][lane];
+        total[i] = lanes;
     }
     int unit = g->exponent - 74;
     add_to_sum(exact, total[A] * ((int64_t)1 << 50) + total[B] * ((int64_t)1 << 25) + total[C], unit);
@@ -277,27 +288,58 @@ static int exponent_above(double magnitude) {
     return exponent;
 }
 
-/* A run with values off the grid of its block. */
-static void add_wide_run(sn_exact *exact, const double *x, int64_t rows) {
-    double kept[SN_RUN];
-    double magnitude = 0.0;
-    for (int64_t i = 0; i < rows; i++) magnitude = fabs(x[i]) > magnitude ? fabs(x[i]) : magnitude;
-    int exponent = exponent_above(magnitude);
-    if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT) return add_finite_values(exact, x, rows);
-    grid g = grid_of(exponent);
-    slice_sums sums = {{{0}}};
-    if (!add_slices(&sums, x, rows, &g)) {
-        double big_b = g.big * 0x1p-25, big_c = g.big * 0x1p-50;
-        for (int64_t i = 0; i < rows; i++) {
-            double rest = x[i] - ((x[i] + g.big) - g.big);
-            rest -= (rest + big_b) - big_b;
-            int on_grid = (rest + big_c) - big_c == rest;
-            kept[i] = on_grid ? x[i] : 0.0;
-            if (!on_grid && x[i] == x[i]) add_value(exact, x[i]);
+/* The largest magnitude of a run; NaN counts as 0. Of non-negative doubles, the bits are in the order of the values. */
+SN_CLONES static double largest_of(const double *x, int64_t rows) {
+    int64_t largest[SN_LANES] = {0};
+    for (int64_t i = 0; i < rows; i += SN_LANES)
+        for (int lane = 0; lane < SN_LANES; lane++) {
+            int64_t bits;
+            memcpy(&bits, &x[i + lane], sizeof bits);
+            bits = x[i + lane] == x[i + lane] ? bits & INT64_MAX : 0;
+            largest[lane] = bits > largest[lane] ? bits : largest[lane];
         }
-        add_slices(&sums, kept, rows, &g);
+    for (int lane = 1; lane < SN_LANES; lane++) largest[0] = largest[lane] > largest[0] ? largest[lane] : largest[0];
+    double magnitude;
+    memcpy(&magnitude, &largest[0], sizeof magnitude);
+    return magnitude;
+}
+
+/* Parts a run in the values that are on the grid, with 0 in place of the others, and those others; returns how many. */
+SN_CLONES static int64_t part_run(double *on_grid, double *off_grid, const double *x, int64_t rows, const grid *g) {
+    const double big_a = g->big, big_b = big_a * 0x1p-25, big_c = big_a * 0x1p-50;
+    int64_t off[SN_RUN];
+    for (int64_t i = 0; i < rows; i++) {
+        double value = x[i] == x[i] ? x[i] : 0.0;
+        double rest = value - ((value + big_a) - big_a);
+        rest -= (rest + big_b) - big_b;
+        off[i] = (rest + big_c) - big_c != rest;
+        on_grid[i] = off[i] ? 0.0 : value;
     }
-    add_slice_sums(exact, &sums, &g);
+    int64_t n = 0;
+    for (int64_t i = 0; i < rows; i++) { /* without a branch, which would be guessed wrong */
+        off_grid[n] = x[i];
+        n += off[i];
+    }
+    return n;
+}
+
+/* A run with values off the grid of its block: on a grid of its own, and what is off that on one of its own, until
+ * little is left. */
+static void add_wide_run(sn_exact *exact, const double *x, int64_t rows) {
+    double on_grid[SN_RUN], left[SN_RUN + SN_LANES];
+    while (rows >= FEW) {
+        int exponent = exponent_above(largest_of(x, rows));
+        if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT) break;
+        grid g = grid_of(exponent);
+        slice_sums sums = {{{0}}};
+        if (add_slices(&sums, x, rows, &g)) return add_slice_sums(exact, &sums, &g);
+        int64_t n = part_run(on_grid, left, x, rows, &g);
+        add_slices(&sums, on_grid, rows, &g);
+        add_slice_sums(exact, &sums, &g);
+        for (rows = n; rows % SN_LANES != 0; rows++) left[rows] = 0.0;
+        x = left;
+    }
+    add_finite_values(exact, x, rows);
 }
 
 void sn_exact_add_block(sn_exact *exact, const double *x, int64_t n, double min, double max) {
@@ -307,9 +349,13 @@ void sn_exact_add_block(sn_exact *exact, const double *x, int64_t n, double min,
     if (exponent < MIN_EXPONENT || exponent > MAX_EXPONENT) return add_finite_values(exact, x, n);
     grid g = grid_of(exponent);
     slice_sums sums = {{{0}}};
+    int misses = 0; /* where runs leave the block's grid again and again, it is no longer tried */
     for (int64_t i = 0; i < n; i += SN_RUN) {
         int64_t rows = n - i < SN_RUN ? n - i : SN_RUN, whole = rows - rows % SN_LANES;
-        if (whole > 0 && !add_slices(&sums, x + i, whole, &g)) add_wide_run(exact, x + i, whole);
+        if (whole > 0 && (misses > 1 || !add_slices(&sums, x + i, whole, &g))) {
+            add_wide_run(exact, x + i, whole);
+            misses++;
+        }
         if (whole == rows) continue;
         double last[SN_LANES] = {0};
         memcpy(last, x + i + whole, (size_t)(rows - whole) * sizeof *x);

@@ -62,12 +62,16 @@ void sn_kll_mix_in(sn_kll *kll, uint64_t contents)
     kll->random = sn_kll_scramble(kll->random ^ sn_kll_scramble(contents + UINT64_C(0x9e3779b97f4a7c15)));
 }
 
-/* `count` independent offsets in [0, 2^log2). */
-static void draw_offsets(sn_kll *kll, uint8_t *offsets, int count, int log2)
+/* `count` offsets in [0, 2^log2): independent, or (`count` even) in antithetic pairs: next to r lies 2^log2 - 1 - r. */
+static void draw_offsets(sn_kll *kll, uint8_t *offsets, int count, int log2, int paired)
 {
     uint64_t mask = (UINT64_C(1) << log2) - 1, bits = 0;
     int left = 0;
     for (int i = 0; i < count; i++) {
+        if (paired && i % 2 == 1) {
+            offsets[i] = (uint8_t)(mask - offsets[i - 1]);
+            continue;
+        }
         if (left < log2) {
             bits = sn_kll_random(kll);
             left = 64;
@@ -75,17 +79,6 @@ static void draw_offsets(sn_kll *kll, uint8_t *offsets, int count, int log2)
         offsets[i] = (uint8_t)(bits & mask);
         bits >>= log2;
         left -= log2;
-    }
-}
-
-/* `count` (even) offsets in antithetic pairs: next to r lies 2^log2 - 1 - r. */
-static void draw_offset_pairs(sn_kll *kll, uint8_t *offsets, int count, int log2)
-{
-    uint8_t firsts[SN_KLL_ROWS];
-    draw_offsets(kll, firsts, count / 2, log2);
-    for (int i = 0; i < count / 2; i++) {
-        offsets[2 * i] = firsts[i];
-        offsets[2 * i + 1] = (uint8_t)((1 << log2) - 1 - firsts[i]);
     }
 }
 
@@ -209,7 +202,7 @@ static sn_status take_block(sn_kll *kll, sn_kll_buffer *buffer, sn_kll_scratch *
         return SN_ERR_NOMEM;
     }
     uint8_t offsets[32];
-    draw_offset_pairs(kll, offsets, lanes, kll->stride_log2);
+    draw_offsets(kll, offsets, lanes, kll->stride_log2, 1);
     sn_keys_sort_columns(buffer->keys, lanes, 1);
     int64_t *out = kll->strided.keys + kll->strided.size;
     for (int r = 0; r < rows; r++) {
@@ -232,7 +225,7 @@ static void pick(sn_kll *kll, int64_t picks)
     for (int64_t at = 0; at < picks;) {
         uint8_t offsets[64];
         int some = picks - at < 64 ? (int)(picks - at) : 64;
-        draw_offsets(kll, offsets, some, kll->pick_log2);
+        draw_offsets(kll, offsets, some, kll->pick_log2, 0);
         for (int i = 0; i < some; i++, at++) {
             out[at] = kll->raw.keys[(at << kll->pick_log2) + offsets[i]];
         }

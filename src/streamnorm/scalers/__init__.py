@@ -2,13 +2,14 @@
 
 :class:`StandardScaler`, :class:`MinMaxScaler`, :class:`MaxAbsScaler` and :class:`RobustScaler` have
 scikit-learn's parameters, fitted attributes and results; :class:`ColumnScaler` gives each column its own. All
-are fitted in one pass, merge, and travel as JSON.
+are fitted on data of any size, merge, and travel as JSON.
 """
 
-from ._base import AffineMap, BaseScaler
+from ._base import BaseScaler
 from ._columns import ColumnScaler
 from ._methods import METHODS, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from ._select import select_columns
+from ._transform import AffineMap
 
 __all__ = [
     "CLASSES",

@@ -1,48 +1,36 @@
-"""What all scalers share: the fit of arrays and tables, the affine map, merging and saving.
+"""What all scalers share: what a child has to say, and the fit of arrays and tables.
 
 Design: a fit that fails leaves the scaler as it was. New data goes to a copy of the statistics, which takes
 the place of the old ones at the end; a copy costs a few microseconds a column.
 """
 
 import math
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from .. import doubts, state
-from .._core import ColumnStats, Selection, affine, affine_matrix, update_matrix
+from .. import doubts
+from .._core import ColumnStats, Selection, update_matrix
 from .._sketch import Weights
-from ..errors import DataError, NotMergeableError
+from ..errors import DataError
 from ..memory import RANK_ERROR, parse_memory
 from ..quantiles import refined
-from ..summary import FIT_AT_ONCE, ColumnSummary, Summary
-from ._contract import ScikitLearnContract
-from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
+from ..summary import ColumnSummary, Summary
+from ._frames import Frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
-from ._select import as_names, check_columns, check_numeric, numeric_chunk, output_type, select_columns
+from ._merge import Merges
+from ._select import as_names, check_columns, check_numeric, numeric_chunk, select_columns
+from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
 
 Progress = Callable[[int, int | None, int], None]
 Columns = str | Sequence[str] | None
 
 
-@dataclass(frozen=True, slots=True)
-class AffineMap:
-    """y = (x - center) / scale + offset, then clipped to these bounds if there are any."""
-
-    center: float = 0.0
-    scale: float = 1.0
-    offset: float = 0.0
-    clip: tuple[float, float] | None = None
-
-
-class BaseScaler(ScikitLearnContract, ABC):
+class BaseScaler(Transforms, Merges, ABC):
     """The parent of all scalers. A child says which statistics it needs and what it makes of them."""
 
     feature_names_in_: np.ndarray
@@ -130,9 +118,9 @@ class BaseScaler(ScikitLearnContract, ABC):
         ----------
         X : data
             An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
-            frame, or anything with ``__arrow_c_stream__``; an iterator or list of those; or files: a path, a
-            list of paths, a glob, a folder, a pyarrow Dataset. Nulls and NaN are left out. pandas' NaN count
-            as nulls.
+            frame, a pyarrow Dataset, or anything with ``__arrow_c_stream__``; an iterator or list of those; or
+            Parquet files: a path, a list of paths, a glob, a folder. Nulls and NaN are left out. pandas' NaN count
+            as nulls. Exact quantiles need data that can be read again, so no iterator or reader.
         y : None
             Ignored, as in scikit-learn.
         sample_weight : array-like of shape (n_samples,), str, or None
@@ -145,12 +133,12 @@ class BaseScaler(ScikitLearnContract, ABC):
         columns, exclude : str, sequence of str, or None
             For named columns: which to normalize (None: every integer, float and decimal column; booleans,
             dictionaries and dates only when named), and which to leave out.
-        memory : str or int
-            Bound of the buffers while files are read. Data in memory needs none.
+        memory : str or int, default "256MB"
+            Bound of buffers and sketches while files are read, and of what exact quantiles keep.
         threads : int or None
-            Number of threads that read files.
+            Number of threads that read files; None: one a core. The result does not depend on it.
         progress : callable or None
-            Called with rows done, rows in total (or None) and bytes done.
+            Called with rows done, rows in all (or None) and bytes done. Rows of files count once for each pass.
 
         Returns
         -------
@@ -166,7 +154,8 @@ class BaseScaler(ScikitLearnContract, ABC):
         ------
         DataError
             If X is empty, holds an infinity or something other than numbers, or lacks a column; if a weight is
-            negative or infinite, or none is positive; if weights come with exact=True.
+            negative or infinite, or none is positive; if weights come with exact=True; if exact quantiles need more
+            passes than X allows for.
         ValueError
             If a parameter of the scaler is out of its domain.
         """
@@ -208,14 +197,15 @@ class BaseScaler(ScikitLearnContract, ABC):
         progress: Progress | None = None,
         recount: bool = False,
     ) -> Self:
-        """Add X to what was seen before; parameters as for :meth:`fit`.
+        """Add X to what was seen before.
 
         One stream gives the same bits however it is split. The first call chooses the columns, later ones
-        must have them. A call that raises leaves the scaler as it was. It warns of what is new and more data
-        cannot heal.
+        must have them. A call that raises leaves the scaler as it was.
 
         Parameters
         ----------
+        X, y, sample_weight, columns, exclude, memory, threads, progress
+            As for :meth:`fit`. The name of a column of weights is not remembered from call to call.
         recount : bool, default False
             Count files again that were counted before, or have changed since.
 
@@ -223,10 +213,18 @@ class BaseScaler(ScikitLearnContract, ABC):
         -------
         self
 
+        Warns
+        -----
+        StreamnormWarning
+            As for :meth:`fit`, of what is new and what more data cannot heal.
+
         Raises
         ------
         DataError
-            As for :meth:`fit`, and if a file was counted before.
+            As for :meth:`fit`, except that all rows of a batch may have no weight; and if a file was counted before,
+            or has changed since.
+        NotMergeableError
+            If quantiles are exact, to which nothing can be added.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
@@ -427,203 +425,6 @@ class BaseScaler(ScikitLearnContract, ABC):
                     column=name,
                 )
 
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
-        """Fit on X, then transform it; parameters as for :meth:`fit`. X must be readable twice."""
-        if kind_of(X) == "stream" or (kind_of(X) == "batches" and isinstance(X, Iterator)):
-            X = as_reader(X).read_all() if kind_of(X) == "stream" else list(X)
-        return self.fit(X, y, **fit_params).transform(X)
-
-    def transform(self, X: Any, copy: bool | None = None) -> Any:
-        """Normalize X.
-
-        Parameters
-        ----------
-        X : data
-            An array-like of shape (n_samples, n_features), matched by position; or a table or frame, whose
-            columns are matched by name, in any order, while other columns pass through.
-        copy : bool or None
-            False: write into X itself if it is an array of floats. None: as the parameter ``copy`` says.
-
-        Returns
-        -------
-        ndarray, pyarrow.Table, RecordBatch, or frame
-            Of the kind of X: a reader for a reader, a generator for an iterator, a pyarrow Table for other
-            Arrow streams. float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay,
-            and infinities pass through.
-
-        Raises
-        ------
-        NotFittedError
-            If it was not fitted.
-        DataError
-            If a column is missing, not numeric, or the number of features is another.
-        """
-        return self._wrap(self._apply(X, self._copies(copy), inverse=False), X)
-
-    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
-        """Undo :meth:`transform`, except for clipping; parameters and result as there."""
-        return self._apply(X, self._copies(copy), inverse=True)
-
-    def _copies(self, copy: bool | None) -> bool:
-        return getattr(self, "copy", True) if copy is None else copy
-
-    def _apply(self, X: Any, copy: bool, *, inverse: bool) -> Any:
-        self._check_fitted()
-        kind = kind_of(X)
-        if kind == "stream":
-            return self._apply_stream(X, inverse)
-        if kind == "batches":
-            results = (self._apply(part, copy, inverse=inverse) for part in X)
-            return type(X)(results) if isinstance(X, list | tuple) else results
-        [part] = parts(X)
-        if isinstance(part, Frame):
-            return self._apply_frame(part, inverse)
-        return self._apply_matrix(part, copy, inverse)
-
-    def _apply_matrix(self, X: Any, copy: bool, inverse: bool) -> np.ndarray:
-        matrix = as_matrix(X, type(self).__name__)
-        positions = self._positions(self.summary_, matrix.shape[1])
-        maps = list(self._maps().values())
-        dtype = matrix.dtype if matrix.dtype.kind == "f" else np.dtype(np.float64)
-        out = matrix if not copy and matrix.dtype == dtype and matrix.flags.writeable else None
-        whole = positions == list(range(matrix.shape[1]))
-        if whole and (out is None or out.flags.c_contiguous):
-            vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
-            return affine_matrix(matrix, *vectors, clip=[m.clip for m in maps], inverse=inverse, out=out)
-        if out is None:
-            out = matrix.astype(dtype)  # what passes through
-        for j, m in zip(positions, maps, strict=True):
-            out[:, j] = _affine(matrix[:, j], m, inverse, dtype)
-        return out
-
-    def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
-        replaced = {}
-        names = self._names_in(self.summary_, frame)
-        for name, m in zip(names, self._maps().values(), strict=True):
-            i = frame.names.index(name)
-            chunks = frame.chunks(i, fit=False)
-            kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
-            replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
-        return frame.replace(replaced)
-
-    def _apply_stream(self, X: Any, inverse: bool) -> Any:
-        reader = as_reader(X)
-        names = self._names_in(self.summary_, ArrowFrame(reader.schema.empty_table()))
-        check_columns(reader.schema, names)
-        indices = [reader.schema.get_field_index(name) for name in names]
-        schema = replaced_schema(
-            reader.schema, {i: output_type(reader.schema.field(i).type)[0] for i in indices}
-        )
-        batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
-        result = pa.RecordBatchReader.from_batches(schema, batches)
-        return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
-
-    def merge(self, other: "BaseScaler", *, recount: bool = False) -> Self:
-        """Take in what another scaler has seen, in place; the parameters stay this scaler's.
-
-        Merging one that was never fitted changes nothing, and if the merge fails nothing is changed either.
-
-        Parameters
-        ----------
-        other : scaler
-            Of the same class, fitted on the same columns; left alone.
-        recount : bool, default False
-            Count files again that both have counted.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        NotMergeableError
-            If the classes, the columns or the ways of summarizing them differ, or both have counted the same file.
-        """
-        if not self._merges_with(other):
-            return self
-        summary = self.summary_.copy() if self.__sklearn_is_fitted__() else Summary()
-        summary.absorb(other.summary_, recount=recount)
-        self._adopt(summary, named=summary.named)
-        return self
-
-    def _merges_with(self, other: Any) -> bool:
-        """Whether there is anything to merge; NotMergeableError for what cannot be."""
-        if not isinstance(other, BaseScaler) or other._class_name() != self._class_name():
-            raise NotMergeableError(
-                f"a {type(self).__name__} merges with another one, not with a {type(other).__name__}"
-            )
-        self._refuse_merging("the exact quantiles of two parts do not add up, and")
-        other._refuse_merging("the exact quantiles of two parts do not add up, and")
-        if not other.__sklearn_is_fitted__():
-            return False
-        self._check_mergeable(other)
-        self._check_params()
-        return True
-
-    def _refuse_merging(self, why: str) -> None:
-        if self._rereads():
-            raise NotMergeableError(f"{why} {FIT_AT_ONCE}")
-
-    def _check_mergeable(self, other: Any) -> None:
-        """Raise NotMergeableError for what the summaries alone cannot tell."""
-
-    def __add__(self, other: Any) -> Self:
-        """A new scaler that has seen what both have, with this one's parameters; both are left alone."""
-        if not isinstance(other, BaseScaler):
-            return NotImplemented
-        new = type(self)(**self.get_params(deep=False))
-        return new.merge(self).merge(other)
-
-    def __sub__(self, other: Any) -> Self:
-        """A new scaler that has seen what this one has without what the other has; both are left alone.
-
-        Possible where it is exact: between ``StandardScaler(exact=True)``, whose mean and variance are then those of
-        a fit over the other rows, bit for bit. Their minimum and maximum are not known.
-
-        Raises
-        ------
-        NotMergeableError
-            If the statistics are not exact, or the other is no part of this one.
-        """
-        if not isinstance(other, BaseScaler):
-            return NotImplemented
-        if other._class_name() != self._class_name():
-            raise NotMergeableError(
-                f"a {type(self).__name__} is subtracted from another one, not a {type(other).__name__}"
-            )
-        self._check_fitted()
-        new = type(self)(**self.get_params(deep=False))
-        summary = self.summary_.copy()
-        if other.__sklearn_is_fitted__():
-            self._check_mergeable(other)
-            summary.subtract(other.summary_)
-        if summary.rows == 0:
-            raise NotMergeableError("nothing would stay: the part is all that was counted")
-        new._adopt(summary, named=summary.named)
-        return new
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a JSON file, whole or not at all; ``streamnorm.load(path)`` reads it."""
-        state.save(self, path)
-
-    def digest(self) -> str:
-        """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the files."""
-        self._check_fitted()
-        return state.digest(self.summary_)
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept = {key: value for key, value in self.__dict__.items() if key.startswith("_sklearn")}
-        if self.__sklearn_is_fitted__():
-            return {"state": state.dumps(self), "kept": kept}
-        return {"params": self.get_params(deep=False), "kept": kept}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        if "state" in saved:
-            state.restore(saved["state"], where="the pickle", into=self)
-        else:
-            self.__dict__.update(saved["params"])
-        self.__dict__.update(saved["kept"])
-
 
 def _length(X: Any) -> int | None:
     """The number of rows, if it is known beforehand."""
@@ -658,24 +459,3 @@ def _update(column: ColumnSummary, chunk: pa.Array, weights: Weights | None) -> 
         column.stats.update(chunk, weights)
     except TypeError as error:
         raise DataError(f"column {column.name!r} changed its type: {error}", column=column.name) from None
-
-
-def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
-    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype))
-
-
-def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
-    """The map over one Arrow array of a column that must be numeric."""
-    check_numeric(name, chunk.type)
-    return mapped_array(chunk, m, inverse, *output_type(chunk.type))
-
-
-def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
-    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`.
-
-    Nulls stay; what stands under them is unspecified.
-    """
-    numbers = numeric_chunk(chunk)
-    values = _affine(numbers, m, inverse, dtype)
-    validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)

@@ -9,9 +9,10 @@ from .._core import ColumnStats
 from ..errors import DataError, NotMergeableError
 from ..memory import RANK_ERROR
 from ..summary import Summary, near_matches
-from ._base import AffineMap, BaseScaler, Columns
+from ._base import BaseScaler, Columns
 from ._methods import METHODS, _ElementaryScaler, new_scaler
 from ._select import as_names, check_columns, index_columns, is_number, select_columns
+from ._transform import AffineMap
 
 Key = str | int | tuple[str | int, ...]
 

@@ -21,7 +21,8 @@ from .._core import ColumnStats
 from .._sketch import QuantileSketch
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
-from ._base import AffineMap, BaseScaler
+from ._base import BaseScaler
+from ._transform import AffineMap
 
 EPS = float(np.finfo(np.float64).eps)
 ULPS = 10
@@ -105,7 +106,8 @@ class StandardScaler(_ElementaryScaler):
         The denominator of the variance is n - ddof. scikit-learn and NumPy have 0, pandas and SQL have 1.
     exact : bool, default=False
         Whether mean, variance and standard deviation are the doubles nearest to the true values, and so the same
-        bits for any chunking, order of rows, number of threads and merges.
+        bits for any chunking, order of rows, number of threads and merges. Such scalers can also be subtracted: ``a -
+        b`` is what a has seen without b. They take no sample_weight.
 
     Attributes
     ----------
@@ -376,8 +378,9 @@ class RobustScaler(_ElementaryScaler):
         variance 1.
     exact : bool, default=False
         Whether the quantiles are those of all values, in NumPy's linear interpolation to the last bit, instead of a
-        sketch's. This takes further passes over the data, usually one and never more than five, in bounded memory;
-        so the data must be readable again, and ``partial_fit``, ``merge`` and ``+`` raise NotMergeableError.
+        sketch's. This takes further passes over the data, as a rule one and never more than five, in bounded memory;
+        so the data must be readable again, and ``partial_fit``, ``merge`` and ``+`` raise NotMergeableError. No
+        sample_weight is taken.
 
     Attributes
     ----------
@@ -389,16 +392,17 @@ class RobustScaler(_ElementaryScaler):
     n_samples_seen_ : int
         Number of rows.
     n_features_in_, feature_names_in_, summary_
-        As for :class:`StandardScaler`. ``summary_[column].rank_error`` is the largest error of the quantiles'
-        ranks.
+        As for :class:`StandardScaler`. ``summary_[column].rank_error`` bounds the error of a quantile's rank, and
+        ``summary_[column].certificate(q)`` says more closely what is sure about one.
 
     Notes
     -----
     Quantiles come from a mergeable sketch, after Karnin, Lang and Liberty, "Optimal quantile approximation in
     streams" (FOCS 2016). While it holds every value they are NumPy's linear ones exactly; with sample_weight,
-    NumPy's weighted ones (method "inverted_cdf"). With ``exact=True`` the sketch narrows the passes that follow, after
-    Munro and Paterson, "Selection and sorting with limited storage" (1980); integers beyond 2**53 are told apart, and
-    interpolation that would overflow is correctly rounded. ``summary_.passes`` says how many passes it took.
+    NumPy's weighted ones (method "inverted_cdf"). With ``exact=True`` the sketch only narrows where the passes that
+    follow have to look, after Munro and Paterson, "Selection and sorting with limited storage" (1980); integers beyond
+    2**53 are told apart, and interpolation that would overflow is correctly rounded. ``summary_.passes`` says how many
+    passes it took, the first one included.
 
     Examples
     --------

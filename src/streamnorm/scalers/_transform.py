@@ -1,0 +1,150 @@
+"""What a fitted scaler does to data: the affine map of each column, over arrays, tables, frames and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from .._core import affine, affine_matrix
+from ..summary import Summary
+from ._contract import ScikitLearnContract
+from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
+from ._inputs import as_matrix, kind_of
+from ._select import check_columns, check_numeric, numeric_chunk, output_type
+
+
+@dataclass(frozen=True, slots=True)
+class AffineMap:
+    """y = (x - center) / scale + offset, then clipped to these bounds if there are any."""
+
+    center: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+    clip: tuple[float, float] | None = None
+
+
+class Transforms(ScikitLearnContract):
+    """The half of a scaler that maps data; `BaseScaler` is the other."""
+
+    summary_: Summary
+    fit: Any
+    _maps: Any
+    _names_in: Any
+    _positions: Any
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
+        """Fit on X, then transform it; parameters as for :meth:`fit`. X must be readable twice."""
+        if kind_of(X) == "stream" or (kind_of(X) == "batches" and isinstance(X, Iterator)):
+            X = as_reader(X).read_all() if kind_of(X) == "stream" else list(X)
+        return self.fit(X, y, **fit_params).transform(X)
+
+    def transform(self, X: Any, copy: bool | None = None) -> Any:
+        """Normalize X.
+
+        Parameters
+        ----------
+        X : data
+            An array-like of shape (n_samples, n_features), matched by position; or a table or frame, whose
+            columns are matched by name, in any order, while other columns pass through.
+        copy : bool or None
+            False: write into X itself if it is an array of floats. None: as the parameter ``copy`` says.
+
+        Returns
+        -------
+        ndarray, pyarrow.Table, RecordBatch, or frame
+            Of the kind of X: a reader for a reader, a generator for an iterator, a pyarrow Table for other
+            Arrow streams. float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay,
+            and infinities pass through.
+
+        Raises
+        ------
+        NotFittedError
+            If it was not fitted.
+        DataError
+            If a column is missing, not numeric, or the number of features is another.
+        """
+        return self._wrap(self._apply(X, self._copies(copy), inverse=False), X)
+
+    def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
+        """Undo :meth:`transform`, except for clipping; parameters and result as there."""
+        return self._apply(X, self._copies(copy), inverse=True)
+
+    def _copies(self, copy: bool | None) -> bool:
+        return getattr(self, "copy", True) if copy is None else copy
+
+    def _apply(self, X: Any, copy: bool, *, inverse: bool) -> Any:
+        self._check_fitted()
+        kind = kind_of(X)
+        if kind == "stream":
+            return self._apply_stream(X, inverse)
+        if kind == "batches":
+            results = (self._apply(part, copy, inverse=inverse) for part in X)
+            return type(X)(results) if isinstance(X, list | tuple) else results
+        [part] = parts(X)
+        if isinstance(part, Frame):
+            return self._apply_frame(part, inverse)
+        return self._apply_matrix(part, copy, inverse)
+
+    def _apply_matrix(self, X: Any, copy: bool, inverse: bool) -> np.ndarray:
+        matrix = as_matrix(X, type(self).__name__)
+        positions = self._positions(self.summary_, matrix.shape[1])
+        maps = list(self._maps().values())
+        dtype = matrix.dtype if matrix.dtype.kind == "f" else np.dtype(np.float64)
+        out = matrix if not copy and matrix.dtype == dtype and matrix.flags.writeable else None
+        whole = positions == list(range(matrix.shape[1]))
+        if whole and (out is None or out.flags.c_contiguous):
+            vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
+            return affine_matrix(matrix, *vectors, clip=[m.clip for m in maps], inverse=inverse, out=out)
+        if out is None:
+            out = matrix.astype(dtype)  # what passes through
+        for j, m in zip(positions, maps, strict=True):
+            out[:, j] = _affine(matrix[:, j], m, inverse, dtype)
+        return out
+
+    def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
+        replaced = {}
+        names = self._names_in(self.summary_, frame)
+        for name, m in zip(names, self._maps().values(), strict=True):
+            i = frame.names.index(name)
+            chunks = frame.chunks(i, fit=False)
+            kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
+            replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
+        return frame.replace(replaced)
+
+    def _apply_stream(self, X: Any, inverse: bool) -> Any:
+        reader = as_reader(X)
+        names = self._names_in(self.summary_, ArrowFrame(reader.schema.empty_table()))
+        check_columns(reader.schema, names)
+        indices = [reader.schema.get_field_index(name) for name in names]
+        schema = replaced_schema(
+            reader.schema, {i: output_type(reader.schema.field(i).type)[0] for i in indices}
+        )
+        batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
+        result = pa.RecordBatchReader.from_batches(schema, batches)
+        return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
+
+
+def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
+    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype))
+
+
+def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
+    """The map over one Arrow array of a column that must be numeric."""
+    check_numeric(name, chunk.type)
+    return mapped_array(chunk, m, inverse, *output_type(chunk.type))
+
+
+def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
+    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`.
+
+    Nulls stay; what stands under them is unspecified.
+    """
+    numbers = numeric_chunk(chunk)
+    values = _affine(numbers, m, inverse, dtype)
+    validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
