@@ -177,7 +177,6 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     """
     from . import engine
 
-    _check_weights(options)
     if state is not None:
         _check_state_target(state, options["overwrite"], others=[*source, sink])
     with console.listening(), console.progress(passes=2) as progress:
@@ -216,7 +215,6 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
     from . import engine
 
     console: Console = ctx.obj
-    _check_weights(options)
     options = given({"method": scaler_of(method), **options})
     if "update" in options:
         _update(console, source, sink, overwrite, options)
@@ -230,11 +228,6 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
         scaler = engine.fit(source, progress=progress, **options)
         scaler.save(sink)
     _say_done(console, "fitted", scaler.summary_.rows, "into", sink)
-
-
-def _check_weights(options: dict[str, Any]) -> None:
-    if options["exact"] and options["sample_weight"] is not None:
-        raise click.UsageError("exact statistics do not weigh rows: leave out --exact or --sample-weight")
 
 
 def _update(
