@@ -28,6 +28,7 @@ MIN_BITS, MAX_BITS = 10, 16
 SMALL = 1 << MAX_BITS  # columns of no more values are kept as far as need be; counts would take as much
 MAX_EXACT = 1 << 53
 SAFETY = 1.5  # times the error that a sketch states at 99 %: missed once in some 10**5 quantiles
+ROOM = 1.7  # times what an interval should hold: either end may be off outwards by the error that the sketch states
 PROBES = 16  # steps in which an interval is searched for values that occur often
 _SIGN = 1 << 63
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
@@ -344,9 +345,10 @@ def _groups(
             capacity, spill = search.count, 0
             kept = min(search.count, sum(1.15 * one.expected + 64 for one in intervals))
         else:
-            capacity = min(search.count, int(1.15 * max(one.expected for one in intervals)) + (1 << MIN_BITS))
+            most = max(one.expected for one in intervals)
+            capacity = min(search.count, int(ROOM * most) + (1 << MIN_BITS))
             spill = len(intervals) * threads * max(capacity // 8, 1 << MAX_BITS)
-            kept = min(search.count, capacity * len(intervals))
+            kept = min(search.count, sum(1.15 * one.expected for one in intervals))
         need = 8 * (1.5 * kept + spill)
         if group and used + need > memory:
             yield group
