@@ -15,10 +15,10 @@ import numpy as np
 from ._core import Selection
 from .footer_fit import file_extrema
 from .parquet.statistics import LeafExtrema
-from .pipeline import Outlet, run_ordered
+from .pipeline import Outlet
 from .quantiles import key_at
 from .scalers._select import numeric_chunk
-from .scan import ProgressMeter, ScanUnit, batch_rows, scan_units
+from .scan import ProgressMeter, ScanUnit, batch_rows, run_units, scan_units
 from .sources import ParquetInput, ReaderCache, column_batches
 from .summary import ColumnSummary, Summary
 
@@ -51,8 +51,7 @@ def refine(
         If a column cannot be read; names file, row group and column.
     """
     units = _units(files, summary, selections, memory)
-    share = 1.0 / len(selections)
-    meter.expect(sum(unit.rows * len(unit.columns) for unit in units) * share)
+    meter.expect(sum(unit.rows * len(unit.columns) for unit in units) / len(selections))
     readers = ReaderCache()
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
@@ -70,15 +69,7 @@ def refine(
         for name, selection in zip(unit.columns, found, strict=True):
             selections[name].merge(selection)
 
-    for unit in run_ordered(
-        units,
-        work,
-        consume,
-        threads=threads,
-        need=lambda unit: unit.file.reading_need(unit.row_groups, unit.columns, memory),
-        limit=memory // 2,
-    ):
-        meter.add(unit.rows * len(unit.columns) * share)
+    run_units(units, work, consume, len(selections), memory=memory, threads=threads, meter=meter)
 
 
 def _units(

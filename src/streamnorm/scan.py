@@ -136,6 +136,22 @@ def scan(
                 merged[name] = new_stats(name, unit.seed)  # merged into, it needs no block of rows that wait
             merged[name].merge(stats)
 
+    run_units(units, work, consume, len(columns), weight=weight, memory=memory, threads=threads, meter=meter)
+    return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
+
+
+def run_units(
+    units: Sequence[ScanUnit],
+    work: Callable[[ScanUnit, Outlet], None],
+    consume: Callable[[ScanUnit, Any], None],
+    columns: int,
+    *,
+    weight: str | None = None,
+    memory: int,
+    threads: int,
+    meter: ProgressMeter,
+) -> None:
+    """Work on units whose reading takes half of `memory` at most, in a pass over so many columns."""
     for unit in run_ordered(
         units,
         work,
@@ -144,8 +160,7 @@ def scan(
         need=lambda unit: unit.file.reading_need(unit.row_groups, columns_read(unit, weight), memory),
         limit=memory // 2,
     ):
-        meter.add(unit.rows * len(unit.columns) / len(columns))
-    return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
+        meter.add(unit.rows * len(unit.columns) / columns)
 
 
 def columns_read(unit: ScanUnit, weight: str | None) -> tuple[str, ...]:

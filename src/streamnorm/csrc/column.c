@@ -121,8 +121,7 @@ sn_status sn_column_make_room(sn_column *column, const sn_array *array) {
 
 sn_status sn_column_update(sn_column *column, const sn_array *array) {
     if (column->weights.used) return sn_column_update_by_ones(column, array);
-    sn_kind kind = kind_of(array->type);
-    sn_status status = widen_kind(column, kind, kind == SN_KIND_DECIMAL ? array->scale : 0);
+    sn_status status = sn_column_make_room(column, array);
     if (status != SN_OK) return status;
     int in_place = array->type == SN_FLOAT64 && array->validity == NULL && array->stride == sizeof(double) &&
                    (uintptr_t)array->values % sizeof(double) == 0;

@@ -13,8 +13,8 @@
  *     common exponent and added to each other they stay below 2^112 (of the sum: 2^35 units times 2^50).
  * A value with bits below the grid of c (c + big - big != c) is found in the same loop. Its run of 256 rows is done
  * again on a grid of its own, what is off that grid on a further one, and the last few values go to the accumulator
- * one by one. No multiplication or
- * addition here ever rounds, so that contraction to fused multiply-add, vector width and order change no bit.
+ * one by one. No multiplication or addition here ever rounds, so that contraction to fused multiply-add, vector width
+ * and order change no bit.
  *
  * Turned down: slices of 28 bits in integer registers (the conversion costs what it saves); one accumulator a value
  * (5 ns); Demmel and Nguyen's binned sums, reproducible but rounded.
@@ -188,8 +188,7 @@ void sn_exact_add_integers(sn_exact *exact, const sn_array *array, int64_t start
     sn_uint128 squares = 0;
     uint64_t carries = 0;
     for (int64_t i = start; i < start + n; i++) {
-        int64_t bit = array->offset + i;
-        if (array->validity != NULL && !(array->validity[bit >> 3] >> (bit & 7) & 1)) continue;
+        if (array->validity != NULL && !sn_bit(array->validity, array->offset + i)) continue;
         sn_int128 value = integer_at(array, i);
         sn_uint128 magnitude = value < 0 ? -(sn_uint128)value : (sn_uint128)value;
         uint64_t low = (uint64_t)magnitude, high = (uint64_t)(magnitude >> 64);

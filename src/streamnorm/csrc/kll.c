@@ -116,18 +116,26 @@ static void buffer_trim(sn_kll_buffer *buffer)
 
 /* ---- stages ---- */
 
+int64_t *sn_kll_sorted_copy(const sn_kll_buffer *buffer, sn_kll_scratch *scratch)
+{
+    int64_t *keys = sn_kll_scratch_words(scratch, buffer->size + sn_keys_sort_space(buffer->size));
+    if (keys) {
+        memcpy(keys, buffer->keys, (size_t)buffer->size * sizeof *keys);
+        sn_keys_sort(keys, buffer->size, keys + buffer->size);
+    }
+    return keys;
+}
+
 /* What a buffer holds, sorted, as a run. */
 static sn_status flush(sn_kll *kll, const sn_kll_buffer *buffer, int log2_weight, sn_kll_scratch *scratch)
 {
     if (buffer->size == 0) {
         return SN_OK;
     }
-    int64_t *keys = sn_kll_scratch_words(scratch, buffer->size + sn_keys_sort_space(buffer->size));
+    const int64_t *keys = sn_kll_sorted_copy(buffer, scratch);
     if (!keys) {
         return SN_ERR_NOMEM;
     }
-    memcpy(keys, buffer->keys, (size_t)buffer->size * sizeof *keys);
-    sn_keys_sort(keys, buffer->size, keys + buffer->size);
     return sn_kll_append_run(kll, keys, buffer->size, buffer->size << log2_weight);
 }
 

@@ -79,6 +79,8 @@ typedef struct {
 } sn_kll_scratch;
 
 int64_t *sn_kll_scratch_words(sn_kll_scratch *scratch, int64_t words);
+/* What a buffer holds, sorted, in the scratch; NULL: no memory. */
+int64_t *sn_kll_sorted_copy(const sn_kll_buffer *buffer, sn_kll_scratch *scratch);
 void sn_kll_scratch_free(sn_kll_scratch *scratch);
 
 /* A copy of sorted keys as a further run. */

@@ -272,12 +272,10 @@ static sn_status append_buffer(sn_kll_weighted *weighted, const sn_kll_buffer *b
     if (buffer->size == 0) {
         return SN_OK;
     }
-    int64_t *keys = sn_kll_scratch_words(scratch, buffer->size + sn_keys_sort_space(buffer->size));
+    const int64_t *keys = sn_kll_sorted_copy(buffer, scratch);
     if (!keys) {
         return SN_ERR_NOMEM;
     }
-    memcpy(keys, buffer->keys, (size_t)buffer->size * sizeof *keys);
-    sn_keys_sort(keys, buffer->size, keys + buffer->size);
     return sn_kll_append_list(weighted, keys, NULL, ldexp(1.0, log2_weight), buffer->size);
 }
 

@@ -12,20 +12,7 @@
 
 #include <math.h>
 
-#define SN_LANES 32
-
-SN_INLINE void two_sum(double *hi, double *lo, double a, double b) {
-    double s = a + b;
-    double t = s - a;
-    *lo = (a - (s - t)) + (b - t);
-    *hi = s;
-}
-
-SN_INLINE double sum_lanes(double *lane) {
-    for (int width = SN_LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) lane[j] += lane[j + width];
-    return lane[0];
-}
+#include "lanes.h"
 
 SN_INLINE double min_of(double a, double b) { return a < b ? a : b; }
 SN_INLINE double max_of(double a, double b) { return a > b ? a : b; }
@@ -56,8 +43,8 @@ SN_CLONES static double first_pass(sn_block_extrema *extrema, const double *x, i
         }
     extrema->min = min[0];
     extrema->max = max[0];
-    extrema->nans = (int64_t)sum_lanes(nans);
-    return sum_lanes(sum);
+    extrema->nans = (int64_t)sn_sum_lanes(nans);
+    return sn_sum_lanes(sum);
 }
 
 /* Sums of d = x - center and of d^2 over the values that are not NaN. The block itself is in L1 by now, so the
@@ -80,8 +67,8 @@ SN_CLONES static void second_pass(double *s1, double *s2, const double *x, int64
         sum[j] += d;
         square[j] += d * d;
     }
-    *s1 = sum_lanes(sum);
-    *s2 = sum_lanes(square);
+    *s1 = sn_sum_lanes(sum);
+    *s2 = sn_sum_lanes(square);
 }
 
 static int32_t exponent_for(double magnitude) {
@@ -96,9 +83,9 @@ static void block_moments(sn_moments *m, const double *x, int64_t n, int64_t cou
     m->count = count;
     m->weight = (double)count;
     m->weight_lo = 0.0;
-    two_sum(&m->mean, &m->mean_lo, approximate_mean, s1 / (double)count);
+    sn_two_sum(&m->mean, &m->mean_lo, approximate_mean, s1 / (double)count);
     double excess = s1 * (s1 / (double)count);
-    two_sum(&m->m2, &m->m2_lo, s2, -excess);
+    sn_two_sum(&m->m2, &m->m2_lo, s2, -excess);
     if (m->m2 < 0.0) m->m2 = m->m2_lo = 0.0;
 }
 
@@ -131,7 +118,7 @@ static void moments_of_rare_block(sn_moments *m, sn_block_extrema *extrema, cons
     block_moments(&block, copy, n, count, shift + sum / (double)count);
     block.exponent = exponent;
     double up = exponent == 0 ? 1.0 : exponent > 0 ? 0x1p600 : 0x1p-600;
-    two_sum(&block.mean, &block.mean_lo, block.mean * up, block.mean_lo * up);
+    sn_two_sum(&block.mean, &block.mean_lo, block.mean * up, block.mean_lo * up);
     sn_moments_merge(m, &block);
 }
 
@@ -188,8 +175,8 @@ void sn_moments_merge(sn_moments *into, const sn_moments *from) {
     sn_moments b = *from;
     int32_t exponent = into->exponent > b.exponent ? into->exponent : b.exponent;
     double weight, weight_lo;
-    two_sum(&weight, &weight_lo, into->weight, b.weight);
-    two_sum(&weight, &weight_lo, weight, weight_lo + (into->weight_lo + b.weight_lo));
+    sn_two_sum(&weight, &weight_lo, into->weight, b.weight);
+    sn_two_sum(&weight, &weight_lo, weight, weight_lo + (into->weight_lo + b.weight_lo));
     int32_t unit = sn_weight_unit(weight);
     raise_units(into, exponent, unit);
     raise_units(&b, exponent, unit);
@@ -200,14 +187,14 @@ void sn_moments_merge(sn_moments *into, const sn_moments *from) {
     double delta = (b.mean * down - into->mean * down) + (b.mean_lo * down - into->mean_lo * down);
     double step = delta * (nb / n) * up;
     double hi, lo;
-    two_sum(&hi, &lo, into->mean, step);
-    two_sum(&into->mean, &into->mean_lo, hi, lo + into->mean_lo);
+    sn_two_sum(&hi, &lo, into->mean, step);
+    sn_two_sum(&into->mean, &into->mean_lo, hi, lo + into->mean_lo);
     if (unit != 0) na = ldexp(na, -unit);
     double between = delta * delta * (na * (nb / n));
     double carry, carry2;
-    two_sum(&hi, &carry, into->m2, b.m2);
-    two_sum(&hi, &carry2, hi, between);
-    two_sum(&into->m2, &into->m2_lo, hi, carry + carry2 + into->m2_lo + b.m2_lo);
+    sn_two_sum(&hi, &carry, into->m2, b.m2);
+    sn_two_sum(&hi, &carry2, hi, between);
+    sn_two_sum(&into->m2, &into->m2_lo, hi, carry + carry2 + into->m2_lo + b.m2_lo);
     into->count += b.count;
     into->weight = weight;
     into->weight_lo = weight_lo;

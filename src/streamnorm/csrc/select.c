@@ -59,10 +59,8 @@ void sn_selection_release(sn_selection *selection) {
 
 SN_CLONES static void keys_of_doubles(int64_t *keys, const double *x, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        int64_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bits ^= (bits >> 63) & INT64_MAX;
-        keys[i] = x[i] == x[i] ? bits : SN_KEY_PAD; /* above every interval */
+        int64_t key = sn_key_from_double(x[i]);
+        keys[i] = x[i] == x[i] ? key : SN_KEY_PAD; /* above every interval */
     }
 }
 

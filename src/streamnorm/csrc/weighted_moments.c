@@ -9,20 +9,7 @@
 
 #include <math.h>
 
-#define SN_LANES 32
-
-SN_INLINE void two_sum(double *hi, double *lo, double a, double b) {
-    double s = a + b;
-    double t = s - a;
-    *lo = (a - (s - t)) + (b - t);
-    *hi = s;
-}
-
-SN_INLINE double sum_lanes(double *lane) {
-    for (int width = SN_LANES / 2; width > 0; width /= 2)
-        for (int j = 0; j < width; j++) lane[j] += lane[j + width];
-    return lane[0];
-}
+#include "lanes.h"
 
 SN_INLINE void first_pass_lane(double *sum, double *nans, double *min, double *max, double x, double w, double shift) {
     *sum += x == x ? w * (x - shift) : 0.0;
@@ -52,13 +39,13 @@ SN_CLONES static double first_pass(sn_block_extrema *extrema, const double *x, c
     }
     extrema->min = min[0];
     extrema->max = max[0];
-    extrema->nans = (int64_t)sum_lanes(nans);
-    return sum_lanes(sum);
+    extrema->nans = (int64_t)sn_sum_lanes(nans);
+    return sn_sum_lanes(sum);
 }
 
 SN_INLINE void weight_lane(double *hi, double *lo, double x, double w) {
     double weight = x == x ? w : 0.0, low;
-    two_sum(hi, &low, *hi, weight);
+    sn_two_sum(hi, &low, *hi, weight);
     *lo += low;
 }
 
@@ -90,16 +77,16 @@ SN_CLONES static void second_pass(double *s1, double *s2, const double *x, const
         sum[j] += part;
         square[j] += part * d;
     }
-    *s1 = sum_lanes(sum);
-    *s2 = sum_lanes(square);
+    *s1 = sn_sum_lanes(sum);
+    *s2 = sn_sum_lanes(square);
 }
 
 /* The moments of a block of finite or NaN values about a value near their mean, in units of 2^exponent. */
 static void block_moments(sn_moments *m, const double *x, const double *w, int64_t n, double center) {
     double s1, s2;
     second_pass(&s1, &s2, x, w, n, center);
-    two_sum(&m->mean, &m->mean_lo, center, s1 / m->weight);
-    two_sum(&m->m2, &m->m2_lo, s2, -(s1 * (s1 / m->weight)));
+    sn_two_sum(&m->mean, &m->mean_lo, center, s1 / m->weight);
+    sn_two_sum(&m->m2, &m->m2_lo, s2, -(s1 * (s1 / m->weight)));
     if (m->m2 < 0.0) m->m2 = m->m2_lo = 0.0;
 }
 
@@ -148,7 +135,7 @@ static void moments_of_rare_block(sn_moments *m, sn_block_extrema *extrema, cons
     block.exponent = exponent;
     block.weight = weight;
     block.weight_lo = weight_lo;
-    two_sum(&block.mean, &block.mean_lo, ldexp(block.mean, exponent), ldexp(block.mean_lo, exponent));
+    sn_two_sum(&block.mean, &block.mean_lo, ldexp(block.mean, exponent), ldexp(block.mean_lo, exponent));
     sn_moments_merge(m, &block);
 }
 
