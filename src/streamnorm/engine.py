@@ -257,7 +257,7 @@ def _fit_files(
         scaler._adopt(found, named=True)
     else:
         summary = scaler.summary_.copy()
-        summary.merge(found, recount=True)  # the files were checked by those who know where they are
+        summary.absorb(found, recount=True)  # the files were checked by those who know where they are
         scaler._adopt(summary, named=True)
 
 

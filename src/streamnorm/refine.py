@@ -81,12 +81,13 @@ def _units(
     for name, selection in selections.items():
         column = str(name)
         bounds = _trusted_bounds(files, summary[name])
-        outside = [_outside(part, selection) for part in bounds]
+        keys = [_keys(part, selection) for part in bounds]
+        outside = [_outside(part, *ends, selection) for part, ends in zip(bounds, keys, strict=True)]
         if not any(mask.any() for mask in outside):
             whole.append(column)
             continue
-        for file, part, mask in zip(files, bounds, outside, strict=True):
-            _count(part, mask, selection)
+        for file, part, (_, high), mask in zip(files, bounds, keys, outside, strict=True):
+            _count(part, high, mask, selection)
             units += _units_of_rest(file, column, mask)
     return units + (scan_units(files, whole, memory, len(whole)) if whole else [])
 
@@ -110,9 +111,8 @@ def _trusted_bounds(files: Sequence[ParquetInput], column: ColumnSummary) -> lis
     return found if claimed == (column.count, column.min, column.max) else []
 
 
-def _outside(part: LeafExtrema, selection: Selection) -> np.ndarray:
-    """Which row groups have no value within any interval."""
-    low, high = _keys(part, selection)
+def _outside(part: LeafExtrema, low: np.ndarray, high: np.ndarray, selection: Selection) -> np.ndarray:
+    """Which row groups, with bounds of these keys, have no value within any interval."""
     mask = np.ones(len(part.rows), dtype=bool)
     for first, last, _ in selection.intervals:
         mask &= (high < first) | (low > last)
@@ -128,9 +128,8 @@ def _keys(part: LeafExtrema, selection: Selection) -> tuple[np.ndarray, np.ndarr
     return low, high
 
 
-def _count(part: LeafExtrema, mask: np.ndarray, selection: Selection) -> None:
-    """Count the values of these row groups that are below each interval."""
-    _, high = _keys(part, selection)
+def _count(part: LeafExtrema, high: np.ndarray, mask: np.ndarray, selection: Selection) -> None:
+    """Count the values of the row groups in the mask that are below each interval."""
     values = np.where(mask & part.has_values, part.rows - part.null_count, 0)
     for i, (first, _, _) in enumerate(selection.intervals):
         selection.add_below(i, int(values[high < first].sum()))
