@@ -13,6 +13,7 @@ STREAMNORM_WERROR=1
 import os
 from glob import glob
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -49,13 +50,14 @@ if os.environ.get("STREAMNORM_SANITIZE"):
     build_base += "/sanitize"
 
 
-def extension(name, sources):
+def extension(name, sources, *, numpy_headers=False):
     """One compiled module: its Cython source and the C kernels that it binds."""
     return Extension(
         f"streamnorm.{name}",
         sources=[f"{SRC}/{source}" for source in sources],
         depends=sorted(glob(f"{SRC}/csrc/*.h")),
-        include_dirs=[f"{SRC}/csrc"],
+        include_dirs=[f"{SRC}/csrc", *([numpy.get_include()] if numpy_headers else [])],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")] if numpy_headers else [],
         extra_compile_args=flags,
         extra_link_args=link,
     )
@@ -66,9 +68,11 @@ def extension(name, sources):
 SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c")) + ["csrc/weights.c"]
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
 CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
+NORMS_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/norms*.c")) + ["csrc/parallel.c"]
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
+    extension("_norms", ["_norms.pyx", *NORMS_C], numpy_headers=True),
     extension("parquet._pages", ["parquet/_pages.pyx", "csrc/pages.c"]),
     extension("parquet._thrift", ["parquet/_thrift.pyx"]),
 ]

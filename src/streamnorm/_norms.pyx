@@ -1,0 +1,57 @@
+"""Batch, layer, instance, group and RMS normalization, forward and backward, over NumPy arrays.
+
+The functions are those of :mod:`streamnorm.nn.functional`, which is where to import them from.
+"""
+# Design: one fast way and one general way. An array that is C-contiguous and of float32 or float64, which nearly all
+# are, goes to the kernels as it is: a call on 32 x 64 values takes about a microsecond, and most of that is NumPy making
+# the result. Everything else (float16, strides, byte orders, outputs of another layout) is brought into that form by
+# NumPy, takes the same way and is brought back. NumPy's C API is used, not the buffer protocol as in the core, because
+# here the arrays are small and many. Turned down: a Python layer for the checks, which would cost more than the work.
+#
+# The parts: _norms_arrays.pxi (arguments), _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi
+# (instance and group).
+
+import numpy as np
+
+cimport cython
+cimport numpy as cnp
+from libc.math cimport NAN, sqrt
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+
+cnp.import_array()
+
+
+cdef extern from "norms.h" nogil:
+    ctypedef struct sn_norms_kernels:
+        pass
+
+    const sn_norms_kernels sn_norms_float32, sn_norms_float64
+
+    ctypedef enum sn_status:
+        SN_OK, SN_ERR_NOMEM
+
+    ctypedef enum sn_norm_layout:
+        SN_NORM_ROWS, SN_NORM_PLANES, SN_NORM_COLUMNS
+
+    ctypedef struct sn_norm:
+        const sn_norms_kernels *kernels
+        sn_norm_layout layout
+        int64_t samples, channels, positions, groups
+        int centered, given
+        const double *weight
+        const double *bias
+        double eps
+        int threads
+
+    int64_t sn_norm_statistics(const sn_norm *norm)
+    int64_t sn_norm_values(const sn_norm *norm)
+    sn_status sn_norm_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm)
+    sn_status sn_norm_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
+                               const double *mean, const double *rstd, const sn_norm *norm)
+
+
+include "_norms_arrays.pxi"
+include "_norms_batch.pxi"
+include "_norms_rows.pxi"
+include "_norms_groups.pxi"

@@ -1,0 +1,451 @@
+# Part of _norms.pyx: from arguments to what the kernels take, and back.
+
+cdef tuple FLOAT_TYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+cdef inline bint is_plain(object array) noexcept:
+    """Whether the kernels take it as it is: C-contiguous, aligned, of float32 or float64 in native byte order."""
+    if not cnp.PyArray_Check(array) or not cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array):
+        return False
+    cdef int type = cnp.PyArray_TYPE(<cnp.ndarray>array)
+    return type == cnp.NPY_FLOAT or type == cnp.NPY_DOUBLE
+
+
+cdef inline bint is_plain_double(object array) noexcept:
+    return is_plain(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_DOUBLE
+
+
+cdef inline cnp.npy_intp width_of(cnp.ndarray array) noexcept:
+    return 4 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT else 8
+
+
+cdef object float_array(object array, str name):
+    """`array` as an ndarray of a float type that has kernels, of whatever strides and byte order."""
+    array = np.asarray(array)
+    if array.dtype.newbyteorder("=") not in FLOAT_TYPES:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected float16, float32 or float64, as {name}.astype(np.float32) makes it"
+        )
+    return array
+
+
+cdef object plain_array(object array, object dtype=None):
+    """A C-contiguous, aligned array of float32 or float64 with the values of `array`, itself where it is one."""
+    if dtype is None:
+        dtype = np.float64 if array.dtype.newbyteorder("=") == np.float64 else np.float32
+    return np.require(array, dtype, ["C", "A"])
+
+
+# ---- parameters: one value per channel, or per position of a row ----
+
+
+cdef object parameter_array(object array, str name, cnp.ndarray x, int axis, int n_axes):
+    """`array`, or a plain copy of it, if it has the shape of those axes of x."""
+    if array is None:
+        return None
+    cdef int i
+    cdef bint fits
+    if is_plain(array):
+        fits = cnp.PyArray_NDIM(<cnp.ndarray>array) == n_axes
+        if fits:
+            for i in range(n_axes):
+                fits = fits and cnp.PyArray_DIM(<cnp.ndarray>array, i) == cnp.PyArray_DIM(x, axis + i)
+        if fits:
+            return array
+    array = float_array(array, name)
+    shape = (<object>x).shape[axis:axis + n_axes]
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {(<object>x).shape}")
+    return plain_array(array)
+
+
+cdef const double *doubles(object array, double *room) noexcept:
+    """The values of a plain array as doubles: its own, or converted into `room`. NULL for None."""
+    cdef const float *values
+    cdef cnp.npy_intp i, n
+    if array is None:
+        return NULL
+    if cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_DOUBLE:
+        return <const double *>cnp.PyArray_DATA(<cnp.ndarray>array)
+    values = <const float *>cnp.PyArray_DATA(<cnp.ndarray>array)
+    n = cnp.PyArray_SIZE(<cnp.ndarray>array)
+    for i in range(n):
+        room[i] = values[i]
+    return room
+
+
+cdef object statistics_array(object array, str name, tuple shape):
+    """mean or rstd as the backward pass gets it, as a plain array of float64."""
+    if is_plain_double(array) and (<object>array).shape == shape:
+        return array
+    array = float_array(array, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as the forward pass returned it")
+    return plain_array(array, np.float64)
+
+
+cdef double *room_for(int64_t n) except NULL:
+    """n doubles to work with; the caller frees them."""
+    cdef double *room = <double *>malloc(<size_t>(n + 1) * sizeof(double))
+    if room == NULL:
+        raise MemoryError
+    return room
+
+
+# ---- outputs ----
+
+
+cdef tuple outputs_of(object out, int n, bint full, str names):
+    """`out` as a tuple of n arrays or None. Those that compute one array alone take one alone."""
+    if out is None:
+        return (None,) * n
+    if not isinstance(out, tuple):
+        return (out,) + (None,) * (n - 1)
+    if not full or len(out) != n:
+        raise ValueError(f"out is a tuple of {len(out)}; expected an array{f' or a tuple ({names})' if full else ''}")
+    return out
+
+
+cdef int check_output(object out, str name, object shape, object dtype) except -1:
+    if out is None:
+        return 0
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out for {name} is of type {type(out).__name__}; expected an ndarray")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out for {name} is {out.dtype} of shape {out.shape}; expected {dtype} of shape {shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"out for {name} is read-only; pass a writable array")
+    return 0
+
+
+cdef int extent(cnp.ndarray array, uintptr_t *start, uintptr_t *end) noexcept:
+    cdef int i
+    cdef cnp.npy_intp n, stride
+    start[0] = <uintptr_t>cnp.PyArray_DATA(array)
+    end[0] = start[0] + cnp.PyArray_ITEMSIZE(array)
+    for i in range(cnp.PyArray_NDIM(array)):
+        n = cnp.PyArray_DIM(array, i)
+        stride = cnp.PyArray_STRIDE(array, i)
+        if n == 0:
+            end[0] = start[0]
+            return 0
+        if stride < 0:
+            start[0] += (n - 1) * stride
+        else:
+            end[0] += (n - 1) * stride
+    return 0
+
+
+cdef struct Spans:
+    int n
+    uintptr_t start[16]
+    uintptr_t end[16]
+    bint written[16]
+
+
+cdef inline void note(Spans *spans, object array, bint written) noexcept:
+    """The bytes of an array are read, or written, by a call."""
+    if array is None:
+        return
+    extent(<cnp.ndarray>array, &spans.start[spans.n], &spans.end[spans.n])
+    spans.written[spans.n] = written
+    spans.n += 1
+
+
+cdef bint may_overlap(const Spans *spans) noexcept:
+    """Whether something that is written may share memory with anything else."""
+    cdef int i, j
+    for i in range(spans.n):
+        for j in range(i):
+            if (spans.written[i] or spans.written[j]) and spans.start[i] < spans.end[j] and spans.start[j] < spans.end[i]:
+                return True
+    return False
+
+
+cdef int refuse_overlaps(dict written, dict read) except -1:
+    """Say which of the arrays, by name, share memory with one that is written, if any really do."""
+    cdef list seen = [(name, array) for name, array in read.items() if array is not None]
+    for name, array in written.items():
+        if array is None:
+            continue
+        for other_name, other in seen:
+            if np.shares_memory(array, other):
+                raise ValueError(f"{name} shares memory with {other_name}; pass an array of its own")
+        seen.append((name, array))
+    return 0
+
+
+cdef inline object new_like(cnp.ndarray x):
+    return cnp.PyArray_EMPTY(cnp.PyArray_NDIM(x), cnp.PyArray_DIMS(x), cnp.PyArray_TYPE(x), 0)
+
+
+cdef inline object new_doubles(int nd, cnp.npy_intp *dims):
+    return cnp.PyArray_EMPTY(nd, dims, cnp.NPY_DOUBLE, 0)
+
+
+cdef object parameter_gradient(const double *values, object like, object out):
+    """The values as an array of the shape and type of the parameter, in `out` if there is one."""
+    cdef cnp.ndarray result
+    cdef cnp.npy_intp i, n
+    cdef float *singles
+    if not is_plain(like) or (out is not None and not is_plain(out)):
+        if out is None:
+            out = np.empty(like.shape, like.dtype)
+        if out.size > 0:
+            out[...] = np.asarray(<double[:like.size]>values).reshape(like.shape)
+        return out
+    result = new_like(<cnp.ndarray>like) if out is None else out
+    n = cnp.PyArray_SIZE(result)
+    if cnp.PyArray_TYPE(result) == cnp.NPY_DOUBLE:
+        for i in range(n):
+            (<double *>cnp.PyArray_DATA(result))[i] = values[i]
+    else:
+        singles = <float *>cnp.PyArray_DATA(result)
+        for i in range(n):
+            singles[i] = <float>values[i]
+    return result
+
+
+cdef object copied(object result, object out):
+    """`out` with the result in it, if there is an `out`."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
+
+
+# ---- the backward pass ----
+
+
+cdef bint same_form(object a, cnp.ndarray x) noexcept:
+    """Plain, and of the shape and type of x."""
+    cdef int i
+    if not is_plain(a) or cnp.PyArray_TYPE(<cnp.ndarray>a) != cnp.PyArray_TYPE(x):
+        return False
+    if cnp.PyArray_NDIM(<cnp.ndarray>a) != cnp.PyArray_NDIM(x):
+        return False
+    for i in range(cnp.PyArray_NDIM(x)):
+        if cnp.PyArray_DIM(<cnp.ndarray>a, i) != cnp.PyArray_DIM(x, i):
+            return False
+    return True
+
+
+cdef object gradient_array(object dy, object x):
+    dy = float_array(dy, "dy")
+    if dy.shape != x.shape:
+        raise ValueError(f"dy has shape {dy.shape}; expected {x.shape}, as x has")
+    return dy
+
+
+cdef object like_parameter(object array, str name, object x, tuple shape):
+    """`array` as an ndarray of the parameters' shape, or None."""
+    if array is None:
+        return None
+    if not is_plain(array):
+        array = float_array(array, name)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {x.shape}")
+    return array
+
+
+cdef object bias_like(object bias, object weight, object x, tuple shape):
+    """An array of the shape and type that dbias has, or None where there was no bias."""
+    if bias is not None and not isinstance(bias, bool):
+        return like_parameter(bias, "bias", x, shape)
+    if bias is None or bias is True:
+        if weight is not None or bias is None:
+            return weight
+        return np.empty(shape, x.dtype)
+    return None
+
+
+cdef object backward(
+    const sn_norm *settings, object dy, object x, object mean, object rstd, object weight, object bias_form, object out,
+    object shape
+):
+    """dx, dweight and dbias; dy and x are plain, weight and bias_form have `shape`."""
+    cdef sn_norm norm = settings[0]
+    cdef Spans spans
+    cdef double *room
+    cdef double *sums
+    cdef int64_t n = 1
+    cdef object plain_weight = weight
+    for length in shape:
+        n *= length
+    dx, dweight_out, dbias_out = outputs_of(out, 3, True, "dx, dweight, dbias")
+    if weight is not None and not is_plain(weight):
+        plain_weight = plain_array(weight)
+    if out is not None:
+        check_output(dx, "dx", x.shape, x.dtype)
+        if dweight_out is not None:
+            check_output(dweight_out, "dweight", shape, None if weight is None else weight.dtype)
+        if dbias_out is not None:
+            check_output(dbias_out, "dbias", shape, None if bias_form is None else bias_form.dtype)
+        spans.n = 0
+        note(&spans, dx, True)
+        note(&spans, dweight_out, True)
+        note(&spans, dbias_out, True)
+        note(&spans, dy, False)
+        note(&spans, x, False)
+        note(&spans, mean, False)
+        note(&spans, rstd, False)
+        note(&spans, weight, False)
+        if may_overlap(&spans):
+            refuse_overlaps(
+                {"out": dx, "out for dweight": dweight_out, "out for dbias": dbias_out},
+                {"dy": dy, "x": x, "mean": mean, "rstd": rstd, "weight": weight},
+            )
+    to = dx if is_plain(dx) else new_like(<cnp.ndarray>x)
+    room = room_for(3 * n)
+    try:
+        sums = room + n
+        norm.weight = doubles(plain_weight, room)
+        run_backward(
+            <cnp.ndarray>to, sums if weight is not None else NULL, sums + n if bias_form is not None else NULL,
+            <cnp.ndarray>dy, <cnp.ndarray>x, <cnp.ndarray>mean, <cnp.ndarray>rstd, &norm, n
+        )
+        dweight = None if weight is None else parameter_gradient(sums, weight, dweight_out)
+        dbias = None if bias_form is None else parameter_gradient(sums + n, bias_form, dbias_out)
+    finally:
+        free(room)
+    return copied(to, dx), dweight, dbias
+
+
+# ---- settings ----
+
+
+cdef int threads_of(object threads) except -1:
+    """0 for None: as many as pay."""
+    if threads is None:
+        return 0
+    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
+        raise TypeError(f"threads is {threads!r}; expected an integer of at least 1, or None for all processors")
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; expected at least 1, or None for all processors")
+    return min(int(threads), 1 << 20)
+
+
+cdef double epsilon_of(object eps) except? -1.0:
+    cdef double value = eps
+    if not value >= 0.0:
+        raise ValueError(f"eps is {eps}; expected zero or a positive number")
+    return value
+
+
+cdef int axis_of(object x, object channel_axis, int first) except -1:
+    """The axis as a number from `first` to x.ndim - 1."""
+    cdef int nd = x.ndim, axis
+    if nd < 2:
+        raise ValueError(f"x has shape {x.shape}; expected at least 2 dimensions, samples and channels")
+    axis = channel_axis
+    if axis < 0:
+        axis += nd
+    if axis < first or axis >= nd:
+        raise ValueError(
+            f"channel_axis is {channel_axis}, x has shape {x.shape}; expected an axis from {first} to {nd - 1}"
+        )
+    return axis
+
+
+cdef int64_t product(cnp.ndarray x, int first, int last) noexcept:
+    """How many values the axes [first, last) span."""
+    cdef int64_t n = 1
+    cdef int i
+    for i in range(first, last):
+        n *= cnp.PyArray_DIM(x, i)
+    return n
+
+
+cdef int start(sn_norm *norm, cnp.ndarray x, double eps, int threads) noexcept:
+    norm.kernels = &sn_norms_float32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT else &sn_norms_float64
+    norm.channels = norm.positions = norm.samples = 1
+    norm.groups = 0
+    norm.centered = 1
+    norm.given = 0
+    norm.weight = norm.bias = NULL
+    norm.eps = eps
+    norm.threads = threads
+    return 0
+
+
+cdef int run_forward(
+    cnp.ndarray y, double *mean, double *rstd, double *variance, cnp.ndarray x, const sn_norm *norm
+) except -1:
+    cdef sn_status status
+    cdef void *to = cnp.PyArray_DATA(y)
+    cdef const void *values = cnp.PyArray_DATA(x)
+    cdef int64_t i
+    if cnp.PyArray_SIZE(x) == 0:  # the mean and the variance of nothing
+        if not norm.given:
+            for i in range(sn_norm_statistics(norm)):
+                mean[i] = 0.0
+                rstd[i] = NAN
+                if variance != NULL:
+                    variance[i] = NAN
+        return 0
+    with nogil:
+        status = sn_norm_forward(to, mean, rstd, variance, values, norm)
+    if status != SN_OK:
+        raise MemoryError
+    return 0
+
+
+cdef int run_backward(
+    cnp.ndarray dx, double *dweight, double *dbias, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd,
+    const sn_norm *norm, int64_t n_parameters
+) except -1:
+    cdef sn_status status
+    cdef void *to = cnp.PyArray_DATA(dx)
+    cdef const void *gradient = cnp.PyArray_DATA(dy)
+    cdef const void *values = cnp.PyArray_DATA(x)
+    cdef const double *means = NULL
+    cdef const double *rstds = <const double *>cnp.PyArray_DATA(rstd)
+    cdef int64_t i
+    if mean is not None:
+        means = <const double *>cnp.PyArray_DATA(mean)
+    if cnp.PyArray_SIZE(x) == 0:
+        for i in range(n_parameters):
+            if dweight != NULL:
+                dweight[i] = 0.0
+            if dbias != NULL:
+                dbias[i] = 0.0
+        return 0
+    with nogil:
+        status = sn_norm_backward(to, dweight, dbias, gradient, values, means, rstds, norm)
+    if status != SN_OK:
+        raise MemoryError
+    return 0
+
+
+# ---- the general way ----
+
+
+cdef tuple memory_order(object x, int kept_first, int kept_last):
+    """The axes of x from the outermost in memory to the innermost, but for the first and last few, which stay."""
+    middle = sorted(range(kept_first, x.ndim - kept_last), key=lambda axis: -abs(x.strides[axis]))
+    return (*range(kept_first), *middle, *range(x.ndim - kept_last, x.ndim))
+
+
+cdef object back(object array, tuple order, object dtype):
+    """Undo `transpose(order)`, and give it the type that it is expected to have."""
+    return array.transpose(np.argsort(order)).astype(dtype, copy=False)
+
+
+cdef tuple backward_general(
+    object function, object dy, object x, object mean, object rstd, object weight, object bias_form, tuple order,
+    object out, dict settings
+):
+    """The gradients of arrays that the kernels do not take as they are, by `function` of arrays that they take."""
+    dx, dweight, dbias = outputs_of(out, 3, True, "dx, dweight, dbias")
+    check_output(dx, "dx", x.shape, x.dtype)
+    refuse_overlaps(
+        {"out": dx, "out for dweight": dweight, "out for dbias": dbias},
+        {"dy": dy, "x": x, "mean": mean, "rstd": rstd, "weight": weight},
+    )
+    plain = plain_array(x.transpose(order))
+    plain_dx, dweight, dbias = function(
+        plain_array(dy.transpose(order), plain.dtype), plain, mean, rstd, weight,
+        bias=False if bias_form is None else bias_form,
+        out=None if dweight is None and dbias is None else (None, dweight, dbias), **settings
+    )
+    return copied(back(plain_dx, order, x.dtype), dx), dweight, dbias

@@ -1,0 +1,71 @@
+/* The loops of the norm layers over float32 and float64, and the two tables in which the drivers find them.
+ *
+ * All arithmetic is in double. x, y, dy, dx point to values of the table's type, everything else to doubles.
+ */
+#ifndef SN_NORMS_KERNELS_H
+#define SN_NORMS_KERNELS_H
+
+#include "sn_common.h"
+
+/* Rows of `length` values, each with statistics of its own, and parameters for each value of a row. Row r takes its
+ * parameters from weight + (r % periods) * length on. */
+typedef struct {
+    int64_t length, periods;
+    const double *weight, *bias; /* periods x length; NULL: 1 and 0 */
+    double *mean, *rstd;         /* one per row; mean is NULL for RMS normalization, which does not center */
+    double *variance;            /* one per row, or NULL */
+    double eps;
+    int given; /* backward: mean and rstd are constants, not functions of x */
+} sn_rows_spec;
+
+typedef struct {
+    int64_t width; /* bytes of a value */
+    double (*value)(const void *x);
+
+    /* Sums of d = x - shift and of d^2. */
+    void (*stats)(double *s1, double *s2, const void *x, int64_t n, double shift);
+    double (*sum)(const void *x, int64_t n);
+    /* y = (x - mean) * scale + bias */
+    void (*normalize)(void *y, const void *x, int64_t n, double mean, double scale, double bias);
+    /* Sums of dy and of dy * (x - mean). */
+    void (*products)(double *sum_dy, double *sum_dy_x, const void *dy, const void *x, int64_t n, double mean);
+    /* dx = dy * by_dy + (x - mean) * by_x + constant */
+    void (*gradient)(void *dx, const void *dy, const void *x, int64_t n, double mean, double by_dy, double by_x,
+                     double constant);
+
+    /* Rows [first, first + count): statistics and y; x and y point to the first of them. */
+    void (*rows_forward)(void *y, const void *x, const sn_rows_spec *spec, int64_t first, int64_t count);
+    /* The same rows: dx, and dweight and dbias (periods x length, both or neither NULL) added to. */
+    void (*rows_backward)(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
+                          const sn_rows_spec *spec, int64_t first, int64_t count);
+
+    /* Matrices of `rows` rows, `stride` values apart, of `columns` columns, and one more row of only `rest` columns.
+     * The parameters are arrays of `columns`; sums are added to. */
+    void (*columns_stats)(double *s1, double *s2, const void *x, const double *shift, int64_t rows, int64_t columns,
+                          int64_t stride, int64_t rest);
+    void (*columns_normalize)(void *y, const void *x, const double *mean, const double *scale, const double *bias,
+                              int64_t rows, int64_t columns, int64_t stride, int64_t rest);
+    void (*columns_products)(double *sum_dy, double *sum_dy_x, const void *dy, const void *x, const double *mean,
+                             int64_t rows, int64_t columns, int64_t stride, int64_t rest);
+    void (*columns_gradient)(void *dx, const void *dy, const void *x, const double *mean, const double *by_dy,
+                             const double *by_x, const double *constant, int64_t rows, int64_t columns, int64_t stride,
+                             int64_t rest);
+} sn_norms_kernels;
+
+extern const sn_norms_kernels sn_norms_float32, sn_norms_float64;
+
+/* Variance (biased) from sums of d = x - shift and d^2 over n values, and by how much the mean is off the shift. False
+ * where the shift was so far from the mean that digits cancelled, or where sums are not finite: then the sums are
+ * wanted once more, from the mean as the shift. Cancellation up to a factor of SN_CANCELLATION is let pass: it costs
+ * the variance less than two of its sixteen digits. */
+#define SN_CANCELLATION 64.0
+
+SN_INLINE int sn_variance(double *variance, double *offset, double s1, double s2, double n) {
+    double m = s1 / n, square = s2 / n;
+    double v = square - m * m;
+    *offset = m;
+    *variance = v < 0.0 ? 0.0 : v;
+    return v * SN_CANCELLATION >= square;
+}
+
+#endif

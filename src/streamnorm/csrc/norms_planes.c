@@ -1,0 +1,313 @@
+/* See norms.h: x is samples x channels x positions, and a plane, the positions of a channel in a sample, lies together.
+ *
+ * A statistic is that of a group of planes: one channel's in all samples, or some channels' of one sample. Where there
+ * are groups enough for the threads, a task takes whole groups, whose values are then in cache for the second pass;
+ * where there are few, all threads take runs of a group, pass by pass. Either way a run's sums are those of the run,
+ * and are added up in the same order.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "norms.h"
+#include "parallel.h"
+
+typedef struct {
+    const sn_norms_kernels *kernels;
+    const sn_norm *norm;
+    char *out;
+    const char *x, *dy;
+    double *mean, *rstd, *variance;
+    double *dweight, *dbias;
+    int64_t groups, planes;       /* planes: of a group */
+    int64_t to_group, to_plane;   /* from one group's first plane to the next one's, from one of its planes to its next */
+    int64_t runs;                 /* of a plane */
+    int64_t groups_per_task, runs_per_task;
+    double *sums;                 /* planes x runs x 2 */
+    double *shift;                /* one per group */
+    unsigned char *again;         /* one per group: the shift was a poor one */
+    sn_norm_factors *factors;     /* one per group */
+} planes_job;
+
+static int64_t plane_of(const planes_job *job, int64_t group, int64_t k) {
+    return group * job->to_group + k * job->to_plane;
+}
+
+static int64_t group_of(const planes_job *job, int64_t plane) {
+    return job->to_group == 1 && job->norm->groups == 0 ? plane % job->groups : plane / job->planes;
+}
+
+typedef struct {
+    int64_t plane, at, length; /* at: bytes from the beginning of x */
+} run;
+
+static run run_of(const planes_job *job, int64_t index) {
+    int64_t plane = index / job->runs, start = index % job->runs * SN_RUN, positions = job->norm->positions;
+    int64_t left = positions - start;
+    return (run){plane, (plane * positions + start) * job->kernels->width, left < SN_RUN ? left : SN_RUN};
+}
+
+/* ---- forward ---- */
+
+static void sum_run(planes_job *job, int64_t index) {
+    run r = run_of(job, index);
+    double *sums = job->sums + 2 * index;
+    job->kernels->stats(&sums[0], &sums[1], job->x + r.at, r.length, job->shift[group_of(job, r.plane)]);
+}
+
+static void normalize_run(planes_job *job, int64_t index) {
+    run r = run_of(job, index);
+    const sn_norm *norm = job->norm;
+    int64_t group = group_of(job, r.plane), channel = r.plane % norm->channels;
+    double scale = norm->weight == NULL ? job->rstd[group] : job->rstd[group] * norm->weight[channel];
+    job->kernels->normalize(job->out + r.at, job->x + r.at, r.length, job->mean[group], scale,
+                            norm->bias == NULL ? 0.0 : norm->bias[channel]);
+}
+
+static void add_runs(double *s1, double *s2, const planes_job *job, int64_t group) {
+    *s1 = *s2 = 0.0;
+    for (int64_t k = 0; k < job->planes; k++) {
+        const double *sums = job->sums + 2 * job->runs * plane_of(job, group, k);
+        for (int64_t i = 0; i < job->runs; i++) {
+            *s1 += sums[2 * i];
+            *s2 += sums[2 * i + 1];
+        }
+    }
+}
+
+/* The statistics of a group from the sums of its runs; true if these are wanted once more, from a better shift. */
+static int finish_group(planes_job *job, int64_t group) {
+    double s1, s2, offset, variance;
+    add_runs(&s1, &s2, job, group);
+    int good = sn_variance(&variance, &offset, s1, s2, (double)sn_norm_values(job->norm));
+    double mean = job->shift[group] + offset;
+    if (!isfinite(mean)) { /* an infinity stays one, as the sum of the values is */
+        mean = 0.0;
+        for (int64_t k = 0; k < job->planes; k++) {
+            int64_t at = plane_of(job, group, k) * job->norm->positions * job->kernels->width;
+            mean += job->kernels->sum(job->x + at, job->norm->positions);
+        }
+        mean /= (double)sn_norm_values(job->norm);
+        good = 1;
+    }
+    job->mean[group] = mean;
+    job->rstd[group] = 1.0 / sqrt(variance + job->norm->eps);
+    if (job->variance != NULL) job->variance[group] = variance;
+    if (!good) job->shift[group] = mean;
+    return !good;
+}
+
+static void start_group(planes_job *job, int64_t group) {
+    int64_t at = plane_of(job, group, 0) * job->norm->positions * job->kernels->width;
+    job->shift[group] = job->kernels->value(job->x + at);
+}
+
+typedef void (*on_run)(planes_job *job, int64_t index);
+
+static void for_runs_of_group(planes_job *job, int64_t group, on_run do_run) {
+    for (int64_t k = 0; k < job->planes; k++) {
+        int64_t first = plane_of(job, group, k) * job->runs;
+        for (int64_t i = 0; i < job->runs; i++) do_run(job, first + i);
+    }
+}
+
+static void for_groups_of_task(planes_job *job, int64_t index, void (*do_group)(planes_job *job, int64_t group)) {
+    int64_t first = index * job->groups_per_task, last = first + job->groups_per_task;
+    for (int64_t group = first; group < last && group < job->groups; group++) do_group(job, group);
+}
+
+static void for_runs_of_task(planes_job *job, int64_t index, on_run do_run) {
+    int64_t first = index * job->runs_per_task, last = first + job->runs_per_task;
+    int64_t all = job->norm->samples * job->norm->channels * job->runs;
+    for (int64_t i = first; i < last && i < all; i++) do_run(job, i);
+}
+
+static void forward_group(planes_job *job, int64_t group) {
+    if (!job->norm->given) {
+        start_group(job, group);
+        for_runs_of_group(job, group, sum_run);
+        if (finish_group(job, group)) {
+            for_runs_of_group(job, group, sum_run);
+            finish_group(job, group);
+        }
+    }
+    for_runs_of_group(job, group, normalize_run);
+}
+
+static void sum_run_again(planes_job *job, int64_t index) {
+    if (job->again[group_of(job, index / job->runs)]) sum_run(job, index);
+}
+
+static void forward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, forward_group); }
+static void sum_task(void *job, int64_t index) { for_runs_of_task(job, index, sum_run); }
+static void sum_again_task(void *job, int64_t index) { for_runs_of_task(job, index, sum_run_again); }
+static void normalize_task(void *job, int64_t index) { for_runs_of_task(job, index, normalize_run); }
+
+static void start_task(void *of, int64_t index) {
+    (void)index;
+    planes_job *job = of;
+    for (int64_t group = 0; group < job->groups; group++) start_group(job, group);
+}
+
+static void finish_groups(void *of) {
+    planes_job *job = of;
+    for (int64_t group = 0; group < job->groups; group++) job->again[group] = (unsigned char)finish_group(job, group);
+}
+
+static void finish_groups_again(void *of) {
+    planes_job *job = of;
+    for (int64_t group = 0; group < job->groups; group++)
+        if (job->again[group]) finish_group(job, group);
+}
+
+/* ---- set-up ---- */
+
+static sn_status set_up(planes_job *job, const sn_norm *norm) {
+    job->kernels = norm->kernels;
+    job->norm = norm;
+    job->groups = sn_norm_statistics(norm);
+    job->planes = norm->samples * norm->channels / job->groups;
+    job->to_group = norm->groups == 0 ? 1 : job->planes;
+    job->to_plane = norm->groups == 0 ? norm->channels : 1;
+    job->runs = (norm->positions - 1) / SN_RUN + 1;
+    job->groups_per_task = SN_TASK / (job->planes * norm->positions) + 1;
+    job->runs_per_task = job->runs > 1 ? 1 : SN_RUN / norm->positions + 1;
+    size_t sums = 2 * (size_t)(norm->samples * norm->channels * job->runs), groups = (size_t)job->groups;
+    job->sums = malloc((sums + groups) * sizeof(double) + groups * sizeof(sn_norm_factors) + groups);
+    if (job->sums == NULL) return SN_ERR_NOMEM;
+    job->shift = job->sums + sums;
+    job->factors = (sn_norm_factors *)(job->shift + groups);
+    job->again = (unsigned char *)(job->factors + groups);
+    return SN_OK;
+}
+
+static int64_t tasks(int64_t count, int64_t per_task) { return (count - 1) / per_task + 1; }
+
+static int groups_keep_busy(const planes_job *job, int threads) {
+    int64_t count = tasks(job->groups, job->groups_per_task);
+    return threads == 1 || count >= 8 * threads || count % threads == 0;
+}
+
+sn_status sn_planes_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {
+    planes_job job = {.out = y, .x = x, .mean = mean, .rstd = rstd, .variance = variance};
+    sn_status status = set_up(&job, norm);
+    if (status != SN_OK) return status;
+    int threads = sn_norm_threads(norm);
+    int64_t all = norm->samples * norm->channels * job.runs, run_tasks = tasks(all, job.runs_per_task);
+    if (groups_keep_busy(&job, threads)) {
+        sn_phase phase = {forward_groups_task, tasks(job.groups, job.groups_per_task), NULL};
+        sn_phases_run(&phase, 1, &job, threads);
+    } else {
+        sn_phase phases[] = {
+            {start_task, 1, NULL},
+            {sum_task, run_tasks, finish_groups},
+            {sum_again_task, run_tasks, finish_groups_again},
+            {normalize_task, run_tasks, NULL},
+        };
+        if (norm->given)
+            sn_phases_run(phases + 3, 1, &job, threads);
+        else
+            sn_phases_run(phases, 4, &job, threads);
+    }
+    free(job.sums);
+    return SN_OK;
+}
+
+/* ---- backward ---- */
+
+static void products_run(planes_job *job, int64_t index) {
+    run r = run_of(job, index);
+    double *sums = job->sums + 2 * index;
+    job->kernels->products(&sums[0], &sums[1], job->dy + r.at, job->x + r.at, r.length,
+                           job->mean[group_of(job, r.plane)]);
+}
+
+static void gradient_run(planes_job *job, int64_t index) {
+    run r = run_of(job, index);
+    int64_t group = group_of(job, r.plane), channel = r.plane % job->norm->channels;
+    const sn_norm_factors *f = &job->factors[group];
+    double by_dy = job->norm->weight == NULL ? f->by_dy : f->by_dy * job->norm->weight[channel];
+    if (job->norm->given) /* x has no part in it, not even where it is infinite */
+        job->kernels->normalize(job->out + r.at, job->dy + r.at, r.length, 0.0, by_dy, 0.0);
+    else
+        job->kernels->gradient(job->out + r.at, job->dy + r.at, job->x + r.at, r.length, job->mean[group], by_dy,
+                               f->by_x, f->constant);
+}
+
+static void find_factors(planes_job *job, int64_t group) {
+    double sum_g = 0.0, sum_g_d = 0.0;
+    if (!job->norm->given)
+        for (int64_t k = 0; k < job->planes; k++) {
+            int64_t plane = plane_of(job, group, k);
+            const double *sums = job->sums + 2 * job->runs * plane;
+            double weight = job->norm->weight == NULL ? 1.0 : job->norm->weight[plane % job->norm->channels];
+            for (int64_t i = 0; i < job->runs; i++) {
+                sum_g += weight * sums[2 * i];
+                sum_g_d += weight * sums[2 * i + 1];
+            }
+        }
+    job->factors[group] = sn_norm_gradient_factors(job->rstd[group], sum_g, sum_g_d,
+                                                   (double)sn_norm_values(job->norm), job->norm->given);
+}
+
+static int wants_products(const planes_job *job) {
+    return !job->norm->given || job->dweight != NULL || job->dbias != NULL;
+}
+
+static void backward_group(planes_job *job, int64_t group) {
+    if (wants_products(job)) for_runs_of_group(job, group, products_run);
+    find_factors(job, group);
+    for_runs_of_group(job, group, gradient_run);
+}
+
+static void backward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, backward_group); }
+static void products_task(void *job, int64_t index) {
+    if (wants_products(job)) for_runs_of_task(job, index, products_run);
+}
+static void gradient_task(void *job, int64_t index) { for_runs_of_task(job, index, gradient_run); }
+
+static void find_all_factors(void *of) {
+    planes_job *job = of;
+    for (int64_t group = 0; group < job->groups; group++) find_factors(job, group);
+}
+
+static void add_parameters(planes_job *job) {
+    if (job->dweight == NULL && job->dbias == NULL) return;
+    for (int64_t channel = 0; channel < job->norm->channels; channel++) {
+        double dweight = 0.0, dbias = 0.0;
+        for (int64_t plane = channel; plane < job->norm->samples * job->norm->channels; plane += job->norm->channels) {
+            const double *sums = job->sums + 2 * job->runs * plane;
+            double sum_dy_x = 0.0;
+            for (int64_t i = 0; i < job->runs; i++) {
+                dbias += sums[2 * i];
+                sum_dy_x += sums[2 * i + 1];
+            }
+            dweight += sum_dy_x * job->rstd[group_of(job, plane)];
+        }
+        if (job->dweight != NULL) job->dweight[channel] = dweight;
+        if (job->dbias != NULL) job->dbias[channel] = dbias;
+    }
+}
+
+sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x, const double *mean,
+                             const double *rstd, const sn_norm *norm) {
+    planes_job job = {.out = dx, .x = x, .dy = dy, .dweight = dweight, .dbias = dbias};
+    job.mean = (double *)mean; /* read only */
+    job.rstd = (double *)rstd;
+    sn_status status = set_up(&job, norm);
+    if (status != SN_OK) return status;
+    int threads = sn_norm_threads(norm);
+    int64_t all = norm->samples * norm->channels * job.runs, run_tasks = tasks(all, job.runs_per_task);
+    if (groups_keep_busy(&job, threads)) {
+        sn_phase phase = {backward_groups_task, tasks(job.groups, job.groups_per_task), NULL};
+        sn_phases_run(&phase, 1, &job, threads);
+    } else {
+        sn_phase phases[] = {
+            {products_task, run_tasks, find_all_factors},
+            {gradient_task, run_tasks, NULL},
+        };
+        sn_phases_run(phases, 2, &job, threads);
+    }
+    add_parameters(&job);
+    free(job.sums);
+    return SN_OK;
+}

@@ -1,0 +1,290 @@
+/* Included by norms_kernels.c with REAL and NAME defined: every loop of norms_kernels.h for one type.
+ *
+ * Sums have SN_LANES lanes, whose number and order of adding up are fixed, as everywhere (lanes.h).
+ */
+
+SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered) {
+    double sum[SN_LANES], square[SN_LANES];
+    for (int j = 0; j < SN_LANES; j++) sum[j] = square[j] = 0.0;
+    int64_t i = 0;
+    for (; i + SN_LANES <= n; i += SN_LANES)
+        for (int j = 0; j < SN_LANES; j++) {
+            double d = (double)x[i + j] - shift;
+            if (centered) sum[j] += d;
+            square[j] += d * d;
+        }
+    for (int j = 0; i < n; i++, j++) {
+        double d = (double)x[i] - shift;
+        if (centered) sum[j] += d;
+        square[j] += d * d;
+    }
+    *s1 = centered ? sn_sum_lanes(sum) : 0.0;
+    *s2 = sn_sum_lanes(square);
+}
+
+SN_CLONES static void NAME(stats)(double *s1, double *s2, const void *x, int64_t n, double shift) {
+    NAME(stats_of)(s1, s2, x, n, shift, 1);
+}
+
+static double NAME(sum)(const void *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += (double)((const REAL *)x)[i];
+    return sum;
+}
+
+static double NAME(value)(const void *x) { return *(const REAL *)x; }
+
+SN_CLONES static void NAME(normalize)(void *restrict out, const void *restrict in, int64_t n, double mean, double scale,
+                                      double bias) {
+    REAL *y = out;
+    const REAL *x = in;
+    for (int64_t i = 0; i < n; i++) y[i] = (REAL)(((double)x[i] - mean) * scale + bias);
+}
+
+SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const void *gradient, const void *in, int64_t n,
+                                     double mean) {
+    const REAL *dy = gradient, *x = in;
+    double sum[SN_LANES], product[SN_LANES];
+    for (int j = 0; j < SN_LANES; j++) sum[j] = product[j] = 0.0;
+    int64_t i = 0;
+    for (; i + SN_LANES <= n; i += SN_LANES)
+        for (int j = 0; j < SN_LANES; j++) {
+            double g = dy[i + j];
+            sum[j] += g;
+            product[j] += g * ((double)x[i + j] - mean);
+        }
+    for (int j = 0; i < n; i++, j++) {
+        double g = dy[i];
+        sum[j] += g;
+        product[j] += g * ((double)x[i] - mean);
+    }
+    *sum_dy = sn_sum_lanes(sum);
+    *sum_dy_x = sn_sum_lanes(product);
+}
+
+SN_CLONES static void NAME(gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
+                                     int64_t n, double mean, double by_dy, double by_x, double constant) {
+    REAL *dx = out;
+    const REAL *dy = gradient, *x = in;
+    for (int64_t i = 0; i < n; i++)
+        dx[i] = (REAL)((double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+}
+
+/* ---- rows ---- */
+
+/* The statistics of a row whose first value was no good as a shift, or that has values that are not finite. */
+static __attribute__((noinline)) void NAME(row_again)(double *mean, double *variance, const REAL *x, int64_t n,
+                                                      double shift) {
+    double s1, s2, offset;
+    NAME(stats)(&s1, &s2, x, n, shift);
+    sn_variance(variance, &offset, s1, s2, (double)n);
+    *mean = shift + offset;
+    if (!isfinite(*mean)) *mean = NAME(sum)(x, n) / (double)n; /* an infinity stays one, as the sum of the values is */
+}
+
+SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, const double *restrict weight,
+                                   const double *restrict bias, int64_t n, double mean, double rstd, int centered) {
+#define CENTERED(i) (centered ? (double)x[i] - mean : (double)x[i])
+    if (weight != NULL && bias != NULL)
+        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd * weight[i] + bias[i]);
+    else if (weight != NULL)
+        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd * weight[i]);
+    else if (bias != NULL)
+        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd + bias[i]);
+    else
+        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd);
+#undef CENTERED
+}
+
+SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec *spec, int64_t first, int64_t count,
+                                     int centered) {
+    int64_t n = spec->length;
+    double eps = spec->eps;
+    for (int64_t r = first; r < first + count; r++, x += n, y += n) {
+        double mean = 0.0, variance, s1, s2;
+        if (centered) {
+            double offset, shift = x[0];
+            NAME(stats_of)(&s1, &s2, x, n, shift, 1);
+            int good = sn_variance(&variance, &offset, s1, s2, (double)n);
+            mean = shift + offset;
+            if (SN_UNLIKELY(!good)) NAME(row_again)(&mean, &variance, x, n, mean);
+            spec->mean[r] = mean;
+        } else {
+            NAME(stats_of)(&s1, &s2, x, n, 0.0, 0);
+            variance = s2 / (double)n;
+        }
+        double rstd = 1.0 / sqrt(variance + eps);
+        spec->rstd[r] = rstd;
+        if (spec->variance != NULL) spec->variance[r] = variance;
+        int64_t at = spec->periods == 1 ? 0 : r % spec->periods * n;
+        NAME(normalize_row)(y, x, spec->weight == NULL ? NULL : spec->weight + at,
+                            spec->bias == NULL ? NULL : spec->bias + at, n, mean, rstd, centered);
+    }
+}
+
+SN_CLONES static void NAME(rows_forward)(void *y, const void *x, const sn_rows_spec *spec, int64_t first,
+                                         int64_t count) {
+    if (spec->mean != NULL)
+        NAME(rows_forward_of)(y, x, spec, first, count, 1);
+    else
+        NAME(rows_forward_of)(y, x, spec, first, count, 0);
+}
+
+SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restrict dweight, double *restrict dbias,
+                                  const REAL *restrict dy, const REAL *restrict x, const double *restrict weight,
+                                  int64_t n, double mean, double rstd, int centered, int weighted, int adding) {
+    double sum[SN_LANES], product[SN_LANES];
+    for (int j = 0; j < SN_LANES; j++) sum[j] = product[j] = 0.0;
+#define ADD(i, j)                                                                                                     \
+    do {                                                                                                              \
+        double gradient = dy[i], hat = (centered ? (double)x[i] - mean : (double)x[i]) * rstd;                        \
+        double g = weighted ? gradient * weight[i] : gradient;                                                        \
+        if (centered) sum[j] += g;                                                                                    \
+        product[j] += g * hat;                                                                                        \
+        if (adding) dweight[i] += gradient * hat;                                                                     \
+        if (adding && centered) dbias[i] += gradient;                                                                 \
+    } while (0)
+    int64_t i = 0;
+    for (; i + SN_LANES <= n; i += SN_LANES)
+        for (int j = 0; j < SN_LANES; j++) ADD(i + j, j);
+    for (int j = 0; i < n; i++, j++) ADD(i, j);
+#undef ADD
+    *sum_g = centered ? sn_sum_lanes(sum) : 0.0;
+    *sum_g_x = sn_sum_lanes(product);
+}
+
+SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, const REAL *dy, const REAL *x,
+                                      const sn_rows_spec *spec, int64_t first, int64_t count, int centered,
+                                      int weighted, int adding) {
+    int64_t n = spec->length;
+    for (int64_t r = first; r < first + count; r++, x += n, dy += n, dx += n) {
+        double mean = centered ? spec->mean[r] : 0.0, rstd = spec->rstd[r], sum_g, sum_g_x;
+        int64_t at = spec->periods == 1 ? 0 : r % spec->periods * n;
+        const double *restrict weight = weighted ? spec->weight + at : NULL;
+        NAME(row_products)(&sum_g, &sum_g_x, adding ? dweight + at : NULL, adding ? dbias + at : NULL, dy, x, weight, n,
+                           mean, rstd, centered, weighted, adding);
+        double by_x = spec->given ? 0.0 : -rstd * rstd * (sum_g_x / (double)n);
+        double constant = spec->given ? 0.0 : -rstd * (sum_g / (double)n);
+        REAL *restrict to = dx;
+        if (weighted)
+            for (int64_t i = 0; i < n; i++) {
+                double d = centered ? (double)x[i] - mean : (double)x[i];
+                to[i] = (REAL)((double)dy[i] * weight[i] * rstd + (centered ? d * by_x + constant : d * by_x));
+            }
+        else
+            for (int64_t i = 0; i < n; i++) {
+                double d = centered ? (double)x[i] - mean : (double)x[i];
+                to[i] = (REAL)((double)dy[i] * rstd + (centered ? d * by_x + constant : d * by_x));
+            }
+    }
+}
+
+SN_CLONES static void NAME(rows_backward)(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
+                                          const sn_rows_spec *spec, int64_t first, int64_t count) {
+#define CASE(centered, weighted, adding)                                                                              \
+    NAME(rows_backward_of)(dx, dweight, dbias, dy, x, spec, first, count, centered, weighted, adding)
+    int weighted = spec->weight != NULL, adding = dweight != NULL;
+    if (spec->mean != NULL) {
+        if (weighted && adding) CASE(1, 1, 1);
+        else if (weighted) CASE(1, 1, 0);
+        else if (adding) CASE(1, 0, 1);
+        else CASE(1, 0, 0);
+    } else {
+        if (weighted && adding) CASE(0, 1, 1);
+        else if (weighted) CASE(0, 1, 0);
+        else if (adding) CASE(0, 0, 1);
+        else CASE(0, 0, 0);
+    }
+#undef CASE
+}
+
+/* ---- columns ---- */
+
+#define ROWS_AT_ONCE 4 /* so that a sum is loaded and stored once for as many rows */
+
+SN_CLONES static void NAME(columns_stats)(double *restrict s1, double *restrict s2, const void *in,
+                                          const double *restrict shift, int64_t rows, int64_t columns, int64_t stride,
+                                          int64_t rest) {
+    const REAL *x = in;
+    int64_t i = 0;
+    for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride) {
+        const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+        for (int64_t j = 0; j < columns; j++) {
+            double d0 = (double)x0[j] - shift[j], d1 = (double)x1[j] - shift[j];
+            double d2 = (double)x2[j] - shift[j], d3 = (double)x3[j] - shift[j];
+            s1[j] += (d0 + d1) + (d2 + d3);
+            s2[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+        }
+    }
+    for (; i <= rows; i++, x += stride)
+        for (int64_t j = 0; j < (i < rows ? columns : rest); j++) {
+            double d = (double)x[j] - shift[j];
+            s1[j] += d;
+            s2[j] += d * d;
+        }
+}
+
+SN_CLONES static void NAME(columns_normalize)(void *restrict out, const void *restrict in, const double *restrict mean,
+                                              const double *restrict scale, const double *restrict bias, int64_t rows,
+                                              int64_t columns, int64_t stride, int64_t rest) {
+    REAL *restrict y = out;
+    const REAL *restrict x = in;
+    for (int64_t i = 0; i <= rows; i++, x += stride, y += stride) {
+        int64_t n = i < rows ? columns : rest;
+        for (int64_t j = 0; j < n; j++) y[j] = (REAL)(((double)x[j] - mean[j]) * scale[j] + bias[j]);
+    }
+}
+
+SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *restrict sum_dy_x, const void *gradient,
+                                             const void *in, const double *restrict mean, int64_t rows,
+                                             int64_t columns, int64_t stride, int64_t rest) {
+    const REAL *dy = gradient, *x = in;
+    int64_t i = 0;
+    for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride, dy += ROWS_AT_ONCE * stride) {
+        const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+        const REAL *y0 = dy, *y1 = dy + stride, *y2 = y1 + stride, *y3 = y2 + stride;
+        for (int64_t j = 0; j < columns; j++) {
+            double g0 = y0[j], g1 = y1[j], g2 = y2[j], g3 = y3[j], m = mean[j];
+            sum_dy[j] += (g0 + g1) + (g2 + g3);
+            sum_dy_x[j] += (g0 * ((double)x0[j] - m) + g1 * ((double)x1[j] - m)) +
+                           (g2 * ((double)x2[j] - m) + g3 * ((double)x3[j] - m));
+        }
+    }
+    for (; i <= rows; i++, x += stride, dy += stride)
+        for (int64_t j = 0; j < (i < rows ? columns : rest); j++) {
+            double g = dy[j];
+            sum_dy[j] += g;
+            sum_dy_x[j] += g * ((double)x[j] - mean[j]);
+        }
+}
+
+SN_CLONES static void NAME(columns_gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
+                                             const double *restrict mean, const double *restrict by_dy,
+                                             const double *restrict by_x, const double *restrict constant,
+                                             int64_t rows, int64_t columns, int64_t stride, int64_t rest) {
+    REAL *restrict dx = out;
+    const REAL *restrict dy = gradient, *restrict x = in;
+    for (int64_t i = 0; i <= rows; i++, x += stride, dy += stride, dx += stride) {
+        int64_t n = i < rows ? columns : rest;
+        for (int64_t j = 0; j < n; j++)
+            dx[j] = (REAL)((double)dy[j] * by_dy[j] + (((double)x[j] - mean[j]) * by_x[j] + constant[j]));
+    }
+}
+
+#undef ROWS_AT_ONCE
+
+const sn_norms_kernels NAME(sn_norms) = {
+    .width = sizeof(REAL),
+    .value = NAME(value),
+    .stats = NAME(stats),
+    .sum = NAME(sum),
+    .normalize = NAME(normalize),
+    .products = NAME(products),
+    .gradient = NAME(gradient),
+    .rows_forward = NAME(rows_forward),
+    .rows_backward = NAME(rows_backward),
+    .columns_stats = NAME(columns_stats),
+    .columns_normalize = NAME(columns_normalize),
+    .columns_products = NAME(columns_products),
+    .columns_gradient = NAME(columns_gradient),
+};
