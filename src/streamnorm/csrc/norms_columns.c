@@ -64,8 +64,27 @@ static piece piece_of(const columns_job *job, int64_t index) {
 
 /* Parameters for each column that a kernel sees, from those of a matrix's statistics. */
 static void per_column(double *to, const double *of_statistic, const columns_job *job, const piece *p) {
-    for (int64_t j = 0; j < p->columns; j++)
-        to[j] = of_statistic[p->matrix * job->statistics + (p->first_column + j) / job->group];
+    const double *from = of_statistic + p->matrix * job->statistics;
+    if (job->group == 1) {
+        memcpy(to, from + p->first_column, (size_t)p->columns * sizeof *to);
+        return;
+    }
+    int64_t s = p->first_column / job->group, next = (s + 1) * job->group - p->first_column;
+    for (int64_t j = 0; j < p->columns; j++) {
+        if (j == next) {
+            s++;
+            next += job->group;
+        }
+        to[j] = from[s];
+    }
+}
+
+/* The same from one parameter per channel. */
+static void per_channel(double *to, const double *of_channel, const columns_job *job, const piece *p) {
+    if (job->per_channel == 1)
+        memcpy(to, of_channel + p->first_column, (size_t)p->columns * sizeof *to);
+    else
+        for (int64_t j = 0; j < p->columns; j++) to[j] = of_channel[(p->first_column + j) / job->per_channel];
 }
 
 static void repeat(double *to, int64_t columns, int64_t times) {
@@ -100,11 +119,14 @@ static void normalize_piece(columns_job *job, const piece *p) {
     _Alignas(64) double mean[MAX_ROW], scale[MAX_ROW], bias[MAX_ROW];
     per_column(mean, job->mean, job, p);
     per_column(scale, job->rstd, job, p);
-    for (int64_t j = 0; j < p->columns; j++) {
-        int64_t channel = (p->first_column + j) / job->per_channel;
-        if (job->norm->weight != NULL) scale[j] *= job->norm->weight[channel];
-        bias[j] = job->norm->bias == NULL ? 0.0 : job->norm->bias[channel];
+    if (job->norm->weight != NULL) {
+        per_channel(bias, job->norm->weight, job, p);
+        for (int64_t j = 0; j < p->columns; j++) scale[j] *= bias[j];
     }
+    if (job->norm->bias != NULL)
+        per_channel(bias, job->norm->bias, job, p);
+    else
+        memset(bias, 0, (size_t)p->columns * sizeof *bias);
     repeat(mean, p->columns, job->merged);
     repeat(scale, p->columns, job->merged);
     repeat(bias, p->columns, job->merged);

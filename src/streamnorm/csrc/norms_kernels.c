@@ -8,7 +8,28 @@
 
 #include <math.h>
 
-#include "lanes.h"
+/* Eight doubles at any address of a double: one AVX-512 register, two of AVX2, four of the baseline. Compilers lower
+ * them for each clone, which they do better than they find the same vectors in loops over lanes. */
+#define WIDTH 8
+typedef double vector __attribute__((vector_size(WIDTH * sizeof(double)), aligned(sizeof(double)), may_alias));
+
+/* Macros, because what a vector is when it is passed to a function differs between instruction sets. */
+#define WIDEN(p)                                                                                                      \
+    __extension__({                                                                                                   \
+        double lanes_[WIDTH];                                                                                         \
+        for (int k_ = 0; k_ < WIDTH; k_++) lanes_[k_] = (double)(p)[k_];                                              \
+        *(vector *)lanes_;                                                                                            \
+    })
+#define NARROW(p, v)                                                                                                  \
+    do {                                                                                                              \
+        vector v_ = (v);                                                                                              \
+        for (int k_ = 0; k_ < WIDTH; k_++) (p)[k_] = (REAL)v_[k_];                                                    \
+    } while (0)
+#define AT(p) (*(const vector *)(p))
+#define INTO(p) (*(vector *)(p))
+
+/* In the order of sn_sum_lanes. */
+#define SUM(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
 
 #define PASTE_(a, b) a##_##b
 #define PASTE(a, b) PASTE_(a, b)

@@ -1,25 +1,31 @@
 /* Included by norms_kernels.c with REAL and NAME defined: every loop of norms_kernels.h for one type.
  *
- * Sums have SN_LANES lanes, whose number and order of adding up are fixed, as everywhere (lanes.h).
+ * The number of accumulators and the order in which they are added up are fixed, so that every processor gives the
+ * same bits.
  */
 
 SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered) {
-    double sum[SN_LANES], square[SN_LANES];
-    for (int j = 0; j < SN_LANES; j++) sum[j] = square[j] = 0.0;
+    vector sum[4] = {{0}}, square[4] = {{0}};
     int64_t i = 0;
-    for (; i + SN_LANES <= n; i += SN_LANES)
-        for (int j = 0; j < SN_LANES; j++) {
-            double d = (double)x[i + j] - shift;
-            if (centered) sum[j] += d;
-            square[j] += d * d;
-        }
-    for (int j = 0; i < n; i++, j++) {
+#define ADD(k, v)                                                                                                     \
+    do {                                                                                                              \
+        vector d = (v) - shift;                                                                                       \
+        if (centered) sum[k] += d;                                                                                    \
+        square[k] += d * d;                                                                                           \
+    } while (0)
+    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
+        for (int k = 0; k < 4; k++) ADD(k, WIDEN(x + i + k * WIDTH));
+    for (; i + WIDTH <= n; i += WIDTH) ADD(0, WIDEN(x + i));
+#undef ADD
+    sum[0] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    square[0] = (square[0] + square[2]) + (square[1] + square[3]);
+    *s1 = centered ? SUM(sum[0]) : 0.0;
+    *s2 = SUM(square[0]);
+    for (; i < n; i++) {
         double d = (double)x[i] - shift;
-        if (centered) sum[j] += d;
-        square[j] += d * d;
+        if (centered) *s1 += d;
+        *s2 += d * d;
     }
-    *s1 = centered ? sn_sum_lanes(sum) : 0.0;
-    *s2 = sn_sum_lanes(square);
 }
 
 SN_CLONES static void NAME(stats)(double *s1, double *s2, const void *x, int64_t n, double shift) {
@@ -36,38 +42,46 @@ static double NAME(value)(const void *x) { return *(const REAL *)x; }
 
 SN_CLONES static void NAME(normalize)(void *restrict out, const void *restrict in, int64_t n, double mean, double scale,
                                       double bias) {
-    REAL *y = out;
-    const REAL *x = in;
-    for (int64_t i = 0; i < n; i++) y[i] = (REAL)(((double)x[i] - mean) * scale + bias);
+    REAL *restrict y = out;
+    const REAL *restrict x = in;
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) NARROW(y + i, (WIDEN(x + i) - mean) * scale + bias);
+    for (; i < n; i++) y[i] = (REAL)(((double)x[i] - mean) * scale + bias);
 }
 
 SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const void *gradient, const void *in, int64_t n,
                                      double mean) {
     const REAL *dy = gradient, *x = in;
-    double sum[SN_LANES], product[SN_LANES];
-    for (int j = 0; j < SN_LANES; j++) sum[j] = product[j] = 0.0;
+    vector sum[4] = {{0}}, product[4] = {{0}};
     int64_t i = 0;
-    for (; i + SN_LANES <= n; i += SN_LANES)
-        for (int j = 0; j < SN_LANES; j++) {
-            double g = dy[i + j];
-            sum[j] += g;
-            product[j] += g * ((double)x[i + j] - mean);
-        }
-    for (int j = 0; i < n; i++, j++) {
-        double g = dy[i];
-        sum[j] += g;
-        product[j] += g * ((double)x[i] - mean);
+#define ADD(k, at)                                                                                                    \
+    do {                                                                                                              \
+        vector g = WIDEN(dy + (at));                                                                                  \
+        sum[k] += g;                                                                                                  \
+        product[k] += g * (WIDEN(x + (at)) - mean);                                                                   \
+    } while (0)
+    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
+        for (int k = 0; k < 4; k++) ADD(k, i + k * WIDTH);
+    for (; i + WIDTH <= n; i += WIDTH) ADD(0, i);
+#undef ADD
+    sum[0] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
+    product[0] = (product[0] + product[2]) + (product[1] + product[3]);
+    *sum_dy = SUM(sum[0]);
+    *sum_dy_x = SUM(product[0]);
+    for (; i < n; i++) {
+        *sum_dy += (double)dy[i];
+        *sum_dy_x += (double)dy[i] * ((double)x[i] - mean);
     }
-    *sum_dy = sn_sum_lanes(sum);
-    *sum_dy_x = sn_sum_lanes(product);
 }
 
 SN_CLONES static void NAME(gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
                                      int64_t n, double mean, double by_dy, double by_x, double constant) {
-    REAL *dx = out;
-    const REAL *dy = gradient, *x = in;
-    for (int64_t i = 0; i < n; i++)
-        dx[i] = (REAL)((double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+    REAL *restrict dx = out;
+    const REAL *restrict dy = gradient, *restrict x = in;
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH)
+        NARROW(dx + i, WIDEN(dy + i) * by_dy + ((WIDEN(x + i) - mean) * by_x + constant));
+    for (; i < n; i++) dx[i] = (REAL)((double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
 }
 
 /* ---- rows ---- */
@@ -84,16 +98,23 @@ static __attribute__((noinline)) void NAME(row_again)(double *mean, double *vari
 
 SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, const double *restrict weight,
                                    const double *restrict bias, int64_t n, double mean, double rstd, int centered) {
-#define CENTERED(i) (centered ? (double)x[i] - mean : (double)x[i])
-    if (weight != NULL && bias != NULL)
-        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd * weight[i] + bias[i]);
-    else if (weight != NULL)
-        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd * weight[i]);
-    else if (bias != NULL)
-        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd + bias[i]);
-    else
-        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(CENTERED(i) * rstd);
-#undef CENTERED
+    int64_t i = 0;
+    double center = centered ? mean : 0.0; /* x - 0 is x, even where that is infinite or NaN */
+#define HAT(v) (((v) - center) * rstd)
+#define FILL(vectors, values)                                                                                         \
+    for (; i + WIDTH <= n; i += WIDTH) NARROW(y + i, vectors);                                                        \
+    for (; i < n; i++) y[i] = (REAL)(values);
+    if (weight != NULL && bias != NULL) {
+        FILL(HAT(WIDEN(x + i)) * AT(weight + i) + AT(bias + i), HAT((double)x[i]) * weight[i] + bias[i])
+    } else if (weight != NULL) {
+        FILL(HAT(WIDEN(x + i)) * AT(weight + i), HAT((double)x[i]) * weight[i])
+    } else if (bias != NULL) {
+        FILL(HAT(WIDEN(x + i)) + AT(bias + i), HAT((double)x[i]) + bias[i])
+    } else {
+        FILL(HAT(WIDEN(x + i)), HAT((double)x[i]))
+    }
+#undef FILL
+#undef HAT
 }
 
 SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec *spec, int64_t first, int64_t count,
@@ -133,24 +154,54 @@ SN_CLONES static void NAME(rows_forward)(void *y, const void *x, const sn_rows_s
 SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restrict dweight, double *restrict dbias,
                                   const REAL *restrict dy, const REAL *restrict x, const double *restrict weight,
                                   int64_t n, double mean, double rstd, int centered, int weighted, int adding) {
-    double sum[SN_LANES], product[SN_LANES];
-    for (int j = 0; j < SN_LANES; j++) sum[j] = product[j] = 0.0;
-#define ADD(i, j)                                                                                                     \
-    do {                                                                                                              \
-        double gradient = dy[i], hat = (centered ? (double)x[i] - mean : (double)x[i]) * rstd;                        \
-        double g = weighted ? gradient * weight[i] : gradient;                                                        \
-        if (centered) sum[j] += g;                                                                                    \
-        product[j] += g * hat;                                                                                        \
-        if (adding) dweight[i] += gradient * hat;                                                                     \
-        if (adding && centered) dbias[i] += gradient;                                                                 \
-    } while (0)
+    vector sum[2] = {{0}}, product[2] = {{0}};
     int64_t i = 0;
-    for (; i + SN_LANES <= n; i += SN_LANES)
-        for (int j = 0; j < SN_LANES; j++) ADD(i + j, j);
-    for (int j = 0; i < n; i++, j++) ADD(i, j);
+#define ADD(k, at)                                                                                                    \
+    do {                                                                                                              \
+        int64_t at_ = (at);                                                                                           \
+        vector gradient = WIDEN(dy + at_), value = WIDEN(x + at_);                                                    \
+        vector hat = value * rstd, g = gradient;                                                                      \
+        if (centered) hat = (value - mean) * rstd;                                                                    \
+        if (weighted) g *= AT(weight + at_);                                                                          \
+        if (centered) sum[k] += g;                                                                                    \
+        product[k] += g * hat;                                                                                        \
+        if (adding) INTO(dweight + at_) += gradient * hat;                                                            \
+        if (adding && centered) INTO(dbias + at_) += gradient;                                                        \
+    } while (0)
+    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH)
+        for (int k = 0; k < 2; k++) ADD(k, i + k * WIDTH);
+    for (; i + WIDTH <= n; i += WIDTH) ADD(0, i);
 #undef ADD
-    *sum_g = centered ? sn_sum_lanes(sum) : 0.0;
-    *sum_g_x = sn_sum_lanes(product);
+    sum[0] += sum[1];
+    product[0] += product[1];
+    *sum_g = centered ? SUM(sum[0]) : 0.0;
+    *sum_g_x = SUM(product[0]);
+    for (; i < n; i++) {
+        double gradient = dy[i], hat = (centered ? (double)x[i] - mean : (double)x[i]) * rstd;
+        double g = weighted ? gradient * weight[i] : gradient;
+        if (centered) *sum_g += g;
+        *sum_g_x += g * hat;
+        if (adding) dweight[i] += gradient * hat;
+        if (adding && centered) dbias[i] += gradient;
+    }
+}
+
+SN_INLINE void NAME(row_gradient)(REAL *restrict dx, const REAL *restrict dy, const REAL *restrict x,
+                                  const double *restrict weight, int64_t n, double mean, double rstd, double by_x,
+                                  double constant, int centered, int weighted) {
+    int64_t i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        vector value = WIDEN(x + i), g = WIDEN(dy + i);
+        if (weighted) g *= AT(weight + i);
+        if (centered)
+            NARROW(dx + i, g * rstd + ((value - mean) * by_x + constant));
+        else
+            NARROW(dx + i, g * rstd + value * by_x);
+    }
+    for (; i < n; i++) {
+        double g = weighted ? (double)dy[i] * weight[i] : (double)dy[i];
+        dx[i] = (REAL)(g * rstd + (centered ? ((double)x[i] - mean) * by_x + constant : (double)x[i] * by_x));
+    }
 }
 
 SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, const REAL *dy, const REAL *x,
@@ -165,17 +216,7 @@ SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, 
                            mean, rstd, centered, weighted, adding);
         double by_x = spec->given ? 0.0 : -rstd * rstd * (sum_g_x / (double)n);
         double constant = spec->given ? 0.0 : -rstd * (sum_g / (double)n);
-        REAL *restrict to = dx;
-        if (weighted)
-            for (int64_t i = 0; i < n; i++) {
-                double d = centered ? (double)x[i] - mean : (double)x[i];
-                to[i] = (REAL)((double)dy[i] * weight[i] * rstd + (centered ? d * by_x + constant : d * by_x));
-            }
-        else
-            for (int64_t i = 0; i < n; i++) {
-                double d = centered ? (double)x[i] - mean : (double)x[i];
-                to[i] = (REAL)((double)dy[i] * rstd + (centered ? d * by_x + constant : d * by_x));
-            }
+        NAME(row_gradient)(dx, dy, x, weight, n, mean, rstd, by_x, constant, centered, weighted);
     }
 }
 
@@ -209,9 +250,16 @@ SN_CLONES static void NAME(columns_stats)(double *restrict s1, double *restrict 
     int64_t i = 0;
     for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride) {
         const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-        for (int64_t j = 0; j < columns; j++) {
-            double d0 = (double)x0[j] - shift[j], d1 = (double)x1[j] - shift[j];
-            double d2 = (double)x2[j] - shift[j], d3 = (double)x3[j] - shift[j];
+        int64_t j = 0;
+        for (; j + WIDTH <= columns; j += WIDTH) {
+            vector c = AT(shift + j);
+            vector d0 = WIDEN(x0 + j) - c, d1 = WIDEN(x1 + j) - c, d2 = WIDEN(x2 + j) - c, d3 = WIDEN(x3 + j) - c;
+            INTO(s1 + j) += (d0 + d1) + (d2 + d3);
+            INTO(s2 + j) += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+        }
+        for (; j < columns; j++) {
+            double c = shift[j];
+            double d0 = (double)x0[j] - c, d1 = (double)x1[j] - c, d2 = (double)x2[j] - c, d3 = (double)x3[j] - c;
             s1[j] += (d0 + d1) + (d2 + d3);
             s2[j] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
@@ -230,8 +278,10 @@ SN_CLONES static void NAME(columns_normalize)(void *restrict out, const void *re
     REAL *restrict y = out;
     const REAL *restrict x = in;
     for (int64_t i = 0; i <= rows; i++, x += stride, y += stride) {
-        int64_t n = i < rows ? columns : rest;
-        for (int64_t j = 0; j < n; j++) y[j] = (REAL)(((double)x[j] - mean[j]) * scale[j] + bias[j]);
+        int64_t n = i < rows ? columns : rest, j = 0;
+        for (; j + WIDTH <= n; j += WIDTH)
+            NARROW(y + j, (WIDEN(x + j) - AT(mean + j)) * AT(scale + j) + AT(bias + j));
+        for (; j < n; j++) y[j] = (REAL)(((double)x[j] - mean[j]) * scale[j] + bias[j]);
     }
 }
 
@@ -243,7 +293,14 @@ SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *re
     for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride, dy += ROWS_AT_ONCE * stride) {
         const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
         const REAL *y0 = dy, *y1 = dy + stride, *y2 = y1 + stride, *y3 = y2 + stride;
-        for (int64_t j = 0; j < columns; j++) {
+        int64_t j = 0;
+        for (; j + WIDTH <= columns; j += WIDTH) {
+            vector g0 = WIDEN(y0 + j), g1 = WIDEN(y1 + j), g2 = WIDEN(y2 + j), g3 = WIDEN(y3 + j), m = AT(mean + j);
+            INTO(sum_dy + j) += (g0 + g1) + (g2 + g3);
+            INTO(sum_dy_x + j) += (g0 * (WIDEN(x0 + j) - m) + g1 * (WIDEN(x1 + j) - m)) +
+                                  (g2 * (WIDEN(x2 + j) - m) + g3 * (WIDEN(x3 + j) - m));
+        }
+        for (; j < columns; j++) {
             double g0 = y0[j], g1 = y1[j], g2 = y2[j], g3 = y3[j], m = mean[j];
             sum_dy[j] += (g0 + g1) + (g2 + g3);
             sum_dy_x[j] += (g0 * ((double)x0[j] - m) + g1 * ((double)x1[j] - m)) +
@@ -265,8 +322,11 @@ SN_CLONES static void NAME(columns_gradient)(void *restrict out, const void *res
     REAL *restrict dx = out;
     const REAL *restrict dy = gradient, *restrict x = in;
     for (int64_t i = 0; i <= rows; i++, x += stride, dy += stride, dx += stride) {
-        int64_t n = i < rows ? columns : rest;
-        for (int64_t j = 0; j < n; j++)
+        int64_t n = i < rows ? columns : rest, j = 0;
+        for (; j + WIDTH <= n; j += WIDTH)
+            NARROW(dx + j, WIDEN(dy + j) * AT(by_dy + j) +
+                               ((WIDEN(x + j) - AT(mean + j)) * AT(by_x + j) + AT(constant + j)));
+        for (; j < n; j++)
             dx[j] = (REAL)((double)dy[j] * by_dy[j] + (((double)x[j] - mean[j]) * by_x[j] + constant[j]));
     }
 }
