@@ -11,9 +11,10 @@ The functions are those of :mod:`streamnorm.nn.functional`, which is where to im
 # The parts: _norms_arrays.pxi (arguments), _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi
 # (instance and group).
 
+import os
+
 import numpy as np
 
-cimport cython
 cimport numpy as cnp
 from libc.math cimport NAN, sqrt
 from libc.stdint cimport int64_t, uintptr_t
@@ -43,12 +44,26 @@ cdef extern from "norms.h" nogil:
         const double *bias
         double eps
         int threads
+        int64_t cache_bytes
 
     int64_t sn_norm_statistics(const sn_norm *norm)
     int64_t sn_norm_values(const sn_norm *norm)
     sn_status sn_norm_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm)
     sn_status sn_norm_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
                                const double *mean, const double *rstd, const sn_norm *norm)
+
+
+cdef int64_t last_level_cache() except -1:
+    """Its size in bytes as the system tells it (Linux does), otherwise that of many processors."""
+    try:
+        size = os.sysconf("SC_LEVEL3_CACHE_SIZE")
+    except (ValueError, OSError):
+        size = 0
+    return size if size > 0 else 32 << 20
+
+
+# Where arrays take more than this, results are stored past the cache.
+cdef int64_t STREAM_BYTES = last_level_cache() // 4 * 3
 
 
 include "_norms_arrays.pxi"

@@ -365,6 +365,7 @@ cdef int start(sn_norm *norm, cnp.ndarray x, double eps, int threads) noexcept:
     norm.weight = norm.bias = NULL
     norm.eps = eps
     norm.threads = threads
+    norm.cache_bytes = STREAM_BYTES
     return 0
 
 

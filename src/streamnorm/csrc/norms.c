@@ -3,6 +3,11 @@
 
 #include "parallel.h"
 
+/* A line of which one part is streamed and another is not costs more than either. So runs are streamed that have no
+ * other part, where they are begun at a multiple of 16 bytes, or that are so long that their ends do not count. */
+#define WHOLE_STORES 32
+#define LONG_RUN 4096
+
 typedef enum { BY_ROWS, BY_PLANES, BY_COLUMNS } way;
 
 /* Planes too small for vectors: samples of a group are short rows with the group's parameters, statistics over the
@@ -31,6 +36,12 @@ int sn_norm_threads(const sn_norm *norm) {
     int64_t threads = norm->threads > 0 ? norm->threads : useful > 1 ? sn_processors() : 1;
     if (threads > useful) threads = useful;
     return threads < 1 ? 1 : threads > SN_MAX_THREADS ? SN_MAX_THREADS : (int)threads;
+}
+
+int sn_norm_streams(const sn_norm *norm, int arrays, int64_t run) {
+    int64_t bytes = norm->samples * norm->channels * norm->positions * norm->kernels->width;
+    int64_t run_bytes = run * norm->kernels->width;
+    return arrays * bytes >= norm->cache_bytes && (run_bytes >= LONG_RUN || run_bytes % WHOLE_STORES == 0);
 }
 
 sn_status sn_norm_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {

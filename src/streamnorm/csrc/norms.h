@@ -34,7 +34,8 @@ typedef struct {
     int given;                   /* mean and rstd are given and constant, not computed from x */
     const double *weight, *bias; /* one per channel (of a row: per position); NULL: 1 and 0 */
     double eps;
-    int threads; /* at most; 0: all processors */
+    int threads;         /* at most; 0: all processors */
+    int64_t cache_bytes; /* of the last-level cache; results of arrays that fill it are stored past it */
 } sn_norm;
 
 /* Statistics: how many there are, and of how many values each is. */
@@ -60,6 +61,9 @@ sn_status sn_norm_backward(void *dx, double *dweight, double *dbias, const void 
 #define SN_PLANE_POSITIONS 16
 
 int sn_norm_threads(const sn_norm *norm);
+
+/* Whether to stream a result in runs of so many values, `arrays` of x's size being read and written altogether. */
+int sn_norm_streams(const sn_norm *norm, int arrays, int64_t run);
 
 /* by_dy, by_x and constant for the values that one statistic is of (see sn_norms_kernels.gradient), but for the
  * channel's weight in by_dy. */

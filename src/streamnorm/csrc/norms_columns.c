@@ -34,6 +34,7 @@ typedef struct {
     double *sums;         /* matrices x blocks x 2 x columns */
     double *totals;       /* matrices x 2 x columns */
     double *shift;        /* matrices x statistics */
+    int stream;
     unsigned char *again; /* one per matrix: a shift was a poor one */
     sn_norm_factors *factors; /* matrices x statistics */
 } columns_job;
@@ -131,7 +132,7 @@ static void normalize_piece(columns_job *job, const piece *p) {
     repeat(scale, p->columns, job->merged);
     repeat(bias, p->columns, job->merged);
     job->kernels->columns_normalize(job->out + p->at, job->x + p->at, mean, scale, bias, p->rows, p->width, p->stride,
-                                    p->rest);
+                                    p->rest, job->stream);
 }
 
 static void add_blocks(columns_job *job, int64_t matrix) {
@@ -191,9 +192,19 @@ static int finish_matrix(columns_job *job, int64_t matrix) {
 
 typedef void (*on_piece)(columns_job *job, const piece *p);
 
+static int64_t pieces_of(const columns_job *job) { return job->matrices * job->blocks * job->tiles; }
+
 static void for_pieces_of_matrix(columns_job *job, int64_t matrix, on_piece do_piece) {
     int64_t n = job->blocks * job->tiles;
     for (int64_t i = 0; i < n; i++) {
+        piece p = piece_of(job, matrix * n + i);
+        do_piece(job, &p);
+    }
+}
+
+static void for_pieces_of_matrix_back(columns_job *job, int64_t matrix, on_piece do_piece) {
+    int64_t n = job->blocks * job->tiles;
+    for (int64_t i = n - 1; i >= 0; i--) {
         piece p = piece_of(job, matrix * n + i);
         do_piece(job, &p);
     }
@@ -209,7 +220,7 @@ static void forward_matrix_task(void *of, int64_t matrix) {
             finish_matrix(job, matrix);
         }
     }
-    for_pieces_of_matrix(job, matrix, normalize_piece);
+    for_pieces_of_matrix_back(job, matrix, normalize_piece);
 }
 
 static void sum_task(void *job, int64_t index) {
@@ -223,8 +234,9 @@ static void sum_again_task(void *of, int64_t index) {
     if (job->again[p.matrix]) sum_piece(job, &p);
 }
 
+/* The last ones first: of a matrix larger than the cache, these are still there. */
 static void normalize_task(void *job, int64_t index) {
-    piece p = piece_of(job, index);
+    piece p = piece_of(job, pieces_of(job) - 1 - index);
     normalize_piece(job, &p);
 }
 
@@ -254,7 +266,7 @@ static int64_t rows_to_merge(int64_t rows, int64_t columns) {
     return merged < rows ? merged : rows;
 }
 
-static sn_status set_up(columns_job *job, const sn_norm *norm) {
+static sn_status set_up(columns_job *job, const sn_norm *norm, int arrays) {
     int64_t planes = norm->layout == SN_NORM_PLANES; /* small ones, statistics over the batch */
     job->kernels = norm->kernels;
     job->norm = norm;
@@ -266,6 +278,7 @@ static sn_status set_up(columns_job *job, const sn_norm *norm) {
     job->statistics = job->columns / job->group;
     job->merged = rows_to_merge(job->rows, job->columns);
     job->tile = job->columns < TILE ? job->columns : TILE;
+    job->stream = sn_norm_streams(norm, arrays, job->tile * job->merged);
     job->tiles = (job->columns - 1) / job->tile + 1;
     int64_t rows = SN_RUN / job->tile, unit = job->merged * 4;
     if (rows < BLOCK_ROWS) rows = BLOCK_ROWS;
@@ -289,10 +302,10 @@ static int matrices_keep_busy(const columns_job *job, int threads) {
 
 sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {
     columns_job job = {.out = y, .x = x, .mean = mean, .rstd = rstd, .variance = variance};
-    sn_status status = set_up(&job, norm);
+    sn_status status = set_up(&job, norm, 2);
     if (status != SN_OK) return status;
     int threads = sn_norm_threads(norm);
-    int64_t pieces = job.matrices * job.blocks * job.tiles;
+    int64_t pieces = pieces_of(&job);
     if (matrices_keep_busy(&job, threads)) {
         sn_phase phase = {forward_matrix_task, job.matrices, NULL};
         sn_phases_run(&phase, 1, &job, threads);
@@ -342,7 +355,7 @@ static void gradient_piece(columns_job *job, const piece *p) {
         repeat(mean, p->columns, job->merged);
         repeat(by_dy, p->columns, job->merged);
         job->kernels->columns_normalize(job->out + p->at, job->dy + p->at, mean, by_dy, mean, p->rows, p->width,
-                                        p->stride, p->rest);
+                                        p->stride, p->rest, job->stream);
         return;
     }
     repeat(mean, p->columns, job->merged);
@@ -350,7 +363,7 @@ static void gradient_piece(columns_job *job, const piece *p) {
     repeat(by_x, p->columns, job->merged);
     repeat(constant, p->columns, job->merged);
     job->kernels->columns_gradient(job->out + p->at, job->dy + p->at, job->x + p->at, mean, by_dy, by_x, constant,
-                                   p->rows, p->width, p->stride, p->rest);
+                                   p->rows, p->width, p->stride, p->rest, job->stream);
 }
 
 static int wants_products(const columns_job *job) {
@@ -378,7 +391,7 @@ static void backward_matrix_task(void *of, int64_t matrix) {
     columns_job *job = of;
     if (wants_products(job)) for_pieces_of_matrix(job, matrix, products_piece);
     find_factors(job, matrix);
-    for_pieces_of_matrix(job, matrix, gradient_piece);
+    for_pieces_of_matrix_back(job, matrix, gradient_piece);
 }
 
 static void products_task(void *job, int64_t index) {
@@ -387,7 +400,7 @@ static void products_task(void *job, int64_t index) {
 }
 
 static void gradient_task(void *job, int64_t index) {
-    piece p = piece_of(job, index);
+    piece p = piece_of(job, pieces_of(job) - 1 - index);
     gradient_piece(job, &p);
 }
 
@@ -416,10 +429,10 @@ sn_status sn_columns_backward(void *dx, double *dweight, double *dbias, const vo
     columns_job job = {.out = dx, .x = x, .dy = dy, .dweight = dweight, .dbias = dbias};
     job.mean = (double *)mean; /* read only */
     job.rstd = (double *)rstd;
-    sn_status status = set_up(&job, norm);
+    sn_status status = set_up(&job, norm, 3);
     if (status != SN_OK) return status;
     int threads = sn_norm_threads(norm);
-    int64_t pieces = job.matrices * job.blocks * job.tiles;
+    int64_t pieces = pieces_of(&job);
     if (matrices_keep_busy(&job, threads)) {
         sn_phase phase = {backward_matrix_task, job.matrices, NULL};
         sn_phases_run(&phase, 1, &job, threads);

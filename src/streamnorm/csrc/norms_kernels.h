@@ -1,6 +1,9 @@
 /* The loops of the norm layers over float32 and float64, and the two tables in which the drivers find them.
  *
  * All arithmetic is in double. x, y, dy, dx point to values of the table's type, everything else to doubles.
+ *
+ * `stream` asks for stores that go past the caches. An ordinary store first reads the line that it is about to
+ * overwrite, a third of the traffic of a y that is too large to stay in cache anyway.
  */
 #ifndef SN_NORMS_KERNELS_H
 #define SN_NORMS_KERNELS_H
@@ -15,7 +18,8 @@ typedef struct {
     double *mean, *rstd;         /* one per row; mean is NULL for RMS normalization, which does not center */
     double *variance;            /* one per row, or NULL */
     double eps;
-    int given; /* backward: mean and rstd are constants, not functions of x */
+    int given;  /* backward: mean and rstd are constants, not functions of x */
+    int stream; /* see sn_norms_kernels */
 } sn_rows_spec;
 
 typedef struct {
@@ -26,12 +30,12 @@ typedef struct {
     void (*stats)(double *s1, double *s2, const void *x, int64_t n, double shift);
     double (*sum)(const void *x, int64_t n);
     /* y = (x - mean) * scale + bias */
-    void (*normalize)(void *y, const void *x, int64_t n, double mean, double scale, double bias);
+    void (*normalize)(void *y, const void *x, int64_t n, double mean, double scale, double bias, int stream);
     /* Sums of dy and of dy * (x - mean). */
     void (*products)(double *sum_dy, double *sum_dy_x, const void *dy, const void *x, int64_t n, double mean);
     /* dx = dy * by_dy + (x - mean) * by_x + constant */
     void (*gradient)(void *dx, const void *dy, const void *x, int64_t n, double mean, double by_dy, double by_x,
-                     double constant);
+                     double constant, int stream);
 
     /* Rows [first, first + count): statistics and y; x and y point to the first of them. */
     void (*rows_forward)(void *y, const void *x, const sn_rows_spec *spec, int64_t first, int64_t count);
@@ -44,12 +48,12 @@ typedef struct {
     void (*columns_stats)(double *s1, double *s2, const void *x, const double *shift, int64_t rows, int64_t columns,
                           int64_t stride, int64_t rest);
     void (*columns_normalize)(void *y, const void *x, const double *mean, const double *scale, const double *bias,
-                              int64_t rows, int64_t columns, int64_t stride, int64_t rest);
+                              int64_t rows, int64_t columns, int64_t stride, int64_t rest, int stream);
     void (*columns_products)(double *sum_dy, double *sum_dy_x, const void *dy, const void *x, const double *mean,
                              int64_t rows, int64_t columns, int64_t stride, int64_t rest);
     void (*columns_gradient)(void *dx, const void *dy, const void *x, const double *mean, const double *by_dy,
                              const double *by_x, const double *constant, int64_t rows, int64_t columns, int64_t stride,
-                             int64_t rest);
+                             int64_t rest, int stream);
 } sn_norms_kernels;
 
 extern const sn_norms_kernels sn_norms_float32, sn_norms_float64;

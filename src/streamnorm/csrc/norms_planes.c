@@ -11,6 +11,11 @@
 #include "norms.h"
 #include "parallel.h"
 
+#define SEQUENCE (1 << 16)   /* bytes that are worth reading in a row */
+#define TASK_BYTES (1 << 22) /* of the groups of a task, which share a cache with other threads' */
+#define GROUP_BYTES (1 << 23)
+#define TASKS_PER_THREAD 4
+
 typedef struct {
     const sn_norms_kernels *kernels;
     const sn_norm *norm;
@@ -24,6 +29,7 @@ typedef struct {
     int64_t groups_per_task, runs_per_task;
     double *sums;                 /* planes x runs x 2 */
     double *shift;                /* one per group */
+    int stream;
     unsigned char *again;         /* one per group: the shift was a poor one */
     sn_norm_factors *factors;     /* one per group */
 } planes_job;
@@ -60,7 +66,7 @@ static void normalize_run(planes_job *job, int64_t index) {
     int64_t group = group_of(job, r.plane), channel = r.plane % norm->channels;
     double scale = norm->weight == NULL ? job->rstd[group] : job->rstd[group] * norm->weight[channel];
     job->kernels->normalize(job->out + r.at, job->x + r.at, r.length, job->mean[group], scale,
-                            norm->bias == NULL ? 0.0 : norm->bias[channel]);
+                            norm->bias == NULL ? 0.0 : norm->bias[channel], job->stream);
 }
 
 static void add_runs(double *s1, double *s2, const planes_job *job, int64_t group) {
@@ -103,44 +109,61 @@ static void start_group(planes_job *job, int64_t group) {
 
 typedef void (*on_run)(planes_job *job, int64_t index);
 
-static void for_runs_of_group(planes_job *job, int64_t group, on_run do_run) {
-    for (int64_t k = 0; k < job->planes; k++) {
-        int64_t first = plane_of(job, group, k) * job->runs;
-        for (int64_t i = 0; i < job->runs; i++) do_run(job, first + i);
-    }
+static void for_runs_of_plane(planes_job *job, int64_t plane, on_run do_run) {
+    for (int64_t i = 0; i < job->runs; i++) do_run(job, plane * job->runs + i);
 }
 
-static void for_groups_of_task(planes_job *job, int64_t index, void (*do_group)(planes_job *job, int64_t group)) {
-    int64_t first = index * job->groups_per_task, last = first + job->groups_per_task;
-    for (int64_t group = first; group < last && group < job->groups; group++) do_group(job, group);
+/* Groups [first, last), which lie side by side where their planes are apart: plane by plane. */
+static void for_runs_of_groups(planes_job *job, int64_t first, int64_t last, on_run do_run) {
+    for (int64_t k = 0; k < job->planes; k++)
+        for (int64_t group = first; group < last; group++) for_runs_of_plane(job, plane_of(job, group, k), do_run);
 }
+
+/* The last ones first: of groups larger than the cache, these are still there. */
+static void for_runs_of_groups_back(planes_job *job, int64_t first, int64_t last, on_run do_run) {
+    for (int64_t k = job->planes - 1; k >= 0; k--)
+        for (int64_t group = last - 1; group >= first; group--)
+            for_runs_of_plane(job, plane_of(job, group, k), do_run);
+}
+
+static void for_groups_of_task(planes_job *job, int64_t index,
+                               void (*do_groups)(planes_job *job, int64_t first, int64_t last)) {
+    int64_t first = index * job->groups_per_task, last = first + job->groups_per_task;
+    if (last > job->groups) last = job->groups;
+    if (job->norm->groups == 0)
+        do_groups(job, first, last);
+    else
+        for (; first < last; first++) do_groups(job, first, first + 1);
+}
+
+static int64_t all_runs(const planes_job *job) { return job->norm->samples * job->norm->channels * job->runs; }
 
 static void for_runs_of_task(planes_job *job, int64_t index, on_run do_run) {
-    int64_t first = index * job->runs_per_task, last = first + job->runs_per_task;
-    int64_t all = job->norm->samples * job->norm->channels * job->runs;
+    int64_t first = index * job->runs_per_task, last = first + job->runs_per_task, all = all_runs(job);
     for (int64_t i = first; i < last && i < all; i++) do_run(job, i);
 }
 
-static void forward_group(planes_job *job, int64_t group) {
-    if (!job->norm->given) {
-        start_group(job, group);
-        for_runs_of_group(job, group, sum_run);
+static void forward_groups(planes_job *job, int64_t first, int64_t last) {
+    for (int64_t group = first; group < last; group++) start_group(job, group);
+    for_runs_of_groups(job, first, last, sum_run);
+    for (int64_t group = first; group < last; group++)
         if (finish_group(job, group)) {
-            for_runs_of_group(job, group, sum_run);
+            for_runs_of_groups(job, group, group + 1, sum_run);
             finish_group(job, group);
         }
-    }
-    for_runs_of_group(job, group, normalize_run);
+    for_runs_of_groups_back(job, first, last, normalize_run);
 }
 
 static void sum_run_again(planes_job *job, int64_t index) {
     if (job->again[group_of(job, index / job->runs)]) sum_run(job, index);
 }
 
-static void forward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, forward_group); }
+static int64_t last_task(const planes_job *job) { return (all_runs(job) - 1) / job->runs_per_task; }
+
+static void forward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, forward_groups); }
 static void sum_task(void *job, int64_t index) { for_runs_of_task(job, index, sum_run); }
 static void sum_again_task(void *job, int64_t index) { for_runs_of_task(job, index, sum_run_again); }
-static void normalize_task(void *job, int64_t index) { for_runs_of_task(job, index, normalize_run); }
+static void normalize_task(void *job, int64_t index) { for_runs_of_task(job, last_task(job) - index, normalize_run); }
 
 static void start_task(void *of, int64_t index) {
     (void)index;
@@ -161,7 +184,22 @@ static void finish_groups_again(void *of) {
 
 /* ---- set-up ---- */
 
-static sn_status set_up(planes_job *job, const sn_norm *norm) {
+/* Groups of one task: of the batch's channels so many that what is read in a row is long enough for the processor to
+ * read ahead, and that they are in cache for the second pass. */
+static int64_t groups_to_take(const planes_job *job, int threads) {
+    const sn_norm *norm = job->norm;
+    int64_t group = job->planes * norm->positions, take = SN_TASK / group + 1;
+    if (norm->groups == 0) {
+        int64_t plane_bytes = norm->positions * job->kernels->width, group_bytes = group * job->kernels->width;
+        int64_t wanted = SEQUENCE / plane_bytes + 1, fitting = TASK_BYTES / group_bytes;
+        if (wanted > fitting) wanted = fitting;
+        if (take < wanted) take = wanted;
+    }
+    int64_t share = job->groups / (TASKS_PER_THREAD * threads);
+    return take <= share ? take : share < 1 ? 1 : share;
+}
+
+static sn_status set_up(planes_job *job, const sn_norm *norm, int threads) {
     job->kernels = norm->kernels;
     job->norm = norm;
     job->groups = sn_norm_statistics(norm);
@@ -169,7 +207,7 @@ static sn_status set_up(planes_job *job, const sn_norm *norm) {
     job->to_group = norm->groups == 0 ? 1 : job->planes;
     job->to_plane = norm->groups == 0 ? norm->channels : 1;
     job->runs = (norm->positions - 1) / SN_RUN + 1;
-    job->groups_per_task = SN_TASK / (job->planes * norm->positions) + 1;
+    job->groups_per_task = groups_to_take(job, threads);
     job->runs_per_task = job->runs > 1 ? 1 : SN_RUN / norm->positions + 1;
     size_t sums = 2 * (size_t)(norm->samples * norm->channels * job->runs), groups = (size_t)job->groups;
     job->sums = malloc((sums + groups) * sizeof(double) + groups * sizeof(sn_norm_factors) + groups);
@@ -182,18 +220,21 @@ static sn_status set_up(planes_job *job, const sn_norm *norm) {
 
 static int64_t tasks(int64_t count, int64_t per_task) { return (count - 1) / per_task + 1; }
 
-static int groups_keep_busy(const planes_job *job, int threads) {
+/* Whether to go group by group: they fit the cache between two passes, and there are enough of them. */
+static int by_groups(const planes_job *job, int threads) {
     int64_t count = tasks(job->groups, job->groups_per_task);
-    return threads == 1 || count >= 8 * threads || count % threads == 0;
+    if (job->planes > 1 && job->planes * job->norm->positions * job->kernels->width > GROUP_BYTES) return 0;
+    return threads == 1 || count >= TASKS_PER_THREAD * threads || count % threads == 0;
 }
 
 sn_status sn_planes_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {
     planes_job job = {.out = y, .x = x, .mean = mean, .rstd = rstd, .variance = variance};
-    sn_status status = set_up(&job, norm);
-    if (status != SN_OK) return status;
+    job.stream = sn_norm_streams(norm, 2, norm->positions);
     int threads = sn_norm_threads(norm);
-    int64_t all = norm->samples * norm->channels * job.runs, run_tasks = tasks(all, job.runs_per_task);
-    if (groups_keep_busy(&job, threads)) {
+    sn_status status = set_up(&job, norm, threads);
+    if (status != SN_OK) return status;
+    int64_t run_tasks = last_task(&job) + 1;
+    if (!norm->given && by_groups(&job, threads)) {
         sn_phase phase = {forward_groups_task, tasks(job.groups, job.groups_per_task), NULL};
         sn_phases_run(&phase, 1, &job, threads);
     } else {
@@ -227,10 +268,10 @@ static void gradient_run(planes_job *job, int64_t index) {
     const sn_norm_factors *f = &job->factors[group];
     double by_dy = job->norm->weight == NULL ? f->by_dy : f->by_dy * job->norm->weight[channel];
     if (job->norm->given) /* x has no part in it, not even where it is infinite */
-        job->kernels->normalize(job->out + r.at, job->dy + r.at, r.length, 0.0, by_dy, 0.0);
+        job->kernels->normalize(job->out + r.at, job->dy + r.at, r.length, 0.0, by_dy, 0.0, job->stream);
     else
         job->kernels->gradient(job->out + r.at, job->dy + r.at, job->x + r.at, r.length, job->mean[group], by_dy,
-                               f->by_x, f->constant);
+                               f->by_x, f->constant, job->stream);
 }
 
 static void find_factors(planes_job *job, int64_t group) {
@@ -253,17 +294,17 @@ static int wants_products(const planes_job *job) {
     return !job->norm->given || job->dweight != NULL || job->dbias != NULL;
 }
 
-static void backward_group(planes_job *job, int64_t group) {
-    if (wants_products(job)) for_runs_of_group(job, group, products_run);
-    find_factors(job, group);
-    for_runs_of_group(job, group, gradient_run);
+static void backward_groups(planes_job *job, int64_t first, int64_t last) {
+    if (wants_products(job)) for_runs_of_groups(job, first, last, products_run);
+    for (int64_t group = first; group < last; group++) find_factors(job, group);
+    for_runs_of_groups_back(job, first, last, gradient_run);
 }
 
-static void backward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, backward_group); }
+static void backward_groups_task(void *job, int64_t index) { for_groups_of_task(job, index, backward_groups); }
 static void products_task(void *job, int64_t index) {
     if (wants_products(job)) for_runs_of_task(job, index, products_run);
 }
-static void gradient_task(void *job, int64_t index) { for_runs_of_task(job, index, gradient_run); }
+static void gradient_task(void *job, int64_t index) { for_runs_of_task(job, last_task(job) - index, gradient_run); }
 
 static void find_all_factors(void *of) {
     planes_job *job = of;
@@ -293,11 +334,12 @@ sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const voi
     planes_job job = {.out = dx, .x = x, .dy = dy, .dweight = dweight, .dbias = dbias};
     job.mean = (double *)mean; /* read only */
     job.rstd = (double *)rstd;
-    sn_status status = set_up(&job, norm);
-    if (status != SN_OK) return status;
+    job.stream = sn_norm_streams(norm, 3, norm->positions);
     int threads = sn_norm_threads(norm);
-    int64_t all = norm->samples * norm->channels * job.runs, run_tasks = tasks(all, job.runs_per_task);
-    if (groups_keep_busy(&job, threads)) {
+    sn_status status = set_up(&job, norm, threads);
+    if (status != SN_OK) return status;
+    int64_t run_tasks = last_task(&job) + 1;
+    if (by_groups(&job, threads)) {
         sn_phase phase = {backward_groups_task, tasks(job.groups, job.groups_per_task), NULL};
         sn_phases_run(&phase, 1, &job, threads);
     } else {

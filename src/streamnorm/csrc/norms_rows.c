@@ -67,6 +67,7 @@ sn_status sn_rows_forward(void *y, double *mean, double *rstd, double *variance,
     job.spec.mean = norm->centered ? mean : NULL;
     job.spec.rstd = rstd;
     job.spec.variance = variance;
+    job.spec.stream = sn_norm_streams(norm, 2, job.spec.length);
     sn_phase phase = {forward_task, (job.rows - 1) / job.rows_per_task + 1, NULL};
     sn_phases_run(&phase, 1, &job, sn_norm_threads(norm));
     free(scratch);
@@ -121,6 +122,7 @@ sn_status sn_rows_backward(void *dx, double *dweight, double *dbias, const void 
     if (!describe(&job, &scratch, norm)) return SN_ERR_NOMEM;
     job.spec.mean = norm->centered ? (double *)mean : NULL; /* read only */
     job.spec.rstd = (double *)rstd;
+    job.spec.stream = sn_norm_streams(norm, 3, job.spec.length);
     int64_t times = norm->layout == SN_NORM_ROWS ? 1 : norm->positions, channels = job.parameters / times;
     job.chunks = chunks_for(&job);
     if (dweight != NULL || dbias != NULL) {

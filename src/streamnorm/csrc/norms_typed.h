@@ -41,12 +41,11 @@ static double NAME(sum)(const void *x, int64_t n) {
 static double NAME(value)(const void *x) { return *(const REAL *)x; }
 
 SN_CLONES static void NAME(normalize)(void *restrict out, const void *restrict in, int64_t n, double mean, double scale,
-                                      double bias) {
+                                      double bias, int stream) {
     REAL *restrict y = out;
     const REAL *restrict x = in;
-    int64_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) NARROW(y + i, (WIDEN(x + i) - mean) * scale + bias);
-    for (; i < n; i++) y[i] = (REAL)(((double)x[i] - mean) * scale + bias);
+    FILL(y, n, stream, (WIDEN(x + i) - mean) * scale + bias, ((double)x[i] - mean) * scale + bias);
+    if (stream) STREAM_END();
 }
 
 SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const void *gradient, const void *in, int64_t n,
@@ -75,13 +74,12 @@ SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const voi
 }
 
 SN_CLONES static void NAME(gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
-                                     int64_t n, double mean, double by_dy, double by_x, double constant) {
+                                     int64_t n, double mean, double by_dy, double by_x, double constant, int stream) {
     REAL *restrict dx = out;
     const REAL *restrict dy = gradient, *restrict x = in;
-    int64_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH)
-        NARROW(dx + i, WIDEN(dy + i) * by_dy + ((WIDEN(x + i) - mean) * by_x + constant));
-    for (; i < n; i++) dx[i] = (REAL)((double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+    FILL(dx, n, stream, WIDEN(dy + i) * by_dy + ((WIDEN(x + i) - mean) * by_x + constant),
+         (double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+    if (stream) STREAM_END();
 }
 
 /* ---- rows ---- */
@@ -97,49 +95,64 @@ static __attribute__((noinline)) void NAME(row_again)(double *mean, double *vari
 }
 
 SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, const double *restrict weight,
-                                   const double *restrict bias, int64_t n, double mean, double rstd, int centered) {
-    int64_t i = 0;
-    double center = centered ? mean : 0.0; /* x - 0 is x, even where that is infinite or NaN */
-#define HAT(v) (((v) - center) * rstd)
-#define FILL(vectors, values)                                                                                         \
-    for (; i + WIDTH <= n; i += WIDTH) NARROW(y + i, vectors);                                                        \
-    for (; i < n; i++) y[i] = (REAL)(values);
-    if (weight != NULL && bias != NULL) {
-        FILL(HAT(WIDEN(x + i)) * AT(weight + i) + AT(bias + i), HAT((double)x[i]) * weight[i] + bias[i])
-    } else if (weight != NULL) {
-        FILL(HAT(WIDEN(x + i)) * AT(weight + i), HAT((double)x[i]) * weight[i])
-    } else if (bias != NULL) {
-        FILL(HAT(WIDEN(x + i)) + AT(bias + i), HAT((double)x[i]) + bias[i])
-    } else {
-        FILL(HAT(WIDEN(x + i)), HAT((double)x[i]))
-    }
-#undef FILL
+                                   const double *restrict bias, int64_t n, double mean, double rstd, int stream) {
+#define HAT(v) (((v) - mean) * rstd)
+    if (weight != NULL && bias != NULL)
+        FILL(y, n, stream, HAT(WIDEN(x + i)) * AT(weight + i) + AT(bias + i), HAT((double)x[i]) * weight[i] + bias[i]);
+    else if (weight != NULL)
+        FILL(y, n, stream, HAT(WIDEN(x + i)) * AT(weight + i), HAT((double)x[i]) * weight[i]);
+    else if (bias != NULL)
+        FILL(y, n, stream, HAT(WIDEN(x + i)) + AT(bias + i), HAT((double)x[i]) + bias[i]);
+    else
+        FILL(y, n, stream, HAT(WIDEN(x + i)), HAT((double)x[i]));
 #undef HAT
+}
+
+/* Rows that are taken together, of arrays that are read: they stay in the first-level cache between two passes. A row's
+ * second pass needs its first one's roots and quotients, and would wait for them; so the first pass goes over all of
+ * them before the second one does. */
+SN_INLINE int64_t NAME(rows_together)(int64_t n, int64_t count, int64_t arrays) {
+    int64_t rows = ROWS_BYTES / (n * arrays * (int64_t)sizeof(REAL));
+    if (rows > MAX_ROWS) rows = MAX_ROWS;
+    if (rows > count) rows = count;
+    return rows < 1 ? 1 : rows;
 }
 
 SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec *spec, int64_t first, int64_t count,
                                      int centered) {
     int64_t n = spec->length;
-    double eps = spec->eps;
-    for (int64_t r = first; r < first + count; r++, x += n, y += n) {
-        double mean = 0.0, variance, s1, s2;
-        if (centered) {
-            double offset, shift = x[0];
-            NAME(stats_of)(&s1, &s2, x, n, shift, 1);
-            int good = sn_variance(&variance, &offset, s1, s2, (double)n);
-            mean = shift + offset;
-            if (SN_UNLIKELY(!good)) NAME(row_again)(&mean, &variance, x, n, mean);
-            spec->mean[r] = mean;
-        } else {
-            NAME(stats_of)(&s1, &s2, x, n, 0.0, 0);
-            variance = s2 / (double)n;
+    double eps = spec->eps, per_value = (double)n;
+    double mean[MAX_ROWS], variance[MAX_ROWS], rstd[MAX_ROWS], s1[MAX_ROWS], s2[MAX_ROWS];
+    while (count > 0) {
+        int64_t rows = NAME(rows_together)(n, count, 1);
+        for (int64_t k = 0; k < rows; k++) {
+            mean[k] = centered ? (double)x[k * n] : 0.0;
+            NAME(stats_of)(&s1[k], &s2[k], x + k * n, n, mean[k], centered);
         }
-        double rstd = 1.0 / sqrt(variance + eps);
-        spec->rstd[r] = rstd;
-        if (spec->variance != NULL) spec->variance[r] = variance;
-        int64_t at = spec->periods == 1 ? 0 : r % spec->periods * n;
-        NAME(normalize_row)(y, x, spec->weight == NULL ? NULL : spec->weight + at,
-                            spec->bias == NULL ? NULL : spec->bias + at, n, mean, rstd, centered);
+        for (int64_t k = 0; k < rows; k++) {
+            if (centered) {
+                double offset;
+                int good = sn_variance(&variance[k], &offset, s1[k], s2[k], per_value);
+                mean[k] += offset;
+                if (SN_UNLIKELY(!good)) NAME(row_again)(&mean[k], &variance[k], x + k * n, n, mean[k]);
+            } else {
+                variance[k] = s2[k] / per_value;
+            }
+        }
+        for (int64_t k = 0; k < rows; k++) rstd[k] = 1.0 / sqrt(variance[k] + eps);
+        for (int64_t k = 0; k < rows; k++) {
+            int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
+            NAME(normalize_row)(y + k * n, x + k * n, spec->weight == NULL ? NULL : spec->weight + at,
+                                spec->bias == NULL ? NULL : spec->bias + at, n, mean[k], rstd[k], spec->stream);
+        }
+        size_t bytes = (size_t)rows * sizeof(double);
+        if (centered) memcpy(spec->mean + first, mean, bytes);
+        memcpy(spec->rstd + first, rstd, bytes);
+        if (spec->variance != NULL) memcpy(spec->variance + first, variance, bytes);
+        first += rows;
+        count -= rows;
+        x += rows * n;
+        y += rows * n;
     }
 }
 
@@ -149,74 +162,92 @@ SN_CLONES static void NAME(rows_forward)(void *y, const void *x, const sn_rows_s
         NAME(rows_forward_of)(y, x, spec, first, count, 1);
     else
         NAME(rows_forward_of)(y, x, spec, first, count, 0);
+    if (spec->stream) STREAM_END();
 }
 
+/* Sums of g and of g * hat for one row or two, which follow each other and have the same parameters: those of the
+ * parameters' gradients are loaded and stored once for both. */
 SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restrict dweight, double *restrict dbias,
                                   const REAL *restrict dy, const REAL *restrict x, const double *restrict weight,
-                                  int64_t n, double mean, double rstd, int centered, int weighted, int adding) {
+                                  int64_t n, const double *mean, const double *rstd, int centered, int weighted,
+                                  int adding, int rows) {
     vector sum[2] = {{0}}, product[2] = {{0}};
     int64_t i = 0;
-#define ADD(k, at)                                                                                                    \
-    do {                                                                                                              \
-        int64_t at_ = (at);                                                                                           \
-        vector gradient = WIDEN(dy + at_), value = WIDEN(x + at_);                                                    \
-        vector hat = value * rstd, g = gradient;                                                                      \
-        if (centered) hat = (value - mean) * rstd;                                                                    \
-        if (weighted) g *= AT(weight + at_);                                                                          \
-        if (centered) sum[k] += g;                                                                                    \
-        product[k] += g * hat;                                                                                        \
-        if (adding) INTO(dweight + at_) += gradient * hat;                                                            \
-        if (adding && centered) INTO(dbias + at_) += gradient;                                                        \
-    } while (0)
-    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH)
-        for (int k = 0; k < 2; k++) ADD(k, i + k * WIDTH);
-    for (; i + WIDTH <= n; i += WIDTH) ADD(0, i);
-#undef ADD
-    sum[0] += sum[1];
-    product[0] += product[1];
-    *sum_g = centered ? SUM(sum[0]) : 0.0;
-    *sum_g_x = SUM(product[0]);
-    for (; i < n; i++) {
-        double gradient = dy[i], hat = (centered ? (double)x[i] - mean : (double)x[i]) * rstd;
-        double g = weighted ? gradient * weight[i] : gradient;
-        if (centered) *sum_g += g;
-        *sum_g_x += g * hat;
-        if (adding) dweight[i] += gradient * hat;
-        if (adding && centered) dbias[i] += gradient;
+    for (; i + WIDTH <= n; i += WIDTH) {
+        vector to_weight = {0}, to_bias = {0};
+        for (int r = 0; r < rows; r++) {
+            vector gradient = WIDEN(dy + r * n + i), hat = WIDEN(x + r * n + i), g = gradient;
+            if (centered) hat -= mean[r];
+            hat *= rstd[r];
+            if (weighted) g *= AT(weight + i);
+            if (centered) sum[r] += g;
+            product[r] += g * hat;
+            if (adding) to_weight += gradient * hat;
+            if (adding && centered) to_bias += gradient;
+        }
+        if (adding) INTO(dweight + i) += to_weight;
+        if (adding && centered) INTO(dbias + i) += to_bias;
     }
+    for (int r = 0; r < rows; r++) {
+        sum_g[r] = centered ? SUM(sum[r]) : 0.0;
+        sum_g_x[r] = SUM(product[r]);
+    }
+    for (; i < n; i++)
+        for (int r = 0; r < rows; r++) {
+            double gradient = dy[r * n + i], hat = (double)x[r * n + i];
+            hat = (centered ? hat - mean[r] : hat) * rstd[r];
+            double g = weighted ? gradient * weight[i] : gradient;
+            if (centered) sum_g[r] += g;
+            sum_g_x[r] += g * hat;
+            if (adding) dweight[i] += gradient * hat;
+            if (adding && centered) dbias[i] += gradient;
+        }
 }
 
 SN_INLINE void NAME(row_gradient)(REAL *restrict dx, const REAL *restrict dy, const REAL *restrict x,
                                   const double *restrict weight, int64_t n, double mean, double rstd, double by_x,
-                                  double constant, int centered, int weighted) {
-    int64_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) {
-        vector value = WIDEN(x + i), g = WIDEN(dy + i);
-        if (weighted) g *= AT(weight + i);
-        if (centered)
-            NARROW(dx + i, g * rstd + ((value - mean) * by_x + constant));
-        else
-            NARROW(dx + i, g * rstd + value * by_x);
-    }
-    for (; i < n; i++) {
-        double g = weighted ? (double)dy[i] * weight[i] : (double)dy[i];
-        dx[i] = (REAL)(g * rstd + (centered ? ((double)x[i] - mean) * by_x + constant : (double)x[i] * by_x));
-    }
+                                  double constant, int weighted, int stream) {
+    if (weighted)
+        FILL(dx, n, stream, WIDEN(dy + i) * AT(weight + i) * rstd + ((WIDEN(x + i) - mean) * by_x + constant),
+             (double)dy[i] * weight[i] * rstd + (((double)x[i] - mean) * by_x + constant));
+    else
+        FILL(dx, n, stream, WIDEN(dy + i) * rstd + ((WIDEN(x + i) - mean) * by_x + constant),
+             (double)dy[i] * rstd + (((double)x[i] - mean) * by_x + constant));
 }
 
 SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, const REAL *dy, const REAL *x,
                                       const sn_rows_spec *spec, int64_t first, int64_t count, int centered,
                                       int weighted, int adding) {
     int64_t n = spec->length;
-    for (int64_t r = first; r < first + count; r++, x += n, dy += n, dx += n) {
-        double mean = centered ? spec->mean[r] : 0.0, rstd = spec->rstd[r], sum_g, sum_g_x;
-        int64_t at = spec->periods == 1 ? 0 : r % spec->periods * n;
-        const double *restrict weight = weighted ? spec->weight + at : NULL;
-        NAME(row_products)(&sum_g, &sum_g_x, adding ? dweight + at : NULL, adding ? dbias + at : NULL, dy, x, weight, n,
-                           mean, rstd, centered, weighted, adding);
-        double by_x = spec->given ? 0.0 : -rstd * rstd * (sum_g_x / (double)n);
-        double constant = spec->given ? 0.0 : -rstd * (sum_g / (double)n);
-        NAME(row_gradient)(dx, dy, x, weight, n, mean, rstd, by_x, constant, centered, weighted);
+    double zeros[MAX_ROWS] = {0}, sum_g[MAX_ROWS], sum_g_x[MAX_ROWS];
+    while (count > 0) {
+        int64_t rows = NAME(rows_together)(n, count, 2), step = 1;
+        const double *mean = centered ? spec->mean + first : zeros, *rstd = spec->rstd + first;
+#define PRODUCTS(rows)                                                                                                \
+    NAME(row_products)                                                                                                \
+    (sum_g + k, sum_g_x + k, adding ? dweight + at : NULL, adding ? dbias + at : NULL, dy + k * n, x + k * n,         \
+     weighted ? spec->weight + at : NULL, n, mean + k, rstd + k, centered, weighted, adding, rows)
+        for (int64_t k = 0; k < rows; k += step) {
+            int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
+            step = spec->periods == 1 && k + 2 <= rows ? 2 : 1;
+            if (step == 2)
+                PRODUCTS(2);
+            else
+                PRODUCTS(1);
+        }
+#undef PRODUCTS
+        for (int64_t k = 0; k < rows; k++) {
+            int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
+            double by_x = spec->given ? 0.0 : -rstd[k] * rstd[k] * (sum_g_x[k] / (double)n);
+            double constant = spec->given ? 0.0 : -rstd[k] * (sum_g[k] / (double)n);
+            NAME(row_gradient)(dx + k * n, dy + k * n, x + k * n, weighted ? spec->weight + at : NULL, n, mean[k],
+                               rstd[k], by_x, constant, weighted, spec->stream);
+        }
+        first += rows;
+        count -= rows;
+        x += rows * n;
+        dy += rows * n;
+        dx += rows * n;
     }
 }
 
@@ -236,6 +267,7 @@ SN_CLONES static void NAME(rows_backward)(void *dx, double *dweight, double *dbi
         else if (adding) CASE(0, 0, 1);
         else CASE(0, 0, 0);
     }
+    if (spec->stream) STREAM_END();
 #undef CASE
 }
 
@@ -274,15 +306,13 @@ SN_CLONES static void NAME(columns_stats)(double *restrict s1, double *restrict 
 
 SN_CLONES static void NAME(columns_normalize)(void *restrict out, const void *restrict in, const double *restrict mean,
                                               const double *restrict scale, const double *restrict bias, int64_t rows,
-                                              int64_t columns, int64_t stride, int64_t rest) {
+                                              int64_t columns, int64_t stride, int64_t rest, int stream) {
     REAL *restrict y = out;
     const REAL *restrict x = in;
-    for (int64_t i = 0; i <= rows; i++, x += stride, y += stride) {
-        int64_t n = i < rows ? columns : rest, j = 0;
-        for (; j + WIDTH <= n; j += WIDTH)
-            NARROW(y + j, (WIDEN(x + j) - AT(mean + j)) * AT(scale + j) + AT(bias + j));
-        for (; j < n; j++) y[j] = (REAL)(((double)x[j] - mean[j]) * scale[j] + bias[j]);
-    }
+    for (int64_t row = 0; row <= rows; row++, x += stride, y += stride)
+        FILL(y, row < rows ? columns : rest, stream, (WIDEN(x + i) - AT(mean + i)) * AT(scale + i) + AT(bias + i),
+             ((double)x[i] - mean[i]) * scale[i] + bias[i]);
+    if (stream) STREAM_END();
 }
 
 SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *restrict sum_dy_x, const void *gradient,
@@ -318,17 +348,14 @@ SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *re
 SN_CLONES static void NAME(columns_gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
                                              const double *restrict mean, const double *restrict by_dy,
                                              const double *restrict by_x, const double *restrict constant,
-                                             int64_t rows, int64_t columns, int64_t stride, int64_t rest) {
+                                             int64_t rows, int64_t columns, int64_t stride, int64_t rest, int stream) {
     REAL *restrict dx = out;
     const REAL *restrict dy = gradient, *restrict x = in;
-    for (int64_t i = 0; i <= rows; i++, x += stride, dy += stride, dx += stride) {
-        int64_t n = i < rows ? columns : rest, j = 0;
-        for (; j + WIDTH <= n; j += WIDTH)
-            NARROW(dx + j, WIDEN(dy + j) * AT(by_dy + j) +
-                               ((WIDEN(x + j) - AT(mean + j)) * AT(by_x + j) + AT(constant + j)));
-        for (; j < n; j++)
-            dx[j] = (REAL)((double)dy[j] * by_dy[j] + (((double)x[j] - mean[j]) * by_x[j] + constant[j]));
-    }
+    for (int64_t row = 0; row <= rows; row++, x += stride, dy += stride, dx += stride)
+        FILL(dx, row < rows ? columns : rest, stream,
+             WIDEN(dy + i) * AT(by_dy + i) + ((WIDEN(x + i) - AT(mean + i)) * AT(by_x + i) + AT(constant + i)),
+             (double)dy[i] * by_dy[i] + (((double)x[i] - mean[i]) * by_x[i] + constant[i]));
+    if (stream) STREAM_END();
 }
 
 #undef ROWS_AT_ONCE
