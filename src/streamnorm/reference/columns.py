@@ -1,7 +1,4 @@
-"""The plain-NumPy twin of every compiled kernel: the same names, the same arguments, nothing clever.
-
-A fast kernel is believed once it agrees with its twin on the hostile inputs. Nothing here is used at run
-time.
+"""The twins of the kernels that collect statistics of columns.
 
 Moments follow Chan, Golub and LeVeque, "Algorithms for computing the sample variance" (The American
 Statistician 37(3), 1983): a block of rows has its own mean and sum of squared deviations, and blocks are
@@ -24,68 +21,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ColumnStats", "QuantileSketch", "affine", "affine_matrix", "exact_sums", "keys_of", "selected",
-           "update_matrix"]  # fmt: skip
+from ._values import _chunks, _values, _weights
+from .sketches import QuantileSketch
+
+__all__ = ["BLOCK", "ColumnStats", "exact_sums", "keys_of", "selected", "update_matrix"]
 
 BLOCK = 4096
 
 # Squares of numbers within 2**±HALF_RANGE neither overflow nor vanish; beyond, a block is scaled first.
 HALF_RANGE = 500
 
-KINDS = (
-    "int",
-    "decimal",
-    "float",
-)  # each one holds what the ones before it hold, when a column changes its type
-
-
-def _chunks(array: Any) -> list[Any]:
-    """The array as a list of ndarrays and pyarrow.Arrays."""
-    if isinstance(array, np.ndarray | pa.Array):
-        return [array]
-    if hasattr(array, "__arrow_c_array__"):
-        return [pa.array(array)]
-    if hasattr(array, "__arrow_c_stream__"):
-        return list(pa.chunked_array(array).chunks)
-    return [np.asarray(array)]
-
-
-def _values(chunk: Any) -> tuple[Any, np.ndarray, str]:
-    """The values that are there (an ndarray, or a list of Decimal), the mask of all rows, and the kind.
-
-    The mask is True where the row is not null; the values are those of the rows that are not.
-    """
-    if isinstance(chunk, np.ndarray):
-        if chunk.ndim != 1:
-            raise ValueError(f"expected a one-dimensional array, got {chunk.ndim} dimensions")
-        if chunk.dtype.kind not in "biuf":
-            raise TypeError(f"cannot take values of type {chunk.dtype}")
-        present, values, kind = np.ones(len(chunk), bool), chunk, chunk.dtype.kind
-    elif pa.types.is_decimal(chunk.type):
-        present = np.asarray(chunk.is_valid())
-        return [value for value in chunk.to_pylist() if value is not None], present, "decimal"
-    elif (
-        pa.types.is_boolean(chunk.type) or pa.types.is_integer(chunk.type) or pa.types.is_floating(chunk.type)
-    ):
-        present = np.asarray(chunk.is_valid())
-        values = chunk.drop_null().to_numpy(zero_copy_only=False)
-        kind = values.dtype.kind
-    else:
-        raise TypeError(f"cannot take values of type {chunk.type}")
-    return values, present, "float" if kind == "f" else "int"
-
-
-def _weights(weights: Any, n: int) -> np.ndarray:
-    """One finite weight for each of n rows, 0 where it is missing."""
-    if isinstance(weights, pa.Array | pa.ChunkedArray):
-        weights = weights.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != (n,):
-        raise ValueError(f"there are {len(weights)} weights for {n} rows")
-    weights = np.where(np.isnan(weights), 0.0, weights)
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError("weights are finite and not negative")
-    return weights
+# Each one holds what the ones before it hold, when a column changes its type.
+KINDS = ("int", "decimal", "float")
 
 
 class _Moments(NamedTuple):
@@ -412,169 +359,6 @@ class ColumnStats:
         new = cls.from_state({**counts, "kind": kind, "min": min, "max": max})
         new.scale = scale if kind == "decimal" else None
         return new
-
-
-class QuantileSketch:
-    """A "sketch" that keeps every value: the answers that the real one approximates.
-
-    Parameters
-    ----------
-    error : float
-        Kept; the rank error here is always 0.
-    seed : int
-        Kept; nothing is drawn.
-    """
-
-    def __init__(self, error: float = 0.001, seed: int = 0) -> None:
-        self.error, self.seed, self._items = error, seed, np.empty((0, 2))  # values and their weights
-        self.weighted = False
-
-    rank_error = 0.0
-
-    @property
-    def count(self) -> int:
-        return len(self._items)
-
-    @property
-    def weight(self) -> float:
-        return math.fsum(self._items[:, 1])
-
-    def update(self, values: Any, weights: Any = None) -> "QuantileSketch":
-        self.weighted |= weights is not None
-        chunks, at = _chunks(values), 0
-        n = sum(map(len, chunks))
-        every = np.ones(n) if weights is None else _weights(weights, n)
-        for chunk in chunks:
-            present, mask, _ = _values(chunk)
-            each, at = every[at : at + len(chunk)][mask], at + len(chunk)
-            pairs = np.column_stack([np.asarray(present, dtype=np.float64), each])
-            self._items = np.concatenate([self._items, pairs[~np.isnan(pairs[:, 0]) & (each > 0)]])
-        return self
-
-    def merge(self, other: "QuantileSketch") -> "QuantileSketch":
-        self._items = np.concatenate([self._items, other._items])
-        self.weighted |= other.weighted
-        return self
-
-    def copy(self) -> "QuantileSketch":
-        new = QuantileSketch(self.error, self.seed)
-        new._items, new.weighted = self._items, self.weighted
-        return new
-
-    def quantile(self, q: Any) -> Any:
-        if self.count == 0:
-            return math.nan if np.ndim(q) == 0 else np.full(np.shape(q), np.nan)
-        values, weights = self._items.T
-        with np.errstate(all="ignore"):
-            if self.weighted:
-                result = np.quantile(values, q, weights=weights, method="inverted_cdf")
-            else:
-                result = np.quantile(values, q)
-        return float(result) if np.ndim(q) == 0 else result
-
-    def rank(self, x: Any) -> Any:
-        if self.count == 0:
-            return math.nan if np.ndim(x) == 0 else np.full(np.shape(x), np.nan)
-        values, weights = self._items[np.argsort(self._items[:, 0], kind="stable")].T
-        upto = np.concatenate([[0.0], np.cumsum(weights)])
-        result = upto[np.searchsorted(values, x, side="right")] / upto[-1]
-        return float(result) if np.ndim(x) == 0 else result
-
-    def rank_interval(self, q: Any, confidence: float = 0.99) -> tuple[Any, Any]:
-        ranks = np.asarray(q, dtype=np.float64) if self.count else np.full(np.shape(q), np.nan)
-        both = float(ranks) if np.ndim(q) == 0 else ranks
-        return both, both
-
-    def value_interval(self, q: Any, confidence: float = 0.99) -> tuple[Any, Any]:
-        both = self.quantile(q)
-        return both, both
-
-    def to_bytes(self) -> bytes:
-        header = np.array([self.error, self.seed, self.weighted], dtype="<f8")
-        return header.tobytes() + self._items.astype("<f8").tobytes()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "QuantileSketch":
-        if len(data) < 24 or len(data) % 16 != 8:
-            raise ValueError("not a sketch: wrong length")
-        numbers = np.frombuffer(data, dtype="<f8")
-        new = cls(float(numbers[0]), int(numbers[1]))
-        new.weighted = bool(numbers[2])
-        new._items = numbers[3:].astype(np.float64).reshape(-1, 2)
-        return new
-
-
-def affine(
-    array: Any,
-    center: float,
-    scale: float,
-    offset: float = 0.0,
-    *,
-    clip: tuple[float, float] | None = None,
-    inverse: bool = False,
-    dtype: Any = np.float64,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """y = (x - center) / scale + offset, clipped, cast; inverse: x = (y - offset) * scale + center.
-
-    Computed in double and cast once. What stands where the input is null is unspecified (NaN here).
-
-    Parameters
-    ----------
-    array : array, shape (n,)
-        An ndarray, or one chunk of Arrow data.
-    center, scale, offset : float
-        The map.
-    clip : (float, float) or None
-        Bounds of y; not used by the inverse.
-    inverse : bool
-        Undo the map.
-    dtype : dtype
-        Type of the result: float16, float32 or float64.
-    out : ndarray, shape (n,), or None
-        Where to write; may be the input.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-    """
-    [chunk] = _chunks(array)
-    present_values, present, _ = _values(chunk)
-    x = np.full(len(present), np.nan)
-    x[present] = np.asarray(present_values, dtype=np.float64)
-    with np.errstate(all="ignore"):
-        y = (x - offset) * scale + center if inverse else (x - center) / scale + offset
-        if clip is not None and not inverse:
-            y = np.clip(y, *clip)
-        y = y.astype(dtype)
-    if out is None:
-        return y
-    out[...] = y
-    return out
-
-
-def affine_matrix(
-    X: np.ndarray,
-    center: np.ndarray,
-    scale: np.ndarray,
-    offset: np.ndarray,
-    *,
-    clip: Sequence[tuple[float, float] | None] | None = None,
-    inverse: bool = False,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
-    """:func:`affine` with a map per column: X has shape (n, d), the parts of the map d entries.
-
-    The result has the type of X if that is a floating one, and float64 if not.
-    """
-    if out is None:
-        out = np.empty(X.shape, X.dtype if X.dtype.kind == "f" else np.float64)
-    clips = [None] * X.shape[1] if clip is None else clip
-    for j, bounds in enumerate(clips):
-        out[:, j] = affine(
-            X[:, j], center[j], scale[j], offset[j], clip=bounds, inverse=inverse, dtype=out.dtype
-        )
-    return out
 
 
 def update_matrix(columns: Sequence[ColumnStats], X: np.ndarray, weights: Any = None) -> None:

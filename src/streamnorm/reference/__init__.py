@@ -1,0 +1,26 @@
+"""The plain-NumPy twin of every compiled kernel: the same names, the same arguments, nothing clever.
+
+A fast kernel is believed once it agrees with its twin on the hostile inputs. Nothing here is used at run
+time.
+
+The twins of the statistics and of the maps are here; those of ``streamnorm.nn.functional`` are in
+``streamnorm.reference.norms``.
+"""
+
+from . import norms
+from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
+from .maps import affine, affine_matrix
+from .sketches import QuantileSketch
+
+__all__ = [
+    "BLOCK",
+    "ColumnStats",
+    "QuantileSketch",
+    "affine",
+    "affine_matrix",
+    "exact_sums",
+    "keys_of",
+    "norms",
+    "selected",
+    "update_matrix",
+]
