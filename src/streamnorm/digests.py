@@ -54,6 +54,8 @@ def _canonical_column(summary: ColumnSummary) -> dict[str, Any]:
     state = summary.stats.state()
     decimals = _scale(state)
     column = {} if summary.quantiles is None else {"quantiles": _canonical(sorted(summary.quantiles.items()))}
+    if summary.given is not None:
+        column["given"] = _canonical(summary.given)
     for key, value in state.items():
         if key in _SUMS and decimals:
             power = _SUMS[key]

@@ -24,7 +24,8 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
     "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
     ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
     of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum is weight + weight_lo) and
-    ``"left_out"``, the number of rows whose weight was zero or missing.
+    ``"left_out"``, the number of rows whose weight was zero or missing. Of a scaler that was made from given
+    statistics, without data, a column has ``"name"`` and ``"given"``, its mean and its scale, and nothing else.
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -175,8 +176,10 @@ def _plain(content: Any) -> bytes:
 
 
 def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
-    state, quantiles = summary.stats.state(), summary.quantiles
     column: dict[str, Any] = {"name": summary.name}
+    if summary.given is not None:
+        return column | {"given": [_encode_float(value) for value in summary.given]}
+    state, quantiles = summary.stats.state(), summary.quantiles
     column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
     count = state["rows"] - state["null_count"] - (state["nan_count"] or 0) - state.get("left_out", 0)
     column["kind"] = state["kind"] if count else None
@@ -364,6 +367,7 @@ def _decode_param(value: Any) -> Any:
 def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> Summary:
     stats: dict[str | int, ColumnStats] = {}
     quantiles: dict[str | int, dict[float, float]] = {}
+    given: dict[str | int, tuple[float, float]] = {}
     for position, column in enumerate(columns):
         if type(column) is not dict:
             raise _Damage(f"has a column {position} that is not an object")
@@ -372,12 +376,26 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> 
             raise _Damage(f"has a column {position} without a name")
         if name in stats or type(name) is not type(columns[0].get("name")):
             raise _Damage(f"has a column name {name!r:.60} twice, or names and positions mixed")
+        if "given" in column:
+            stats[name], given[name] = ColumnStats(moments=False), _decode_given(column, scaler)
+            continue
         stats[name] = _decode_column(column, scaler)
         if "quantiles" in column:
             quantiles[name] = _decode_quantiles(column["quantiles"], scaler._exact_quantiles(name), name)
     if not stats:
         raise _Damage("has no columns")
-    return Summary(stats, quantiles=quantiles, files=files)
+    return Summary(stats, quantiles=quantiles, given=given, files=files)
+
+
+def _decode_given(column: Mapping[str, Any], scaler: "BaseScaler") -> tuple[float, float]:
+    _check_keys(column, ("name", "given"))
+    values = _member(column, "given", list)
+    if not hasattr(scaler, "from_statistics") or len(values) != 2:
+        raise _Damage(f"has a column {column['name']!r:.60} whose given statistics are not those of its scaler")
+    mean, scale = (_decode_float(value, "given") for value in values)
+    if not (math.isfinite(mean) and math.isfinite(scale) and scale):
+        raise _Damage(f"has an impossible mean or scale given for column {column['name']!r:.60}")
+    return mean, scale
 
 
 def _decode_quantiles(pairs: Any, wanted: Sequence[float], name: str | int) -> dict[float, float]:

@@ -19,6 +19,7 @@ from .ledger import CountedFile, FoldedFiles, Ledger
 
 __all__ = ["FIT_AT_ONCE", "ColumnSummary", "Summary", "near_matches"]
 
+GIVEN = "its scaler was made from given statistics, without data"
 FIT_AT_ONCE = "no state smaller than the data can; fit over all sources at once, or without exact=True"
 
 
@@ -53,19 +54,26 @@ class ColumnSummary:
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
         Of the column's own kind; None without values. Not known after a subtraction.
+    given : (float, float) or None
+        The mean and the scale of a scaler that was made from them, without data: then there are no statistics.
     rank_error : float
         Bound on the error of a quantile's rank, as a fraction of the values (with weights, of their sum), for one query
         at 99 % confidence; 0 while the sketch still holds every value, and where quantiles are exact.
     """
 
-    __slots__ = ("name", "quantiles", "stats")
+    __slots__ = ("given", "name", "quantiles", "stats")
 
     def __init__(
-        self, name: str | int, stats: ColumnStats, quantiles: Mapping[float, float] | None = None
+        self,
+        name: str | int,
+        stats: ColumnStats,
+        quantiles: Mapping[float, float] | None = None,
+        given: tuple[float, float] | None = None,
     ) -> None:
         self.name = name
         self.stats = stats
         self.quantiles = None if quantiles is None else dict(quantiles)
+        self.given = given
 
     @property
     def rows(self) -> int:
@@ -179,7 +187,7 @@ class ColumnSummary:
 
     def copy(self) -> "ColumnSummary":
         """A summary of its own, that goes on independently."""
-        return ColumnSummary(self.name, self.stats.copy(), self.quantiles)
+        return ColumnSummary(self.name, self.stats.copy(), self.quantiles, self.given)
 
     def _counted(self, number: Any, what: str) -> Any:
         if number is None:
@@ -208,11 +216,15 @@ class ColumnSummary:
         return self.stats.sketch
 
     def _not_collected(self, what: str, scaler: str) -> StatisticNotCollected:
+        if self.given is not None:
+            return StatisticNotCollected(f"no {what} of column {self.name!r}: {GIVEN}; fit one to have it")
         return StatisticNotCollected(
             f"no {what} of column {self.name!r}: its method does not collect that, fit a {scaler} to have it"
         )
 
     def __repr__(self) -> str:
+        if self.given is not None:
+            return f"ColumnSummary({self.name!r}: given mean={self.given[0]:.6g}, scale={self.given[1]:.6g})"
         counts = {name: getattr(self.stats, name) for name in ("count", "null_count", "nan_count")}
         fields = [f"{name}={'?' if number is None else number}" for name, number in counts.items() if number != 0]
         if self.stats.weighted and self.stats.weight is not None:
@@ -243,6 +255,8 @@ class Summary(Mapping):
         The statistics, in the order of the columns; they are held, not copied.
     quantiles : mapping of str or int to mapping of float to float, optional
         Exact quantiles, of the columns that have them.
+    given : mapping of str or int to (float, float), optional
+        Mean and scale of the columns that have no statistics.
     passes : int
         See below.
     source : mapping of str or int to str, optional
@@ -281,12 +295,15 @@ class Summary(Mapping):
         columns: Mapping[str | int, ColumnStats] | None = None,
         *,
         quantiles: Mapping[str | int, Mapping[float, float]] | None = None,
+        given: Mapping[str | int, tuple[float, float]] | None = None,
         passes: int = 1,
         source: Mapping[Any, str] | None = None,
         files: Iterable[CountedFile] = (),
     ) -> None:
-        known = quantiles or {}
-        self._columns = {name: ColumnSummary(name, stats, known.get(name)) for name, stats in (columns or {}).items()}
+        known, made = quantiles or {}, given or {}
+        self._columns = {
+            name: ColumnSummary(name, stats, known.get(name), made.get(name)) for name, stats in (columns or {}).items()
+        }
         self.passes = passes
         self.source: dict[Any, str] = dict(source or {})
         self.files = files if isinstance(files, Ledger) else Ledger(files)
@@ -312,6 +329,11 @@ class Summary(Mapping):
     def rows(self) -> int:
         """Number of rows seen, 0 without columns."""
         return max((column.rows for column in self.values()), default=0)
+
+    @property
+    def given(self) -> bool:
+        """Whether it is of a scaler that was made from given statistics, without data."""
+        return any(column.given is not None for column in self.values())
 
     @property
     def named(self) -> bool:
@@ -469,6 +491,8 @@ def _rest(whole: ColumnSummary, part: ColumnSummary) -> ColumnStats:
 
 def _why_inexact(column: ColumnSummary) -> str | None:
     stats = column.stats
+    if column.given is not None:
+        return f"{GIVEN}; fit one over what stays"
     if column.quantiles is not None:
         return "its exact quantiles say nothing of the other values; fit anew over what stays"
     if stats.has_sketch:
@@ -482,6 +506,8 @@ def _why_inexact(column: ColumnSummary) -> str | None:
 
 def _absorb(mine: ColumnSummary, theirs: ColumnSummary) -> None:
     a, b = mine.stats, theirs.stats
+    if mine.given is not None or theirs.given is not None:
+        raise NotMergeableError(f"column {mine.name!r} cannot be merged: {GIVEN}; fit one over the data")
     if mine.quantiles is not None or theirs.quantiles is not None:
         raise NotMergeableError(f"the exact quantiles of column {mine.name!r} cannot be merged: {FIT_AT_ONCE}")
     if (a.has_moments, a.has_sketch) != (b.has_moments, b.has_sketch):

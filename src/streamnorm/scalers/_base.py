@@ -224,7 +224,7 @@ class BaseScaler(Transforms, Merges, ABC):
             As for :meth:`fit`, except that all rows of a batch may have no weight; and if a file was counted before,
             or has changed since.
         NotMergeableError
-            If quantiles are exact, to which nothing can be added.
+            If quantiles are exact, to which nothing can be added, or the scaler was made from given statistics.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")
@@ -442,7 +442,7 @@ def _check_present(names: Sequence[str], frame: Frame) -> None:
 
 
 def _check_summary(summary: Summary, scaler: str) -> None:
-    if summary.rows == 0:
+    if summary.rows == 0 and not summary.given:
         raise DataError(f"there are no rows to fit: {scaler} needs at least one")
     for name, column in summary.items():
         if column.stats.infinite_count:

@@ -38,8 +38,8 @@ class Merges(ScikitLearnContract):
         Raises
         ------
         NotMergeableError
-            If the classes, the columns or the ways of summarizing them differ, both have counted the same file, or
-            quantiles are exact.
+            If the classes, the columns or the ways of summarizing them differ, both have counted the same file,
+            quantiles are exact, or one was made from given statistics.
         """
         if not self._merges_with(other):
             return self
@@ -63,6 +63,11 @@ class Merges(ScikitLearnContract):
         return True
 
     def _refuse_merging(self, why: str) -> None:
+        if self.__sklearn_is_fitted__() and self.summary_.given:
+            raise NotMergeableError(
+                f"this {type(self).__name__} was made from given statistics, and how many rows they stand for is not "
+                "known: fit one over the data to add to it"
+            )
         if self._rereads():
             raise NotMergeableError(f"{why} {FIT_AT_ONCE}")
 

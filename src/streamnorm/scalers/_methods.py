@@ -16,12 +16,14 @@ from statistics import NormalDist
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core import ColumnStats
 from .._sketch import QuantileSketch
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._base import BaseScaler
+from ._given import given_attributes, given_summary
 from ._transform import AffineMap
 
 EPS = float(np.finfo(np.float64).eps)
@@ -62,6 +64,11 @@ def _is_constant_range(low: np.ndarray, high: np.ndarray) -> np.ndarray:
         return ~(high - low >= ULPS * unit)
 
 
+def _is_known(column: ColumnSummary) -> bool:
+    """Whether there is anything to make a map of."""
+    return column.has_values or column.given is not None
+
+
 class _ElementaryScaler(BaseScaler):
     """One map per column from three arrays of shape (d,) and one clip."""
 
@@ -82,7 +89,7 @@ class _ElementaryScaler(BaseScaler):
         self._check_fitted()
         center, scale, offset, clip = self._affine()
         return {
-            name: AffineMap(float(c), float(s), float(o), clip) if column.has_values else AffineMap(clip=clip)
+            name: AffineMap(float(c), float(s), float(o), clip) if _is_known(column) else AffineMap(clip=clip)
             for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
         }
 
@@ -120,7 +127,7 @@ class StandardScaler(_ElementaryScaler):
         var <= n * eps * var + (n * mean * eps)**2, as in scikit-learn.
     n_samples_seen_ : int, or ndarray of shape (n_features,)
         Number of values; an array where nulls or NaN make it differ between columns. With sample_weight the sum of
-        their weights, a float.
+        their weights, a float. 0 after :meth:`from_statistics`.
     n_features_in_ : int
         Number of normalized columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -179,7 +186,46 @@ class StandardScaler(_ElementaryScaler):
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         return ColumnStats(moments=True, extrema=True, exact=bool(self.exact))
 
+    @classmethod
+    def from_statistics(
+        cls, mean: ArrayLike, scale: ArrayLike, *, columns: Sequence[str] | None = None
+    ) -> Self:
+        """A fitted scaler from means and scales that are known already.
+
+        Parameters
+        ----------
+        mean : array-like of shape (n_features,)
+            What is subtracted.
+        scale : array-like of shape (n_features,)
+            What is divided by: standard deviations, or any numbers but 0. None counts as constant.
+        columns : sequence of str, optional
+            Names of the columns; without them, arrays are matched by position.
+
+        Returns
+        -------
+        StandardScaler
+            It transforms, saves and loads like any other. It has seen no rows: ``n_samples_seen_`` is 0,
+            ``summary_`` has no statistics, and ``merge``, ``+``, ``-`` and ``partial_fit`` raise NotMergeableError.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, a number is not finite, a scale is 0, or names do not fit.
+
+        Examples
+        --------
+        >>> scaler = StandardScaler.from_statistics([10.0], [2.0], columns=["fare"])
+        >>> scaler.transform([[14.0]]), scaler.feature_names_in_
+        (array([[2.]]), array(['fare'], dtype=object))
+        """
+        summary = given_summary(mean, scale, columns)
+        scaler = cls()
+        scaler._adopt(summary, named=summary.named)
+        return scaler
+
     def _attributes(self, summary: Summary) -> dict[str, Any]:
+        if summary.given:
+            return given_attributes(summary, with_mean=self.with_mean, with_std=self.with_std)
         columns = list(summary.values())
         fitted: dict[str, Any] = {"mean_": None, "var_": None, "scale_": None}
         if self.with_mean or self.with_std:
