@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import nn as nn
     from ._core import ColumnStats
     from ._sketch import QuantileSketch
     from .engine import fit, inverse, normalize, transform
@@ -79,7 +80,7 @@ _NAMES_IN = {
     "summary": ("ColumnSummary", "Summary"),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("errors", "reference", "scalers", "state", "summary")
+_MODULES = ("errors", "nn", "reference", "scalers", "state", "summary")
 
 
 def __getattr__(name: str) -> Any:
