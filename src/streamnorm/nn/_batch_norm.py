@@ -1,12 +1,17 @@
-"""Batch normalization as a layer."""
+"""Batch normalization as a layer, and its ties to the scalers."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import functional as F
 from ._norm import RunningNorm
+
+Progress = Callable[[int, int | None, int], None]
 
 
 class BatchNorm(RunningNorm):
@@ -112,3 +117,79 @@ class BatchNorm(RunningNorm):
         )
         self._take_gradients(dweight, dbias)
         return dx
+
+    def calibrate(
+        self,
+        source: Any,
+        *,
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        exact: bool = False,
+        memory: str | int = "256MB",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Set the running statistics to the mean and the unbiased variance of a whole source, in one pass over it.
+
+        Nulls and NaN are left out, column by column, as in a scaler's ``fit``; an infinity is an error. The mode of the
+        layer, training or evaluation, stays what it is. If the call fails, nothing is changed.
+
+        ``num_batches_tracked`` becomes the number of rows (of samples, for arrays of more than two dimensions), as if
+        each had been a batch: with ``momentum=None``, training that follows refines the statistics and does not drown
+        them in its first batch. With a number as momentum it makes no difference.
+
+        Parameters
+        ----------
+        source : data
+            Whatever ``streamnorm.fit`` takes: Parquet files of any size, tables, frames, two-dimensional arrays,
+            iterators of batches. Its numeric columns, in its own order, are the channels. Also arrays of other
+            dimensions, with channels along ``channel_axis``, and iterators and lists of arrays.
+        columns, exclude : str, sequence of str, or None
+            Of a source with named columns: which ones, and which not.
+        exact : bool, default False
+            Whether mean and variance are correctly rounded (to float64, before the cast to the layer's type), whatever
+            the order of the rows.
+        memory : str or int, default "256MB"
+            Bound of buffers while files are read.
+        threads : int or None
+            Threads that read files; None: one a core. The result does not depend on it.
+        progress : callable or None
+            Called with rows done, rows in all (or None) and bytes done.
+
+        Returns
+        -------
+        BatchNorm
+            Itself.
+
+        Raises
+        ------
+        DataError
+            If there are not ``num_features`` columns, one has fewer than two values, or its statistics are beyond the
+            layer's type; and as ``streamnorm.fit`` does.
+        ValueError
+            If the layer has no running statistics.
+
+        Examples
+        --------
+        >>> norm = BatchNorm(1, dtype=np.float64).calibrate(np.array([[1.0], [2.0], [6.0]]))
+        >>> norm.running_mean, norm.running_var
+        (array([3.]), array([7.]))
+        """
+        from ._calibrate import statistics_of
+
+        if self.running_mean is None:
+            raise ValueError("calibrate sets running statistics: make the layer with track_running_stats=True")
+        mean, var, count = statistics_of(
+            source,
+            self.num_features,
+            self.channel_axis,
+            self.dtype,
+            exact=exact,
+            columns=columns,
+            exclude=exclude,
+            memory=memory,
+            threads=threads,
+            progress=progress,
+        )
+        self.running_mean, self.running_var, self.num_batches_tracked = mean, var, np.array(count)
+        return self
