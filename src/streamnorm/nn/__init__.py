@@ -1,13 +1,16 @@
 """Normalization layers: batch, layer, instance, group and RMS normalization, forward and backward.
 
 ``streamnorm.nn.functional`` has the compiled functions, the classes here keep their parameters and statistics. They
-have PyTorch's arguments, state and results over NumPy arrays.
+have PyTorch's arguments, state and results over NumPy arrays, and tie in with the scalers: a :class:`BatchNorm` can be
+calibrated on data larger than memory, made from a fitted scaler and turned into one; :func:`fold` makes a dense layer
+take over what a normalization does.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._folding import fold
     from ._module import Module, Parameter
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 
@@ -19,11 +22,13 @@ __all__ = [
     "Module",
     "Parameter",
     "RMSNorm",
+    "fold",
     "functional",
     "layers",
 ]
 
 _NAMES_IN = {
+    "_folding": ("fold",),
     "_module": ("Module", "Parameter"),
     "layers": ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
 }

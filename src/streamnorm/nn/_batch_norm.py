@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from . import functional as F
 from ._norm import RunningNorm
+
+if TYPE_CHECKING:
+    from ..scalers import BaseScaler, StandardScaler
 
 Progress = Callable[[int, int | None, int], None]
 
@@ -193,3 +196,85 @@ class BatchNorm(RunningNorm):
         )
         self.running_mean, self.running_var, self.num_batches_tracked = mean, var, np.array(count)
         return self
+
+    @classmethod
+    def from_scaler(
+        cls,
+        scaler: BaseScaler,
+        *,
+        dtype: DTypeLike = np.float64,
+        channel_axis: int = 1,
+        threads: int | None = None,
+    ) -> Self:
+        """A layer in evaluation mode that does what a fitted scaler does.
+
+        Parameters
+        ----------
+        scaler : StandardScaler, MinMaxScaler, MaxAbsScaler, RobustScaler or ColumnScaler
+            Fitted, in whatever way, and without clip. The channels are its normalized columns, in their order.
+        dtype : float16, float32 or float64, default float64
+            With float64, outputs agree with ``scaler.transform`` to 1e-12, relatively. With float32 the statistics are
+            rounded to it.
+        channel_axis, threads
+            As for the class.
+
+        Returns
+        -------
+        BatchNorm
+            With eps=0, running_mean the center and running_var the square of the scale; with weight and bias only
+            where the map needs them, as that of a MinMaxScaler to another range than from 0 does.
+
+        Raises
+        ------
+        ValueError
+            If the scaler clips, or passes columns of arrays through.
+        NotFittedError
+            If it is not fitted.
+
+        Examples
+        --------
+        >>> import streamnorm as sn
+        >>> scaler = sn.StandardScaler().fit([[1.0], [3.0]])
+        >>> BatchNorm.from_scaler(scaler)(np.array([[5.0]]))
+        array([[3.]])
+        """
+        from ._folding import layer_of
+
+        return layer_of(cls, scaler, dtype, channel_axis, threads)
+
+    def to_scaler(self, *, columns: Sequence[str] | None = None) -> StandardScaler:
+        """A fitted StandardScaler that does what this layer does in evaluation mode.
+
+        Weight and bias become part of the scaler's ``mean_`` and ``scale_``, which are the data's no longer then, and
+        with a bias the mean is rounded once more. The scaler transforms, saves and loads like any; having counted no
+        rows, it refuses ``merge`` and ``partial_fit``, also after :meth:`calibrate`: running statistics do not say how
+        many values each column had.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Names of the channels, so that the scaler finds them in tables.
+
+        Returns
+        -------
+        StandardScaler
+            ``StandardScaler.from_statistics`` of ``mean_ = running_mean - bias * scale_`` and
+            ``scale_ = sqrt(running_var + eps) / weight``. A layer made from a StandardScaler gives its mean and scale
+            back.
+
+        Raises
+        ------
+        ValueError
+            If there are no running statistics, a weight is 0, or a scale is 0 or not finite.
+
+        Examples
+        --------
+        >>> norm = BatchNorm(1, eps=0.0, dtype=np.float64)
+        >>> norm.running_mean, norm.running_var, norm.bias = [5.0], [4.0], [1.0]
+        >>> scaler = norm.to_scaler()
+        >>> scaler.mean_, scaler.scale_, scaler.transform([[9.0]])
+        (array([3.]), array([2.]), array([[3.]]))
+        """
+        from ._folding import scaler_of
+
+        return scaler_of(self, columns)
