@@ -86,6 +86,14 @@ def test_nulls_and_nan_are_left_out_of_their_column_alone():
     assert_is(norm(2).calibrate(images), [2.5, 4.0], [4.5, 20 / 3], 2)
 
 
+def test_masked_values_are_left_out():
+    x = np.arange(24.0).reshape(4, 2, 3)
+    mask = x % 5 == 1
+    expected = np.where(mask, np.nan, x)
+    for source in (np.ma.array(x, mask=mask), iter([np.ma.array(x, mask=mask)])):
+        assert_is(norm(2).calibrate(source), np.nanmean(expected, (0, 2)), np.nanvar(expected, (0, 2), ddof=1), 4)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -3])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int16])
 def test_arrays_of_more_dimensions_have_channels_along_their_axis(axis, dtype, monkeypatch):

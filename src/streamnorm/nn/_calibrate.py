@@ -140,4 +140,6 @@ class _Samples:
 
 
 def _as_array(batch: Any) -> np.ndarray:
+    if isinstance(batch, np.ma.MaskedArray):
+        return batch  # the scaler knows what a mask means
     return np.asarray(batch.detach() if hasattr(batch, "detach") else batch)

@@ -43,9 +43,10 @@ def layer_of(
     _check_channels(np.isfinite(weight), "from_scaler", "a scale so small that its inverse is beyond float64")
     affine = bool(maps.offset.any() or (weight != 1).any())
     layer = cls(len(std), eps=0.0, affine=affine, channel_axis=channel_axis, dtype=kind, threads=threads)
-    layer.running_mean, layer.running_var = maps.center, std * std
+    values = {"running_mean": maps.center, "running_var": std * std}
     if affine:
-        layer.weight, layer.bias = weight, maps.offset
+        values |= {"weight": weight, "bias": maps.offset}
+    layer.load_state_dict(values, strict=False)
     return layer.eval()
 
 

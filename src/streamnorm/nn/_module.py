@@ -63,17 +63,16 @@ class Parameter(np.ndarray):
         return out[0] if out is not None and len(out) == 1 else result  # so that `weight -= step` stays a parameter
 
     def __reduce__(self) -> Any:
-        make, arguments, state = super().__reduce__()
-        return make, arguments, (state, self.grad)
+        made: Any = super().__reduce__()
+        return made[0], made[1], (made[2], self.grad)
 
     def __setstate__(self, state: Any) -> None:
         state, self.grad = state
         super().__setstate__(state)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Parameter":
+    def __deepcopy__(self, memo: dict[int, Any] | None, /) -> "Parameter":
         new = type(self)(self)
         new.grad = copy.deepcopy(self.grad, memo)
-        memo[id(self)] = new
         return new
 
 
@@ -97,10 +96,11 @@ class Module(ABC):
         Whether the layer is in training mode, as it is when it is made.
     """
 
-    training: bool
-
-    def __init__(self) -> None:
-        self.__dict__.update(training=True, _parameters=(), _buffers=(), _modules=(), _kept=None)
+    training: bool = True
+    _parameters: tuple[str, ...] = ()
+    _buffers: tuple[str, ...] = ()
+    _modules: tuple[str, ...] = ()
+    _kept: tuple[Any, ...] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._parameters or name in self._buffers:
@@ -319,6 +319,7 @@ def check_real(value: Any, name: str, most: float) -> float:
     """A finite number from 0 to `most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 <= value <= most:
+    number = float(value)
+    if not 0 <= number <= most:
         raise ValueError(f"{name} must be from 0 to {most:g}, got {value!r}")
-    return float(value)
+    return number

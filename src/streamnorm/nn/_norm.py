@@ -40,8 +40,9 @@ class Norm(Module):
     def _options(self) -> str:
         """What differs from the defaults among the arguments that PyTorch has not."""
         shown = []
-        if getattr(self, "channel_axis", 1) != 1:
-            shown.append(f", channel_axis={self.channel_axis}")
+        axis = getattr(self, "channel_axis", 1)
+        if axis != 1:
+            shown.append(f", channel_axis={axis}")
         if self.dtype != np.float32:
             shown.append(f", dtype={self.dtype}")
         return "".join(shown)

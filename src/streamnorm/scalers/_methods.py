@@ -197,7 +197,7 @@ class StandardScaler(_ElementaryScaler):
         mean : array-like of shape (n_features,)
             What is subtracted.
         scale : array-like of shape (n_features,)
-            What is divided by: standard deviations, or any numbers but 0. None counts as constant.
+            What is divided by: standard deviations, or any numbers but 0. No column counts as constant.
         columns : sequence of str, optional
             Names of the columns; without them, arrays are matched by position.
 
