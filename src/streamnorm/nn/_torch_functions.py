@@ -10,11 +10,12 @@ count them.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, empty_like, get_num_threads, is_grad_enabled
+from torch import Tensor, empty_like, from_numpy, get_num_threads, is_grad_enabled
 from torch.autograd import Function, forward_ad
 from torch.autograd.graph import increment_version
 from torch.nn import Parameter
@@ -25,7 +26,8 @@ from . import functional as kernels
 _KINDS = (Tensor, Parameter)  # exactly these: subclasses are torch's to treat
 _HALF, _SINGLE = torch.float16, torch.float32
 _DTYPES = frozenset((_HALF, _SINGLE, torch.float64))
-_WRONG = (TypeError, ValueError)  # what the kernels raise, before they write anything
+# What kernels and arrays raise before anything is written.
+_WRONG = (TypeError, ValueError, NotImplementedError)
 
 # What torch itself asks before it applies a Function or calls a module; public names are missing or slower.
 _transforming = torch._C._are_functorch_transforms_active
@@ -33,11 +35,9 @@ _dispatch_modes = torch._C._len_torch_dispatch_stack
 _tracing = torch._C._get_tracing_state
 
 
-def _autocast_on_cpu() -> bool:
-    return torch.is_autocast_enabled("cpu")
-
-
-if not hasattr(torch.amp, "is_autocast_available"):  # before torch 2.4
+if hasattr(torch.amp, "is_autocast_available"):  # since torch 2.4
+    _autocast_on_cpu = partial(torch.is_autocast_enabled, "cpu")
+else:
     _autocast_on_cpu = torch.is_autocast_cpu_enabled
 
 
@@ -48,20 +48,18 @@ def _taken(x: Tensor, others: tuple[Tensor | None, ...]) -> bool:
     dtype = x.dtype
     if dtype not in _DTYPES or not x.is_cpu or x.is_neg():
         return False
-    mixed = None
     for other in others:
         if other is not None:
-            if type(other) not in _KINDS or not other.is_cpu:
+            if type(other) not in _KINDS:
                 return False
-            if other.dtype is not dtype:
-                if dtype is not _HALF or other.dtype is not _SINGLE or mixed is False:
-                    return False
-                mixed = True
-            elif mixed:
+            if other.dtype is not dtype and not _mixed(dtype, others):
                 return False
-            else:
-                mixed = False
     return not (_transforming() or _dispatch_modes() or _tracing() is not None or _autocast_on_cpu())
+
+
+def _mixed(dtype: torch.dtype, others: tuple[Tensor | None, ...]) -> bool:
+    """Whether all parameters are in single precision and the input is in half, the one mixture that torch knows."""
+    return dtype is _HALF and all(other is None or other.dtype is _SINGLE for other in others)
 
 
 def _refusal(layer: str, what: str) -> RuntimeError:
@@ -93,49 +91,37 @@ def _array(tensor: Tensor | None) -> np.ndarray | None:
     return None if tensor is None else tensor.numpy()
 
 
-class _Kept:
-    """What backward needs beside the tensors that autograd watches. Statistics are the kernels' own arrays."""
-
-    __slots__ = ("kernel", "layer", "options", "stats", "weight")
-
-    def __init__(
-        self,
-        layer: str,
-        kernel: Callable[..., Any],
-        stats: tuple[np.ndarray, ...],
-        weight: np.ndarray | None,
-        options: dict[str, Any],
-    ) -> None:
-        self.layer = layer
-        self.kernel = kernel
-        self.stats = stats
-        self.weight = weight
-        self.options = options
+# What backward needs beside the tensors that autograd watches: the layer's name, the kernel, the statistics (arrays of
+# the kernel's own), the weight as an array, and keyword arguments.
+Kept = tuple[str, Callable[..., Any], Sequence[np.ndarray], np.ndarray | None, dict[str, Any]]
 
 
-def _gradients(dy: Tensor, x: Tensor, kept: _Kept, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-    """The gradients of x, weight and, but for RMS normalization, bias; None for those that are not needed."""
+def _gradients(dy: Tensor, x: Tensor, kept: Kept, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+    """The gradients of x, weight and bias, and None for the rest; None where they are not needed."""
+    layer, kernel, stats, weight, options = kept
     try:
-        dy_array = (dy.resolve_neg() if dy.is_neg() else dy).numpy()
-    except RuntimeError as error:  # a tensor without memory: the gradients of several outputs at once
-        raise _refusal(kept.layer, "batched gradients") from error
+        dy_array = dy.numpy()
+    except RuntimeError as error:
+        if not dy.is_neg():  # a tensor without memory: the gradients of several outputs at once
+            raise _refusal(layer, "batched gradients") from error
+        dy_array = dy.resolve_neg().numpy()
     dx = empty_like(x)
-    found = kept.kernel(
-        dy_array, x.numpy(), *kept.stats, kept.weight, out=dx.numpy(), threads=get_num_threads(), **kept.options
-    )
-    grads: list[Tensor | None] = [dx if needs[0] else None]
+    found = kernel(dy_array, x.numpy(), *stats, weight, out=dx.numpy(), threads=get_num_threads(), **options)
+    if not needs[0]:
+        dx = None
     # Arrays as small as the parameters are the kernel's own: taking them over is cheaper than lending it tensors.
-    for need, grad in zip(needs[1:], found[1:], strict=False):
-        grads.append(torch.from_numpy(grad) if need else None)
-    return tuple(grads)
+    dweight = from_numpy(found[1]) if needs[1] else None
+    if len(found) == 2:
+        return dx, dweight, None
+    return dx, dweight, from_numpy(found[2]) if needs[2] else None, None
 
 
 class _Once(Function):
     """The gradients as a function of autograd's again, for create_graph=True: its own gradient is refused."""
 
     @staticmethod
-    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor | None, kept: _Kept, needs: Sequence[bool]) -> Any:
-        ctx.layer = kept.layer
+    def forward(ctx: Any, dy: Tensor, x: Tensor, weight: Tensor | None, kept: Kept, needs: Sequence[bool]) -> Any:
+        ctx.layer = kept[0]
         return _gradients(dy, x, kept, needs)
 
     @staticmethod
@@ -149,12 +135,11 @@ class _Norm(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         x, weight = ctx.saved_tensors  # which raises if one was changed in place
-        kept, needs = ctx.kept, ctx.needs_input_grad[:-1]
         if forward_ad._current_level >= 0:
-            _refuse_tangents(kept.layer, dy, x, weight)
+            _refuse_tangents(ctx.kept[0], dy, x, weight)
         if is_grad_enabled():
-            return *_Once.apply(dy, x, weight, kept, needs), None
-        return *_gradients(dy, x, kept, needs), None
+            return _Once.apply(dy, x, weight, ctx.kept, ctx.needs_input_grad)
+        return _gradients(dy, x, ctx.kept, ctx.needs_input_grad)
 
 
 class BatchNormFunction(_Norm):
@@ -168,7 +153,7 @@ class BatchNormFunction(_Norm):
         )  # fmt: skip
         ctx.save_for_backward(x, weight)
         options = {"bias": b if ctx.needs_input_grad[2] else False, "training": training}
-        ctx.kept = _Kept("BatchNorm", kernels.batch_norm_backward, stats, w, options)
+        ctx.kept = ("BatchNorm", kernels.batch_norm_backward, stats, w, options)
         return y
 
 
@@ -182,7 +167,7 @@ class InstanceNormFunction(_Norm):
         )
         ctx.save_for_backward(x, weight)
         options = {"bias": b if ctx.needs_input_grad[2] else False, "use_input_stats": use_input_stats}
-        ctx.kept = _Kept("InstanceNorm", kernels.instance_norm_backward, stats, w, options)
+        ctx.kept = ("InstanceNorm", kernels.instance_norm_backward, stats, w, options)
         return y
 
 
@@ -196,7 +181,7 @@ class LayerNormFunction(_Norm):
         )
         ctx.save_for_backward(x, weight)
         options = {"bias": b if ctx.needs_input_grad[2] else False, "normalized_shape": shape}
-        ctx.kept = _Kept("LayerNorm", kernels.layer_norm_backward, stats, w, options)
+        ctx.kept = ("LayerNorm", kernels.layer_norm_backward, stats, w, options)
         return y
 
 
@@ -210,7 +195,7 @@ class GroupNormFunction(_Norm):
         )
         ctx.save_for_backward(x, weight)
         options = {"bias": b if ctx.needs_input_grad[2] else False, "num_groups": groups}
-        ctx.kept = _Kept("GroupNorm", kernels.group_norm_backward, stats, w, options)
+        ctx.kept = ("GroupNorm", kernels.group_norm_backward, stats, w, options)
         return y
 
 
@@ -221,7 +206,7 @@ class RMSNormFunction(_Norm):
         y, w = empty_like(x), _array(weight)
         _, *stats = kernels.rms_norm_forward(x.numpy(), shape, w, eps, out=y.numpy(), threads=get_num_threads())
         ctx.save_for_backward(x, weight)
-        ctx.kept = _Kept("RMSNorm", kernels.rms_norm_backward, stats, w, {"normalized_shape": shape})
+        ctx.kept = ("RMSNorm", kernels.rms_norm_backward, stats, w, {"normalized_shape": shape})
         return y
 
 
