@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.autograd import forward_ad, gradcheck  # noqa: E402
 from torch.nn.utils import parametrize, prune  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 import streamnorm.nn.torch as st  # noqa: E402
 from streamnorm.errors import StreamnormWarning  # noqa: E402
@@ -162,6 +164,17 @@ def test_half_precision_with_parameters_in_single(calls):
     theirs, ours = pair("batch2d", torch.float32)
     compare(ours, theirs.double(), data("batch2d", torch.float16), 4e-3)
     assert len(calls) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype:UserWarning")
+@pytest.mark.skipif(not HAS_RMS, reason="torch before 2.4")
+def test_rms_norm_in_half_precision_is_torchs_where_versions_differ(calls):
+    for dtype, eps in ((torch.float16, None), (torch.float32, 1e-2)):
+        theirs, ours = pair("rms", dtype)
+        theirs.eps = ours.eps = eps
+        x = data("rms", torch.float16) * 1e-3  # where eps shows
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=0)
+    assert calls == []
 
 
 @every_case
@@ -384,6 +397,8 @@ def fallbacks():
     yield "jit.trace", lambda layer, x: torch.jit.trace(layer.eval(), x, check_trace=False)(x + 1)
     yield "autocast", in_autocast
     yield "fake", in_fake_mode
+    yield "dispatch mode", in_dispatch_mode
+    yield "function mode", in_function_mode
 
 
 def in_autocast(layer, x):
@@ -395,7 +410,36 @@ def in_fake_mode(layer, x):
     from torch._subclasses import FakeTensorMode
 
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        return layer(mode.from_tensor(x)).shape
+        fake = mode.from_tensor(x)
+    return layer(fake).shape
+
+
+def in_dispatch_mode(layer, x):
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.append(str(func))
+            return func(*args, **kwargs or {})
+
+    with Watch():
+        y = layer(x)
+    assert any("norm" in name or "rsqrt" in name for name in seen)
+    return y
+
+
+def in_function_mode(layer, x):
+    seen = []
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return func(*args, **kwargs or {})
+
+    with Watch():
+        y = layer(x)
+    assert any(name.endswith("_norm") for name in seen)
+    return y
 
 
 @pytest.mark.filterwarnings("ignore:.*fallback:UserWarning", "ignore:Converting a tensor to a Python boolean")
