@@ -19,13 +19,17 @@ float32, as with torch. In all else torch's own implementation answers, or refus
 Three things are refused with a RuntimeError that says what to do: derivatives of derivatives, forward-mode derivatives
 of dual tensors (``torch.func.jvp`` works), and batched gradients (``is_grads_batched=True``).
 
+What the kernels have read or written is memory that NumPy has seen: as after ``Tensor.numpy()``, torch refuses to
+resize it in place. On a few kilobytes, torch's own layers are faster: autograd calls Python functions there and back.
+
 Tools that look for torch's classes by exact type (fusion of layers for quantization, ``torch.fx``) or that read a
 module's source (``torch.jit.script``) want :func:`revert` first. ``nn.TransformerEncoderLayer`` has a fast path for
 inference that reads the parameters of its norms and runs neither our layers nor torch's.
 
 Design: layers carry no state of their own, so that :func:`convert` is a change of class: hooks, names, flags and
 parameters stay because nothing is moved. Turned down: new modules in the place of the old ones, which lose whatever
-else points to those.
+else points to those. For the same reason the mixins have no ``__slots__``: Python changes a class for one of the same
+layout alone.
 """
 
 from collections.abc import Sequence
