@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 
 import asv_run
+from benchmarks import norm_peers
 
 QUICK_ROWS = "200000"
 SKIPPED = "asv: skipped"
@@ -26,6 +27,8 @@ def main(patterns: list[str]) -> int:
     command = ["run", "--python=same", "--quick", "--show-stderr", "--launch-method=forkserver"]
     for pattern in patterns:
         command += ["--bench", pattern]
+    for name, module in norm_peers.missing().items():
+        print(f"Left out: norm layers by {name}, since {module} is not installed.", flush=True)
     status: list[int] = []
     empty = False
     for line in asv_run.lines(command, env, status):

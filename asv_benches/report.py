@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks import data, measure
 from benchmarks.peers import JOBS
 from report_arrays import exact_moments, kernels, precision, sketches
+from report_norms import norms
 from reporting import COPY, EXACT, OURS, SCAN, Report, job_table
 from rich.console import Console
 
@@ -59,6 +60,9 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/rounding": ("exact", "precision"),
     "src/streamnorm/csrc/pages": ("normalize", "memory"),
     "src/streamnorm/csrc/affine": ("kernels", "normalize"),
+    "src/streamnorm/csrc/norms": ("norms",),
+    "src/streamnorm/_norms": ("norms",),
+    "src/streamnorm/nn/": ("norms",),
     "src/streamnorm/csrc/": ("kernels", "precision", "fit", "exact"),
     "src/streamnorm/parquet/": ("footer", "normalize", "memory"),
     "src/streamnorm/footer_fit": ("footer",),
@@ -141,12 +145,12 @@ def memory(report: Report) -> None:
 
 SECTIONS: dict[str, Callable[[Report], None]] = {
     function.__name__: function
-    for function in (fit, footer, robust, exact, normalize, memory, kernels, sketches, precision)
+    for function in (fit, footer, robust, exact, normalize, memory, kernels, sketches, precision, norms)
 }
 
 
 def _versions() -> Iterator[str]:
-    for name in ("streamnorm", "numpy", "pyarrow", "polars", "duckdb", "scikit-learn", "datasketches"):
+    for name in ("streamnorm", "numpy", "pyarrow", "polars", "duckdb", "scikit-learn", "datasketches", "torch"):
         try:
             yield f"{name} {version(name)}"
         except PackageNotFoundError:
