@@ -1,7 +1,12 @@
-"""The section of the report on norm layers: time beside PyTorch's, share of a copy's bandwidth, error."""
+"""The section of the report on norm layers: time beside PyTorch's, share of a copy's bandwidth, error.
+
+PyTorch is compared with where it is installed, in the build that its user has chosen: no extra of ours brings it.
+"""
 
 from __future__ import annotations
 
+import os
+import time
 from statistics import geometric_mean
 from typing import NamedTuple
 
@@ -17,6 +22,7 @@ COMPARED = ("forward", "both")
 MEAN_TARGET, CELL_TARGET, SMALL_TARGET = 2.0, 1.0, 5.0
 TARGETED = (OURS, BUFFERS)
 BANDWIDTHS = (OURS, BUFFERS, PEER)
+ELSEWHERE_TARGET = 0.1  # cores that other processes may take, for threads that wait for one another are at their mercy
 EXTRA = ("rms",)  # shown, and in no target
 SHARE_TARGETS = {"forward": 0.7, "backward": 0.6}  # of a copy's bandwidth from memory, at least
 OFFSETS = (0.0, 100.0)
@@ -51,6 +57,7 @@ def norms(report: Report) -> None:
     for name, module in norm_peers.missing().items():
         report.console.print(f"norm layers by {name} are left out: {module} is not installed")
     names = report.names(norm_peers.available())
+    start, elsewhere = time.perf_counter(), turns.busy_elsewhere()
     copies = {threads: turns.alternate({"copy": turns.copy(threads)})["copy"] for threads in THREADS}
     pace = {threads: 2 * turns.COPY_BYTES / min(taken) / GIGA for threads, taken in copies.items()}
     found = _measure_grid(report, names)
@@ -63,6 +70,10 @@ def norms(report: Report) -> None:
     if not report.peers_only:
         _from_memory(report)
         _errors(report, names)
+    if elsewhere is not None:
+        cores = (turns.busy_elsewhere() - elsewhere) / (time.perf_counter() - start)
+        verdict = report.verdict(f"a quiet machine: others took {cores:.2f} cores", cores, ELSEWHERE_TARGET)
+        report.console.print(f"Other processes took {cores:.2f} of {os.cpu_count()} cores meanwhile: {verdict}")
 
 
 def _checked(report: Report, names: list[str], problem: Problem, threads: int) -> dict[str, norm_peers.Calls]:

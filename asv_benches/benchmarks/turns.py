@@ -2,16 +2,23 @@
 
 # Design: a sample is as many calls as take two milliseconds, after a pause and a call that is not timed. PyTorch's
 # OpenMP threads spin for a while after a parallel call, which would take a core from whoever comes next, and
-# the call brings caches and sleeping threads back. Taken so, two copies of one implementation agree to 2 % where
-# calls are short; samples that began at once favoured the one whose own kind went before.
+# the call brings caches and sleeping threads back. Two copies of PyTorch, taken so for its own peer, came out
+# within 2 % of one another where calls are short, and mostly within 5 % where they take milliseconds.
+#
+# On a core that another process wants, a thread that spins for its partner loses a whole slice of the scheduler's:
+# PyTorch's 9 us with two threads became up to 12 ms, which flatters whoever does not wait. Rounds in which a side
+# took far more than its own best are therefore left out of a ratio, and `busy_elsewhere` tells whether the machine
+# was quiet. The option turned down is the ratio of the minima, which a drift between two rounds can move.
 
 from __future__ import annotations
 
 import functools
 import math
+import os
 import time
 from collections.abc import Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
@@ -25,6 +32,8 @@ PAUSE_SECONDS = 2e-3
 ROUNDS = 3 if data.QUICK else 15
 LEAST_ROUNDS = 3 if data.QUICK else 5
 BUDGET_SECONDS = 2.0  # after which a comparison has no further round, once it had the least number
+DISTURBED = 1.5  # times its own best that a side may take in a round that counts
+LEAST_UNDISTURBED = 3  # rounds; with fewer, a ratio is that of the best times
 COPY_BYTES = 4_000_000 if data.QUICK else 256_000_000
 
 Key = TypeVar("Key", bound=Hashable)
@@ -45,7 +54,7 @@ def _sample(call: Call, number: int) -> float:
 def _number(call: Call) -> int:
     """How many calls a sample needs."""
     number = 1
-    _sample(call, 2)  # what a first call does once
+    _sample(call, 1)  # what a first call does once
     while True:
         taken = _sample(call, number) * number
         if taken >= SAMPLE_SECONDS:
@@ -69,10 +78,20 @@ def alternate(
 
 
 def ratio(mine: list[float], other: list[float]) -> float:
-    """Median over the rounds of `mine` over `other`."""
-    return median(a / b for a, b in zip(mine, other, strict=True))
+    """Median of `mine` over `other` in the rounds that nothing disturbed."""
+    most, most_other = DISTURBED * min(mine), DISTURBED * min(other)
+    ratios = [a / b for a, b in zip(mine, other, strict=True) if a <= most and b <= most_other]
+    return median(ratios) if len(ratios) >= LEAST_UNDISTURBED else min(mine) / min(other)
 
 
+def busy_elsewhere() -> float | None:
+    """Seconds of processor time that others than this process have taken since the machine started, if it tells."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, _, _, *interrupts = (int(field) for field in fields[1:9])
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 # Copying, which sets the pace of whatever comes from memory.
