@@ -22,7 +22,7 @@ COMPARED = ("forward", "both")
 MEAN_TARGET, CELL_TARGET, SMALL_TARGET = 2.0, 1.0, 5.0
 TARGETED = (OURS, BUFFERS)
 BANDWIDTHS = (OURS, BUFFERS, PEER)
-ELSEWHERE_TARGET = 0.1  # cores that other processes may take, for threads that wait for one another are at their mercy
+DISTURBED = "[bold red]disturbed[/]"  # in place of a verdict
 EXTRA = ("rms",)  # shown, and in no target
 SHARE_TARGETS = {"forward": 0.7, "backward": 0.6}  # of a copy's bandwidth from memory, at least
 OFFSETS = (0.0, 100.0)
@@ -40,7 +40,10 @@ class Place(NamedTuple):
         return f"{self.cell.label}, {self.dtype}, {_threads(self.threads)}"
 
 
-Times = dict[tuple[str, str], list[float]]  # seconds per call in each round, by direction and implementation
+class Times(dict[tuple[str, str], list[float]]):
+    """Seconds per call in each round, by direction and implementation; ratios of disturbed ones are not shown."""
+
+    disturbed = False
 
 
 def _threads(number: int) -> str:
@@ -72,7 +75,7 @@ def norms(report: Report) -> None:
         _errors(report, names)
     if elsewhere is not None:
         cores = (turns.busy_elsewhere() - elsewhere) / (time.perf_counter() - start)
-        verdict = report.verdict(f"a quiet machine: others took {cores:.2f} cores", cores, ELSEWHERE_TARGET)
+        verdict = report.verdict(f"a quiet machine: others took {cores:.2f} cores", cores, turns.QUIET_CORES)
         report.console.print(f"Other processes took {cores:.2f} of {os.cpu_count()} cores meanwhile: {verdict}")
 
 
@@ -99,14 +102,17 @@ def _measure_grid(report: Report, names: list[str]) -> dict[Place, Times]:
                     for name, made in calls.items()
                     if direction in made.directions()
                 }
-                taken = report.attempt(cell.label, turns.alternate, timed)
+                taken = report.attempt(cell.label, turns.watched, timed, threads)
                 if taken:
-                    found[Place(cell, dtype, threads)] = taken
+                    times = found[Place(cell, dtype, threads)] = Times(taken[0])
+                    times.disturbed = taken[1]
     return found
 
 
 def _speed_up(times: Times, direction: str, name: str) -> float | None:
-    """How many times as fast as PyTorch; None where there is nothing to compare."""
+    """How many times as fast as PyTorch; None where there is nothing to compare, or it was disturbed."""
+    if times.disturbed:
+        return None
     mine, other = times.get((direction, name)), times.get((direction, PEER))
     return turns.ratio(other, mine) if mine and other and name != PEER else None
 
@@ -138,7 +144,10 @@ def _time_table(
             if share is not None and name in TARGETED and place.cell.op not in EXTRA:
                 slowest.append((share, name))
         verdict = ""
-        if slowest:
+        if times.disturbed and compared:
+            report.missed.append(f"{place}: disturbed by other processes, nothing to compare")
+            verdict = DISTURBED
+        elif slowest:
             share, name = min(slowest)
             limit = SMALL_TARGET if place.cell.shape == norm_peers.SMALL else CELL_TARGET
             what = f"{place}, {TITLES[direction]}: {name}, times as fast as {PEER} ({share:.2f})"
@@ -196,7 +205,10 @@ def _summary(report: Report, names: list[str], found: dict[Place, Times]) -> Non
                 continue
             small = [share for place, share in ratios.items() if place.cell.shape == norm_peers.SMALL]
             mean, verdicts = geometric_mean(ratios.values()), []
-            if name in TARGETED:
+            lost = sum(times.disturbed for times in found.values())
+            if lost:
+                verdicts.append(f"{lost} of {len(found)} {DISTURBED}")
+            elif name in TARGETED:
                 what = f"{name}, {TITLES[direction]}, times as fast as {PEER}"
                 for measure, value, limit in (
                     ("mean", mean, MEAN_TARGET),
@@ -209,7 +221,7 @@ def _summary(report: Report, names: list[str], found: dict[Place, Times]) -> Non
                 TITLES[direction],
                 f"{mean:.2f}",
                 f"{min(ratios.values()):.2f}",
-                f"{min(small):.2f}",
+                f"{min(small):.2f}" if small else "",
                 str(len(slow)),
                 "\n".join(verdicts),
             )
@@ -232,11 +244,14 @@ def _from_memory(report: Report) -> None:
             copy = turns.copy(threads)
             for direction, limit in SHARE_TARGETS.items():
                 timed = {BUFFERS: calls.directions()[direction], "copy": copy}
-                taken = report.attempt(cell.label, turns.alternate, timed)
-                if taken is None:
+                watched = report.attempt(cell.label, turns.watched, timed, threads)
+                if watched is None:
                     continue
+                taken, disturbed = watched
                 moved, copied = norm_peers.moved(cell, "float32", direction), 2 * turns.COPY_BYTES
                 share = turns.ratio(taken["copy"], taken[BUFFERS]) * moved / copied
+                if disturbed:
+                    report.missed.append(f"{cell.label} from memory, {_threads(threads)}: disturbed by other processes")
                 best, best_copy = min(taken[BUFFERS]), min(taken["copy"])
                 what = f"{cell.label} from memory, {direction}, {_threads(threads)}: share of a copy ({share:.2f})"
                 table.add_row(
@@ -247,7 +262,7 @@ def _from_memory(report: Report) -> None:
                     f"{moved / best / GIGA:.1f}",
                     f"{copied / best_copy / GIGA:.1f}",
                     f"{share:.0%}",
-                    report.verdict(what, share, limit, least=True),
+                    DISTURBED if disturbed else report.verdict(what, share, limit, least=True),
                 )
     report.console.print(table)
 

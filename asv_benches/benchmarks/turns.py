@@ -6,9 +6,10 @@
 # within 2 % of one another where calls are short, and mostly within 5 % where they take milliseconds.
 #
 # On a core that another process wants, a thread that spins for its partner loses a whole slice of the scheduler's:
-# PyTorch's 9 us with two threads became up to 12 ms, which flatters whoever does not wait. Rounds in which a side
-# took far more than its own best are therefore left out of a ratio, and `busy_elsewhere` tells whether the machine
-# was quiet. The option turned down is the ratio of the minima, which a drift between two rounds can move.
+# PyTorch's 9 us with two threads became up to 88 ms, which flatters whoever does not wait. Rounds in which a side
+# took far more than its own best are therefore left out of a ratio, and `watched` tells whether the machine was
+# quiet: a comparison of several threads on one that was not is worth nothing. The option turned down is the ratio
+# of the minima, which a drift between two rounds can move.
 
 from __future__ import annotations
 
@@ -33,6 +34,8 @@ ROUNDS = 3 if data.QUICK else 15
 LEAST_ROUNDS = 3 if data.QUICK else 5
 BUDGET_SECONDS = 2.0  # after which a comparison has no further round, once it had the least number
 DISTURBED = 1.5  # times its own best that a side may take in a round that counts
+QUIET_CORES = 0.1  # that other processes may take
+ATTEMPTS = 2  # at a quiet machine
 LEAST_UNDISTURBED = 3  # rounds; with fewer, a ratio is that of the best times
 COPY_BYTES = 4_000_000 if data.QUICK else 256_000_000
 
@@ -92,6 +95,18 @@ def busy_elsewhere() -> float | None:
         return None
     user, nice, system, _, _, *interrupts = (int(field) for field in fields[1:9])
     return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def watched(calls: Mapping[Key, Call], threads: int) -> tuple[dict[Key, list[float]], bool]:
+    """`alternate`, and whether other processes disturbed threads that had to wait for one another."""
+    for _ in range(ATTEMPTS):
+        start, before = time.perf_counter(), busy_elsewhere()
+        taken = alternate(calls)
+        if threads == 1 or before is None:
+            return taken, False
+        if busy_elsewhere() - before <= QUIET_CORES * (time.perf_counter() - start):
+            return taken, False
+    return taken, True
 
 
 # Copying, which sets the pace of whatever comes from memory.
