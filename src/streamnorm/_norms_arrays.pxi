@@ -379,7 +379,8 @@ cdef int run_forward(
     if cnp.PyArray_SIZE(x) == 0:  # the mean and the variance of nothing
         if not norm.given:
             for i in range(sn_norm_statistics(norm)):
-                mean[i] = 0.0
+                if mean != NULL:  # rms_norm has none
+                    mean[i] = 0.0
                 rstd[i] = NAN
                 if variance != NULL:
                     variance[i] = NAN
