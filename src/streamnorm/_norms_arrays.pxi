@@ -428,9 +428,28 @@ cdef tuple memory_order(object x, int kept_first, int kept_last):
     return (*range(kept_first), *middle, *range(x.ndim - kept_last, x.ndim))
 
 
-cdef object back(object array, tuple order, object dtype):
-    """Undo `transpose(order)`, and give it the type that it is expected to have."""
-    return array.transpose(np.argsort(order)).astype(dtype, copy=False)
+cdef bint same_strides(cnp.ndarray a, cnp.ndarray b) noexcept:
+    """Whether arrays of one shape have their values in the same places, from their first ones on."""
+    cdef int i
+    for i in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, i) > 1 and cnp.PyArray_STRIDE(a, i) != cnp.PyArray_STRIDE(b, i):
+            return False
+    return True
+
+
+cdef object back(object array, tuple order):
+    """Undo `transpose(order)`."""
+    return array.transpose(np.argsort(order))
+
+
+cdef object back_like(object array, tuple order, object x, object out):
+    """Undo `transpose(order)`, into `out` if there is one, else with the type and the order in memory of x."""
+    array = back(array, order)
+    if out is None:
+        out = np.empty_like(x, subok=False)
+        if array.dtype == out.dtype and same_strides(<cnp.ndarray>array, <cnp.ndarray>out):
+            return array
+    return copied(array, out)
 
 
 cdef tuple backward_general(
@@ -450,4 +469,4 @@ cdef tuple backward_general(
         bias=False if bias_form is None else bias_form,
         out=None if dweight is None and dbias is None else (None, dweight, dbias), **settings
     )
-    return copied(back(plain_dx, order, x.dtype), dx), dweight, dbias
+    return back_like(plain_dx, order, x, dx), dweight, dbias

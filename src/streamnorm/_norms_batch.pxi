@@ -205,7 +205,7 @@ cdef object batch_general(
         order.index(axis), None if mean_out is None and rstd_out is None else (None, mean_out, rstd_out), threads,
         num_batches_tracked, True
     )
-    y = copied(back(plain, order, x.dtype), y)
+    y = back_like(plain, order, x, y)
     return (y, mean, rstd) if full else y
 
 

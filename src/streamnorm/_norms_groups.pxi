@@ -84,7 +84,7 @@ cdef object groups_any(
             plain_array(x.transpose(order)), groups, running_mean, running_var, weight, bias, own, momentum, eps,
             order.index(axis), None, threads, num_batches_tracked, True
         )
-        y = copied(back(results[0], order, x.dtype), y)
+        y = back_like(results[0], order, x, y)
         return (y, copied(results[1], mean_out), copied(results[2], rstd_out)) if full else y
     start(&norm, <cnp.ndarray>x, epsilon_of(eps), threads_of(threads))
     groups_geometry(&norm, <cnp.ndarray>x, axis, G)

@@ -104,13 +104,13 @@ cdef object rows_general(
     outer = order[:x.ndim - n_axes]
     results = rows_any(plain_array(x.transpose(order)), normalized_shape, weight, bias, eps, centered, None, threads,
                        True)
-    y = copied(back(results[0], order, x.dtype), y_out)
+    y = back_like(results[0], order, x, y_out)
     if not full:
         return y
-    rstd = copied(np.ascontiguousarray(back(results[len(results) - 1], outer, np.float64)).reshape(x.shape[:len(outer)]), rstd_out)
+    rstd = copied(np.ascontiguousarray(back(results[len(results) - 1], outer)).reshape(x.shape[:len(outer)]), rstd_out)
     if not centered:
         return y, rstd
-    mean = np.ascontiguousarray(back(results[1], outer, np.float64)).reshape(x.shape[:len(outer)])
+    mean = np.ascontiguousarray(back(results[1], outer)).reshape(x.shape[:len(outer)])
     return y, copied(mean, mean_out), rstd
 
 
