@@ -183,6 +183,16 @@ cdef inline object new_doubles(int nd, cnp.npy_intp *dims):
     return cnp.PyArray_EMPTY(nd, dims, cnp.NPY_DOUBLE, 0)
 
 
+cdef int round_into(object out, object values) except -1:
+    """The values in the type of `out`, where what is too large is infinite; the kernels do not warn of it either."""
+    if out.dtype == values.dtype:
+        out[...] = values
+        return 0
+    with np.errstate(all="ignore"):
+        out[...] = values
+    return 0
+
+
 cdef object parameter_gradient(const double *values, object like, object out):
     """The values as an array of the shape and type of the parameter, in `out` if there is one."""
     cdef cnp.ndarray result
@@ -192,7 +202,7 @@ cdef object parameter_gradient(const double *values, object like, object out):
         if out is None:
             out = np.empty(like.shape, like.dtype)
         if out.size > 0:
-            out[...] = np.asarray(<double[:like.size]>values).reshape(like.shape)
+            round_into(out, np.asarray(<double[:like.size]>values).reshape(like.shape))
         return out
     result = new_like(<cnp.ndarray>like) if out is None else out
     n = cnp.PyArray_SIZE(result)
@@ -210,7 +220,7 @@ cdef object copied(object result, object out):
     """`out` with the result in it, if there is an `out`."""
     if out is None or out is result:
         return result
-    out[...] = result
+    round_into(out, result)
     return out
 
 
@@ -452,6 +462,12 @@ cdef object back_like(object array, tuple order, object x, object out):
     return copied(array, out)
 
 
+cdef object rounded(object array, object dtype):
+    """A plain array of that type with the values of `array`, of which those that are too large are infinite."""
+    with np.errstate(all="ignore"):
+        return plain_array(array, dtype)
+
+
 cdef tuple backward_general(
     object function, object dy, object x, object mean, object rstd, object weight, object bias_form, tuple order,
     object out, dict settings
@@ -465,7 +481,7 @@ cdef tuple backward_general(
     )
     plain = plain_array(x.transpose(order))
     plain_dx, dweight, dbias = function(
-        plain_array(dy.transpose(order), plain.dtype), plain, mean, rstd, weight,
+        rounded(dy.transpose(order), plain.dtype), plain, mean, rstd, weight,
         bias=False if bias_form is None else bias_form,
         out=None if dweight is None and dbias is None else (None, dweight, dbias), **settings
     )

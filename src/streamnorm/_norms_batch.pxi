@@ -70,9 +70,11 @@ cdef int update_running(object running, const double *batch, double momentum, do
     cdef float *singles
     cdef double *values
     if not is_plain(running):
-        running[...] = (1.0 - momentum) * running.astype(np.float64) + momentum * factor * np.asarray(
-            <double[:running.size]>batch
-        )
+        if running.size > 0:
+            with np.errstate(all="ignore"):
+                running[...] = (1.0 - momentum) * running.astype(np.float64) + momentum * factor * np.asarray(
+                    <double[:running.size]>batch
+                )
         return 0
     n = cnp.PyArray_SIZE(<cnp.ndarray>running)
     if cnp.PyArray_TYPE(<cnp.ndarray>running) == cnp.NPY_FLOAT:
