@@ -11,11 +11,14 @@ The functions are those of :mod:`streamnorm.nn.functional`, which is where to im
 # The parts: _norms_arrays.pxi (arguments), _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi
 # (instance and group).
 
+import operator
 import os
 
 import numpy as np
 
 cimport numpy as cnp
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from cpython.long cimport PyLong_CheckExact
 from libc.math cimport NAN, sqrt
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc

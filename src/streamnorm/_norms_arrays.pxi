@@ -324,19 +324,41 @@ cdef object backward(
 # ---- settings ----
 
 
+cdef object integer(object value, str name, str expected):
+    """What is an integer to Python, but not a bool."""
+    if PyLong_CheckExact(value):
+        return value
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"{name} is {value!r}; expected {expected}")
+
+
+cdef double real(object value, str name) except? -1.0:
+    if PyFloat_CheckExact(value):
+        return PyFloat_AS_DOUBLE(value)
+    try:
+        return value
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected a real number") from None
+    except OverflowError:
+        raise ValueError(f"{name} is an integer beyond the range of floats; expected a real number") from None
+
+
 cdef int threads_of(object threads) except -1:
     """0 for None: as many as pay."""
     if threads is None:
         return 0
-    if isinstance(threads, bool) or not hasattr(threads, "__index__"):
-        raise TypeError(f"threads is {threads!r}; expected an integer of at least 1, or None for all processors")
+    threads = integer(threads, "threads", "an integer of at least 1, or None for all processors")
     if threads < 1:
         raise ValueError(f"threads is {threads}; expected at least 1, or None for all processors")
-    return min(int(threads), 1 << 20)
+    return min(threads, 1 << 20)
 
 
 cdef double epsilon_of(object eps) except? -1.0:
-    cdef double value = eps
+    cdef double value = real(eps, "eps")
     if not value >= 0.0:
         raise ValueError(f"eps is {eps}; expected zero or a positive number")
     return value
@@ -347,7 +369,11 @@ cdef int axis_of(object x, object channel_axis, int first) except -1:
     cdef int nd = x.ndim, axis
     if nd < 2:
         raise ValueError(f"x has shape {x.shape}; expected at least 2 dimensions, samples and channels")
-    axis = channel_axis
+    channel_axis = integer(channel_axis, "channel_axis", "an integer")
+    try:
+        axis = channel_axis
+    except OverflowError:
+        axis = nd
     if axis < 0:
         axis += nd
     if axis < first or axis >= nd:

@@ -53,7 +53,7 @@ cdef int check_count(object num_batches_tracked) except -1:
 cdef double momentum_of(object momentum, object num_batches_tracked, bint tracking) except? -1.0:
     """The weight of this batch; nothing is counted yet."""
     if momentum is not None:
-        return momentum
+        return real(momentum, "momentum")
     if num_batches_tracked is None:
         if tracking:
             raise ValueError(

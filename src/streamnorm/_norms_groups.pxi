@@ -144,11 +144,14 @@ cdef int average_samples(double *averages, const double *values, int64_t N, int6
 
 
 cdef int64_t groups_of(object num_groups, int64_t C, object x) except -1:
-    if isinstance(num_groups, bool) or not hasattr(num_groups, "__index__"):
-        raise TypeError(f"num_groups is {num_groups!r}; expected an integer")
-    cdef int64_t groups = num_groups
+    cdef int64_t groups
+    num_groups = integer(num_groups, "num_groups", "an integer")
+    try:
+        groups = num_groups
+    except OverflowError:
+        groups = 0
     if groups < 1 or C % groups != 0:
-        raise ValueError(f"num_groups is {groups}, x has {C} channels; expected a divisor of that")
+        raise ValueError(f"num_groups is {num_groups}, x has {C} channels; expected a divisor of that")
     return groups
 
 
@@ -416,7 +419,8 @@ def group_norm(
     >>> F.group_norm(np.array([[1.0, 3.0, 10.0, 30.0]]), 2, eps=0.0)
     array([[-1.,  1., -1.,  1.]])
     """
-    return groups_any(x, num_groups, None, None, weight, bias, True, 0.1, eps, channel_axis, out, threads, None, False)
+    return groups_any(x, integer(num_groups, "num_groups", "an integer"), None, None, weight, bias, True, 0.1, eps,
+                      channel_axis, out, threads, None, False)
 
 
 def group_norm_forward(
@@ -450,7 +454,8 @@ def group_norm_forward(
     >>> mean, rstd
     (array([[ 2., 20.]]), array([[1. , 0.1]]))
     """
-    return groups_any(x, num_groups, None, None, weight, bias, True, 0.1, eps, channel_axis, out, threads, None, True)
+    return groups_any(x, integer(num_groups, "num_groups", "an integer"), None, None, weight, bias, True, 0.1, eps,
+                      channel_axis, out, threads, None, True)
 
 
 def group_norm_backward(

@@ -3,13 +3,17 @@
 
 cdef int trailing_axes(object x, object normalized_shape) except -1:
     """How many axes at the end of x have that shape."""
-    cdef int n, i
-    if isinstance(normalized_shape, (tuple, list)):
-        shape = tuple(normalized_shape)
-    else:
-        if not hasattr(normalized_shape, "__index__"):
-            raise TypeError(f"normalized_shape is {normalized_shape!r}; expected an integer or a tuple of integers")
+    cdef int n
+    cdef tuple shape
+    if PyLong_CheckExact(normalized_shape):
         shape = (normalized_shape,)
+    elif isinstance(normalized_shape, (tuple, list)):
+        shape = tuple(normalized_shape)
+        for length in shape:
+            if not PyLong_CheckExact(length):
+                integer(length, "normalized_shape", "an integer or a tuple of integers")
+    else:
+        shape = (integer(normalized_shape, "normalized_shape", "an integer or a tuple of integers"),)
     n = len(shape)
     if n == 0 or n > x.ndim or x.shape[x.ndim - n:] != shape:
         raise ValueError(f"normalized_shape is {shape}, x has shape {x.shape}; expected the last dimensions of x")
