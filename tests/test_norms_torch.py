@@ -11,7 +11,7 @@ from streamnorm.reference.norms import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE
 torch = pytest.importorskip("torch")
 nn = torch.nn.functional
 
-MODULES = pytest.mark.parametrize("module", [F, twins], ids=["compiled", "twins"])
+MODULES = {"compiled": F, "twin": twins}
 
 LAYERS = [
     Layer("batch_norm", (41, 12)),
@@ -68,42 +68,44 @@ def autograd(layer, v, eps=None):
     return {name: value.numpy() for name, value in found.items() if value is not None}
 
 
-def assert_like_torch(module, layer, v, tolerance, eps=None):
-    right, found = autograd(layer, v, eps), run(module, layer, v, eps=eps)
-    assert right.keys() == found.keys() - {"mean", "rstd"}
-    for name, expected in right.items():
-        off = error(found[name], expected, scale_of_dx(layer, v, found["rstd"]) if name == "dx" else None)
-        assert off <= tolerance, f"{name} is off by {off:.2g}, more than {tolerance:.2g}"
+def assert_like_torch(layer, v, tolerance, eps=None):
+    right = autograd(layer, v, eps)
+    for who, module in MODULES.items():
+        found = run(module, layer, v, eps=eps)
+        assert right.keys() == found.keys() - {"mean", "rstd"}, who
+        for name, expected in right.items():
+            off = error(found[name], expected, scale_of_dx(layer, v, found["rstd"]) if name == "dx" else None)
+            assert off <= tolerance, f"{who}: {name} is off by {off:.2g}, more than {tolerance:.2g}"
 
 
-# Means near 100 beside deviations of 0.01 leave 1e4 ulp to a deviation: two right answers may differ by that much.
-DATA = [(0.0, 1.0, 0.0), (100.0, 1.0, 0.0), (100.0, 0.01, 1e4)]
-DATA_NAMES = ["normal", "offset", "offset and close together"]
+# Offset, scale, condition, with weight and bias or without. Means near 100 beside deviations of 0.01 leave 1e4 ulp to a
+# deviation: two right answers may differ by that much.
+DATA = pytest.mark.parametrize(
+    ("offset", "scale", "condition", "affine"),
+    [(0.0, 1.0, 0.0, True), (0.0, 1.0, 0.0, False), (100.0, 1.0, 0.0, True), (100.0, 0.01, 1e4, True)],
+    ids=["normal", "plain", "offset", "offset and close together"],
+)
 
 
-@MODULES
-@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
-@pytest.mark.parametrize(("offset", "scale", "condition"), DATA, ids=DATA_NAMES)
+@DATA
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_double_precision(layer, offset, scale, condition, affine, module):
+def test_double_precision(layer, offset, scale, condition, affine):
     v = values_for(layer, np.float64, offset=offset, scale=scale, affine=affine)
-    assert_like_torch(module, layer, v, max(FLOAT64_TOLERANCE, ULPS * condition))
+    assert_like_torch(layer, v, max(FLOAT64_TOLERANCE, ULPS * condition))
 
 
-@MODULES
-@pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])
-@pytest.mark.parametrize(("offset", "scale", "condition"), DATA, ids=DATA_NAMES)
+@DATA
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
-def test_single_precision_values(layer, offset, scale, condition, affine, module):
+def test_single_precision_values(layer, offset, scale, condition, affine):
     # The values are exact in both; we compute in double and round once.
     v = values_for(layer, np.float32, offset=offset, scale=scale, affine=affine)
-    assert_like_torch(module, layer, v, FLOAT32_TOLERANCE)
+    assert_like_torch(layer, v, FLOAT32_TOLERANCE)
 
 
 @pytest.mark.parametrize("eps", [1e-12, 1e-3, 10.0])
 @pytest.mark.parametrize("layer", LAYERS[:6] + LAYERS[11:22], ids=str)
 def test_eps(layer, eps):
-    assert_like_torch(F, layer, values_for(layer), FLOAT64_TOLERANCE, eps)
+    assert_like_torch(layer, values_for(layer), FLOAT64_TOLERANCE, eps)
 
 
 # None is a cumulative average; torch's instance norm takes it for 0.
@@ -127,26 +129,25 @@ def test_a_module_in_training_and_the_count_of_its_batches(op, momentum):
         assert tracked == theirs.num_batches_tracked.item() == 4
 
 
-@MODULES
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("at", [0, 7])
 @pytest.mark.parametrize("place", ["x", "dy"])
 @pytest.mark.parametrize("layer", [layer for layer in LAYERS if len(layer.shape) == 3] + LAYERS[:6], ids=str)
-def test_nan_and_infinity(layer, place, at, bad, module):
-    v = values_for(layer)
-    getattr(v, place).flat[at] = bad
-    right, found = autograd(layer, v), run(module, layer, v)
-    for name in right.keys() - {"running_mean", "running_var"}:
-        assert np.array_equal(np.isfinite(found[name]), np.isfinite(right[name])), name
-        finite = np.isfinite(right[name])
-        assert error(found[name][finite], right[name][finite]) <= 10 * FLOAT64_TOLERANCE, name
-    assert np.array_equal(np.isnan(found["y"]), np.isnan(right["y"]))
-    for name in right.keys() & {"running_mean", "running_var"}:
-        assert np.array_equal(np.isfinite(found[name]), np.isfinite(right[name])), name
+def test_nan_and_infinity(layer, place, bad):
+    for at in (0, 7):
+        v = values_for(layer)
+        getattr(v, place).flat[at] = bad
+        right = autograd(layer, v)
+        for who, module in MODULES.items():
+            found = run(module, layer, v)
+            for name, expected in right.items():
+                case, finite = (who, name, at), np.isfinite(expected)
+                assert np.array_equal(np.isfinite(found[name]), finite), case
+                if not name.startswith("running"):
+                    assert error(found[name][finite], expected[finite]) <= 10 * FLOAT64_TOLERANCE, case
+            assert np.array_equal(np.isnan(found["y"]), np.isnan(right["y"])), (who, at)
 
 
-@MODULES
-def test_empty_batches(module):
+def test_empty_batches():
     for shape in [(0, 6), (0, 6, 5), (2, 6, 0)]:
         axes = len(shape) - 1
         layers = [Layer("batch_norm", shape), Layer("batch_norm", shape, own=False)]
@@ -154,4 +155,4 @@ def test_empty_batches(module):
         layers += [Layer("group_norm", shape, groups=2)] if shape[0] == 0 else []  # else torch's dweight is NaN
         layers += [Layer("instance_norm", shape)] if shape[0] and len(shape) > 2 else []
         for layer in layers:
-            assert_like_torch(module, layer, values_for(layer), 0.0)
+            assert_like_torch(layer, values_for(layer), 0.0)
