@@ -100,7 +100,7 @@ def test_normalized_shape(layer):
     call = getattr(F, layer.op)
     for wrong in (7, (5, 6), (4, 6), (1, 4, 6, 5), (), (0,), (-5,), [5, 5]):
         refuse(ValueError, r"\bnormalized_shape\b", lambda wrong=wrong: call(v.x, wrong))
-    for wrong in (5.0, "5", (6, 5.0), None):
+    for wrong in (5.0, "5", (6, 5.0), (6, "5"), None, True, np.array([6, 5])):
         refuse(TypeError, r"\bnormalized_shape\b", lambda wrong=wrong: call(v.x, wrong))
     for right in (5, (5,), [5], np.int64(5), (np.int32(6), 5), (4, 6, 5)):
         assert call(v.x, right).shape == v.x.shape
@@ -118,8 +118,12 @@ def test_num_groups():
                 r"\bnum_groups\b",
                 lambda wrong=wrong, many=many: F.group_norm_backward(x, x, many, many, num_groups=wrong),
             )
-    for wrong in (2.0, "2", None, (2,)):
-        refuse(TypeError, r"\bnum_groups\b", lambda wrong=wrong: F.group_norm(x, wrong))
+    refuse(ValueError, r"\bnum_groups\b", lambda: F.group_norm(x, 10**30))
+    for wrong in (2.0, "2", None, (2,), True, np.ones(2, int)):
+        for call in (F.group_norm, F.group_norm_forward):
+            refuse(TypeError, r"\bnum_groups\b", lambda wrong=wrong, call=call: call(x, wrong))
+        if wrong is not None:  # of the backward pass, which has it from mean
+            refuse(TypeError, r"\bnum_groups\b", lambda wrong=wrong: F.group_norm_backward(x, x, x, x, None, wrong))
     assert np.array_equal(F.group_norm(x, np.int64(3)), np.zeros(x.shape))
 
 
@@ -128,13 +132,17 @@ def test_channel_axis(layer):
     v = values_for(layer, affine=False)
     statistics = forward(F, layer, v)[1:]
     v.running_mean = v.running_var = None
-    for wrong in (3, -4, 100):
+    for wrong in (3, -4, 100, -(10**30)):
         refuse(ValueError, r"\bchannel_axis\b", lambda wrong=wrong: forward(F, layer, v, channel_axis=wrong))
         refuse(
             ValueError, r"\bchannel_axis\b", lambda wrong=wrong: backward(F, layer, v, statistics, channel_axis=wrong)
         )
-    for wrong in (1.0, "1", None):
+    for wrong in (1.0, "1", None, True, np.ones(2, int)):
         refuse(TypeError, r"\bchannel_axis\b", lambda wrong=wrong: forward(F, layer, v, channel_axis=wrong))
+        refuse(
+            TypeError, r"\bchannel_axis\b", lambda wrong=wrong: backward(F, layer, v, statistics, channel_axis=wrong)
+        )
+    assert np.array_equal(forward(F, layer, v, channel_axis=np.int8(1))[0], forward(F, layer, v)[0])
     if layer is not BATCH:  # samples are along the first axis
         refuse(ValueError, r"\bchannel_axis\b", lambda: forward(F, layer, v, channel_axis=0))
 
@@ -145,7 +153,8 @@ def test_eps_momentum_and_threads(layer):
     statistics = forward(F, layer, v)[1:]
     for wrong in ("1e-5", [1e-5], 1j):
         refuse(TypeError, r"\beps\b", lambda wrong=wrong: forward(F, layer, v, eps=wrong), *all_written(layer, v))
-    refuse(ValueError, r"\beps\b", lambda: forward(F, layer, v, eps=-1e-5), *all_written(layer, v))
+    for wrong in (-1e-5, np.nan, 10**400):
+        refuse(ValueError, r"\beps\b", lambda wrong=wrong: forward(F, layer, v, eps=wrong), *all_written(layer, v))
     for kind, wrong in ((ValueError, 0), (ValueError, -1), (TypeError, 1.5), (TypeError, "2")):
         refuse(kind, r"\bthreads\b", lambda wrong=wrong: forward(F, layer, v, threads=wrong), *all_written(layer, v))
         refuse(kind, r"\bthreads\b", lambda wrong=wrong: backward(F, layer, v, statistics, threads=wrong))
