@@ -200,6 +200,23 @@ def test_halves_that_overflow_are_infinite():
     assert np.array_equal(np.isinf(y), [[False, False, False, True]]) and y[0, 3] == -np.inf
 
 
+def test_results_that_overflow_their_dtype_are_infinite_without_a_warning():
+    x = np.array([[1e-3, 2e-3], [3e-3, -6e-3]], np.float16)
+    half, large = np.ones(2, np.float16), np.full((2, 2), 6e4, np.float16)
+    with np.errstate(all="raise"):
+        y, mean, rstd = F.batch_norm_forward(x, training=True, weight=half, eps=1e-12)
+        dx, dweight, dbias = F.batch_norm_backward(large, x, mean, rstd, half, training=False)
+        assert np.isinf(dx).all() and dweight.dtype == np.float16 and np.isinf(dbias).all()
+        running_mean, running_var = np.zeros(2, np.float16), np.ones(2, np.float16)
+        F.batch_norm(np.array([[1e4, 1.0], [-1e4, 2.0]]), running_mean, running_var, training=True, momentum=1.0)
+        assert np.isinf(running_var[0]) and running_var[1] == 0.5
+        # A gradient in double precision for an x in single has x's precision.
+        dx, _, _ = F.layer_norm_backward(
+            np.full((1, 2), 1e300), x[:1].astype(np.float32), [0.0], [1.0], bias=False, normalized_shape=2
+        )
+    assert dx.dtype == np.float32 and not np.isfinite(dx).any()
+
+
 def test_near_constants_far_from_zero():
     # randn * 0.01 + 100 in single precision: one pass in single precision finds a variance of 0.
     x = (np.random.default_rng(0).normal(size=(4, 4096)) * 0.01 + 100).astype(np.float32)
