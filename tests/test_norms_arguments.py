@@ -89,6 +89,8 @@ def test_wrong_shapes(layer):
         setattr(v, name, right)
     names = FORWARD[layer.op][1:]
     for i, name in enumerate(names):
+        other = [*statistics[:i], None, *statistics[i + 1 :]]
+        refuse(TypeError, rf"\b{name}\b", lambda other=other: backward(F, layer, v, other))
         for wrong in (statistics[i][None], statistics[i][:-1], np.ones(())):
             other = [*statistics[:i], wrong, *statistics[i + 1 :]]
             refuse(ValueError, rf"\b{name}\b", lambda other=other: backward(F, layer, v, other))

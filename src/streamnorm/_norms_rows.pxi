@@ -275,6 +275,8 @@ def layer_norm_backward(
     >>> np.allclose(dx, 0.0, atol=1e-5), dbias.round(3)
     (True, array([-2.244,  0.885,  1.359]))
     """
+    if mean is None:  # which to rows_backward means RMS normalization
+        raise TypeError("mean is None; expected the array that layer_norm_forward returned")
     return rows_backward(layer_norm_backward, dy, x, mean, rstd, weight, shape_without(x, mean, normalized_shape), bias,
                          out, threads)
 
