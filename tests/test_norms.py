@@ -1,5 +1,7 @@
 """The compiled normalization layers against their twins in NumPy: every layout, size, dtype and order of memory."""
 
+import inspect
+
 import numpy as np
 import pytest
 from support.norms import Layer, assert_agree, backward, error, forward, run, values_for
@@ -40,7 +42,26 @@ def test_there_is_a_twin_of_every_function():
     ops = ("batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm")
     names = {op + suffix for op in ops for suffix in ("", "_forward", "_backward")}
     assert names == {name for name in twins.__all__ if not name.endswith("TOLERANCE")}
-    assert all(callable(getattr(F, name)) for name in names)
+    for name in names:
+        ours, theirs = (inspect.signature(getattr(module, name)).parameters for module in (F, twins))
+        if name in ops:  # whose twins pass everything on
+            theirs = inspect.signature(getattr(F, f"{name}_forward")).parameters
+        described = [
+            [(p.name, p.default, p.kind) for p in parameters.values() if p.name not in ("out", "threads")]
+            for parameters in (ours, theirs)
+        ]
+        assert described[0] == described[1], name
+
+
+@pytest.mark.parametrize("layer", [layer for layer in BLOCK4 if layer.trailing or layer.op == "group_norm"], ids=str)
+def test_the_backward_pass_can_tell_from_the_statistics_what_was_normalized(layer):
+    v = values_for(layer)
+    for module in (F, twins):
+        right = run(module, layer, v)
+        statistics = [right[name] for name in ("mean", "rstd") if name in right]
+        found = getattr(module, f"{layer.op}_backward")(v.dy, v.x, *statistics, v.weight)
+        for gradient, name in zip(found, ("dx", "dweight", "dbias"), strict=False):
+            assert np.array_equal(gradient, right[name]), (module.__name__, name)
 
 
 @pytest.mark.parametrize("affine", [True, False], ids=["affine", "plain"])

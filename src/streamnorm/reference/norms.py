@@ -256,12 +256,13 @@ def layer_norm_backward(
     mean: Any,
     rstd: Any,
     weight: Any = None,
-    normalized_shape: int | Sequence[int] = (),
+    normalized_shape: int | Sequence[int] | None = None,
     *,
     bias: Any = None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Gradients of :func:`layer_norm`."""
     x = np.asarray(x)
+    normalized_shape = x.shape[np.ndim(mean) :] if normalized_shape is None else normalized_shape
     return _gradients(_trailing(x.shape, normalized_shape), dy, x, mean, rstd, weight, bias, True)
 
 
@@ -339,13 +340,14 @@ def group_norm_backward(
     mean: Any,
     rstd: Any,
     weight: Any = None,
-    num_groups: int = 1,
+    num_groups: int | None = None,
     *,
     bias: Any = None,
     channel_axis: int = 1,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
     """Gradients of :func:`group_norm`."""
     x = np.asarray(x)
+    num_groups = np.shape(mean)[1] if num_groups is None else num_groups
     return _gradients(_parts(x.shape, channel_axis, num_groups), dy, x, mean, rstd, weight, bias, True)
 
 
@@ -370,9 +372,10 @@ def rms_norm(x: Any, *args: Any, **options: Any) -> np.ndarray:
 
 
 def rms_norm_backward(
-    dy: Any, x: Any, rstd: Any, weight: Any = None, normalized_shape: int | Sequence[int] = ()
+    dy: Any, x: Any, rstd: Any, weight: Any = None, normalized_shape: int | Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Gradients of :func:`rms_norm`."""
     x = np.asarray(x)
+    normalized_shape = x.shape[np.ndim(rstd) :] if normalized_shape is None else normalized_shape
     layout = _trailing(x.shape, normalized_shape)
     return _gradients(layout, dy, x, np.zeros(rstd.shape), rstd, weight, False, True, center=False)[:2]
