@@ -111,6 +111,8 @@ cdef int check_output(object out, str name, object shape, object dtype) except -
         return 0
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out for {name} is of type {type(out).__name__}; expected an ndarray")
+    if dtype is None:  # which would equal float64
+        raise ValueError(f"out for {name} is an array, but without {name[1:]} there is no {name}; pass None")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"out for {name} is {out.dtype} of shape {out.shape}; expected {dtype} of shape {shape}")
     if not out.flags.writeable:
@@ -324,6 +326,12 @@ cdef object backward(
 # ---- settings ----
 
 
+cdef str shown(object value):
+    """The value where that is short, or else its type."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"of type {type(value).__name__}"
+
+
 cdef object integer(object value, str name, str expected):
     """What is an integer to Python, but not a bool."""
     if PyLong_CheckExact(value):
@@ -333,7 +341,7 @@ cdef object integer(object value, str name, str expected):
             return operator.index(value)
     except TypeError:
         pass
-    raise TypeError(f"{name} is {value!r}; expected {expected}")
+    raise TypeError(f"{name} is {shown(value)}; expected {expected}")
 
 
 cdef double real(object value, str name) except? -1.0:
@@ -342,7 +350,7 @@ cdef double real(object value, str name) except? -1.0:
     try:
         return value
     except TypeError:
-        raise TypeError(f"{name} is {value!r}; expected a real number") from None
+        raise TypeError(f"{name} is {shown(value)}; expected a real number") from None
     except OverflowError:
         raise ValueError(f"{name} is an integer beyond the range of floats; expected a real number") from None
 
