@@ -39,15 +39,24 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_examples_run(page, checkout):
-    examples = doctest.DocTestParser().get_doctest(
-        "\n".join(blocks(page, "python")), {}, name_of(page), str(page), 0
-    )
+def run_examples(page: Path, language: str) -> None:
+    text = "\n".join(blocks(page, language))
+    examples = doctest.DocTestParser().get_doctest(text, {}, name_of(page), str(page), 0)
     assert examples.examples
     said: list[str] = []
     failed, _ = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, out=said.append)
     assert not failed, "".join(said)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
+def test_examples_run(page, checkout):
+    run_examples(page, "python")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "pycon")], ids=name_of)
+def test_examples_with_pytorch_run(page, checkout):
+    pytest.importorskip("torch")
+    run_examples(page, "pycon")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shell_lines(page)], ids=name_of)
