@@ -66,16 +66,16 @@ int sn_norm_threads(const sn_norm *norm);
 int sn_norm_streams(const sn_norm *norm, int arrays, int64_t run);
 
 /* by_dy, by_x and constant for the values that one statistic is of (see sn_norms_kernels.gradient), but for the
- * channel's weight in by_dy. */
+ * channel's weight in by_dy; per_n is 1 / n. */
 typedef struct {
     double by_dy, by_x, constant;
 } sn_norm_factors;
 
-SN_INLINE sn_norm_factors sn_norm_gradient_factors(double rstd, double sum_g, double sum_g_d, double n, int given) {
+SN_INLINE sn_norm_factors sn_norm_gradient_factors(double rstd, double sum_g, double sum_g_d, double per_n, int given) {
     sn_norm_factors f = {rstd, 0.0, 0.0};
     if (given) return f;
-    f.by_x = -rstd * (rstd * rstd * (sum_g_d / n));
-    f.constant = -rstd * (sum_g / n);
+    f.by_x = -rstd * (rstd * rstd * (sum_g_d * per_n));
+    f.constant = -rstd * (sum_g * per_n);
     return f;
 }
 

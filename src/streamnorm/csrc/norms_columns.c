@@ -15,7 +15,7 @@
 #define TILE 512        /* columns of a tile, at most */
 #define SHORT_ROW 128   /* shorter ones are taken several at a time, until a multiple of 8 and at least LONG_ROW */
 #define LONG_ROW 64
-#define MAX_ROW (8 * SHORT_ROW)
+#define MAX_ROW SN_COLUMNS /* 8 * SHORT_ROW */
 #define BLOCK_ROWS 64   /* of a block, at least */
 
 typedef struct {
@@ -34,7 +34,7 @@ typedef struct {
     double *sums;         /* matrices x blocks x 2 x columns */
     double *totals;       /* matrices x 2 x columns */
     double *shift;        /* matrices x statistics */
-    int stream;
+    int flags;
     unsigned char *again; /* one per matrix: a shift was a poor one */
     sn_norm_factors *factors; /* matrices x statistics */
 } columns_job;
@@ -117,9 +117,10 @@ static void sum_piece(columns_job *job, const piece *p) {
 }
 
 static void normalize_piece(columns_job *job, const piece *p) {
-    _Alignas(64) double mean[MAX_ROW], scale[MAX_ROW], bias[MAX_ROW];
+    _Alignas(64) double mean[MAX_ROW], rstd[MAX_ROW], scale[MAX_ROW], bias[MAX_ROW];
     per_column(mean, job->mean, job, p);
-    per_column(scale, job->rstd, job, p);
+    per_column(rstd, job->rstd, job, p);
+    memcpy(scale, rstd, (size_t)p->columns * sizeof *scale);
     if (job->norm->weight != NULL) {
         per_channel(bias, job->norm->weight, job, p);
         for (int64_t j = 0; j < p->columns; j++) scale[j] *= bias[j];
@@ -129,10 +130,11 @@ static void normalize_piece(columns_job *job, const piece *p) {
     else
         memset(bias, 0, (size_t)p->columns * sizeof *bias);
     repeat(mean, p->columns, job->merged);
+    repeat(rstd, p->columns, job->merged);
     repeat(scale, p->columns, job->merged);
     repeat(bias, p->columns, job->merged);
-    job->kernels->columns_normalize(job->out + p->at, job->x + p->at, mean, scale, bias, p->rows, p->width, p->stride,
-                                    p->rest, job->stream);
+    job->kernels->columns_normalize(job->out + p->at, job->x + p->at, mean, rstd, scale, bias, p->rows, p->width,
+                                    p->stride, p->rest, job->flags);
 }
 
 static void add_blocks(columns_job *job, int64_t matrix) {
@@ -167,6 +169,13 @@ static int finish_matrix(columns_job *job, int64_t matrix) {
     add_blocks(job, matrix);
     const double *total = job->totals + matrix * 2 * job->columns;
     double n = (double)job->rows * (double)job->group;
+    if (job->group == 1) {
+        int64_t first = matrix * job->statistics;
+        memcpy(job->mean + first, job->shift + first, (size_t)job->statistics * sizeof(double));
+        if (sn_statistics_from_sums(job->mean + first, job->rstd + first, job->variance + first, total,
+                                    total + job->columns, job->statistics, n, job->norm->eps))
+            return 0;
+    }
     for (int64_t s = 0; s < job->statistics; s++) {
         double s1 = 0.0, s2 = 0.0, offset, variance;
         for (int64_t j = s * job->group; j < (s + 1) * job->group; j++) {
@@ -184,7 +193,7 @@ static int finish_matrix(columns_job *job, int64_t matrix) {
         }
         job->mean[at] = mean;
         job->rstd[at] = 1.0 / sqrt(variance + job->norm->eps);
-        if (job->variance != NULL) job->variance[at] = variance;
+        job->variance[at] = variance;
         if (!good) again = 1;
     }
     return again;
@@ -278,7 +287,8 @@ static sn_status set_up(columns_job *job, const sn_norm *norm, int arrays) {
     job->statistics = job->columns / job->group;
     job->merged = rows_to_merge(job->rows, job->columns);
     job->tile = job->columns < TILE ? job->columns : TILE;
-    job->stream = sn_norm_streams(norm, arrays, job->tile * job->merged);
+    job->flags = sn_norm_streams(norm, arrays, job->tile * job->merged) ? SN_STREAM : 0;
+    if (job->rows * job->group < SN_FEW) job->flags |= SN_IN_DOUBLE;
     job->tiles = (job->columns - 1) / job->tile + 1;
     int64_t rows = SN_RUN / job->tile, unit = job->merged * 4;
     if (rows < BLOCK_ROWS) rows = BLOCK_ROWS;
@@ -286,12 +296,13 @@ static sn_status set_up(columns_job *job, const sn_norm *norm, int arrays) {
     job->blocks = (job->rows - 1) / job->block_rows + 1;
     size_t sums = (size_t)(job->matrices * job->blocks * 2 * job->columns);
     size_t totals = (size_t)(job->matrices * 2 * job->columns), statistics = (size_t)(job->matrices * job->statistics);
-    job->sums = malloc((sums + totals + statistics) * sizeof(double) + statistics * sizeof(sn_norm_factors) +
+    job->sums = malloc((sums + totals + 2 * statistics) * sizeof(double) + statistics * sizeof(sn_norm_factors) +
                        (size_t)job->matrices);
     if (job->sums == NULL) return SN_ERR_NOMEM;
     job->totals = job->sums + sums;
     job->shift = job->totals + totals;
-    job->factors = (sn_norm_factors *)(job->shift + statistics);
+    if (job->variance == NULL) job->variance = job->shift + statistics;
+    job->factors = (sn_norm_factors *)(job->shift + 2 * statistics);
     job->again = (unsigned char *)(job->factors + statistics);
     return SN_OK;
 }
@@ -328,42 +339,55 @@ sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *varian
 /* ---- backward ---- */
 
 static void products_piece(columns_job *job, const piece *p) {
-    _Alignas(64) double mean[MAX_ROW], sum_dy[MAX_ROW], sum_dy_x[MAX_ROW];
+    _Alignas(64) double mean[MAX_ROW], rstd[MAX_ROW], sum_dy[MAX_ROW], sum_dy_x[MAX_ROW];
     per_column(mean, job->mean, job, p);
+    per_column(rstd, job->rstd, job, p);
     repeat(mean, p->columns, job->merged);
+    repeat(rstd, p->columns, job->merged);
     memset(sum_dy, 0, (size_t)p->width * sizeof *sum_dy);
     memset(sum_dy_x, 0, (size_t)p->width * sizeof *sum_dy_x);
-    job->kernels->columns_products(sum_dy, sum_dy_x, job->dy + p->at, job->x + p->at, mean, p->rows, p->width,
-                                   p->stride, p->rest);
+    job->kernels->columns_products(sum_dy, sum_dy_x, job->dy + p->at, job->x + p->at, mean, rstd, p->rows,
+                                   p->width, p->stride, p->rest, job->flags);
     fold(sums_of(job, p), sum_dy, p->columns, job->merged);
     fold(sums_of(job, p) + job->columns, sum_dy_x, p->columns, job->merged);
 }
 
 static void gradient_piece(columns_job *job, const piece *p) {
-    _Alignas(64) double mean[MAX_ROW], by_dy[MAX_ROW], by_x[MAX_ROW], constant[MAX_ROW];
+    _Alignas(64) double mean[MAX_ROW], rstd[MAX_ROW], by_dy[MAX_ROW], by_x[MAX_ROW], constant[MAX_ROW];
     const double *weight = job->norm->weight;
     per_column(mean, job->mean, job, p);
+    per_column(rstd, job->rstd, job, p);
+    repeat(rstd, p->columns, job->merged);
+    const sn_norm_factors *f = &job->factors[p->matrix * job->statistics + p->first_column / job->group];
+    int64_t in_group = p->first_column % job->group;
     for (int64_t j = 0; j < p->columns; j++) {
-        int64_t column = p->first_column + j;
-        const sn_norm_factors *f = &job->factors[p->matrix * job->statistics + column / job->group];
-        by_dy[j] = weight == NULL ? f->by_dy : f->by_dy * weight[column / job->per_channel];
+        by_dy[j] = f->by_dy;
         by_x[j] = f->by_x;
         constant[j] = f->constant;
+        if (++in_group == job->group) {
+            in_group = 0;
+            f++;
+        }
+    }
+    if (weight != NULL) {
+        double of_column[MAX_ROW];
+        per_channel(of_column, weight, job, p);
+        for (int64_t j = 0; j < p->columns; j++) by_dy[j] *= of_column[j];
     }
     if (job->norm->given) { /* x has no part in it, not even where it is infinite */
         memset(mean, 0, (size_t)p->columns * sizeof *mean);
         repeat(mean, p->columns, job->merged);
         repeat(by_dy, p->columns, job->merged);
-        job->kernels->columns_normalize(job->out + p->at, job->dy + p->at, mean, by_dy, mean, p->rows, p->width,
-                                        p->stride, p->rest, job->stream);
+        job->kernels->columns_normalize(job->out + p->at, job->dy + p->at, mean, rstd, by_dy, mean, p->rows, p->width,
+                                        p->stride, p->rest, job->flags);
         return;
     }
     repeat(mean, p->columns, job->merged);
     repeat(by_dy, p->columns, job->merged);
     repeat(by_x, p->columns, job->merged);
     repeat(constant, p->columns, job->merged);
-    job->kernels->columns_gradient(job->out + p->at, job->dy + p->at, job->x + p->at, mean, by_dy, by_x, constant,
-                                   p->rows, p->width, p->stride, p->rest, job->stream);
+    job->kernels->columns_gradient(job->out + p->at, job->dy + p->at, job->x + p->at, mean, rstd, by_dy, by_x,
+                                   constant, p->rows, p->width, p->stride, p->rest, job->flags);
 }
 
 static int wants_products(const columns_job *job) {
@@ -372,18 +396,18 @@ static int wants_products(const columns_job *job) {
 
 static void find_factors(columns_job *job, int64_t matrix) {
     const double *weight = job->norm->weight, *total = job->totals + matrix * 2 * job->columns;
-    double n = (double)job->rows * (double)job->group;
+    double per_n = 1.0 / ((double)job->rows * (double)job->group);
     if (wants_products(job)) add_blocks(job, matrix);
     for (int64_t s = 0; s < job->statistics; s++) {
         double sum_g = 0.0, sum_g_d = 0.0;
         if (!job->norm->given)
             for (int64_t j = s * job->group; j < (s + 1) * job->group; j++) {
-                double w = weight == NULL ? 1.0 : weight[j / job->per_channel];
+                double w = weight == NULL ? 1.0 : job->per_channel == 1 ? weight[j] : weight[j / job->per_channel];
                 sum_g += w * total[j];
                 sum_g_d += w * total[job->columns + j];
             }
         int64_t at = matrix * job->statistics + s;
-        job->factors[at] = sn_norm_gradient_factors(job->rstd[at], sum_g, sum_g_d, n, job->norm->given);
+        job->factors[at] = sn_norm_gradient_factors(job->rstd[at], sum_g, sum_g_d, per_n, job->norm->given);
     }
 }
 
@@ -416,6 +440,12 @@ static void add_parameters(columns_job *job) {
     for (int64_t matrix = 0; matrix < job->matrices; matrix++) {
         const double *total = job->totals + matrix * 2 * job->columns;
         const double *rstd = job->rstd + matrix * job->statistics;
+        if (job->per_channel == 1 && job->group == 1) {
+            for (int64_t j = 0; j < job->columns && job->dbias != NULL; j++) job->dbias[j] += total[j];
+            for (int64_t j = 0; j < job->columns && job->dweight != NULL; j++)
+                job->dweight[j] += total[job->columns + j] * rstd[j];
+            continue;
+        }
         for (int64_t j = 0; j < job->columns; j++) {
             if (job->dbias != NULL) job->dbias[j / job->per_channel] += total[j];
             if (job->dweight != NULL)

@@ -65,7 +65,7 @@ static void normalize_run(planes_job *job, int64_t index) {
     const sn_norm *norm = job->norm;
     int64_t group = group_of(job, r.plane), channel = r.plane % norm->channels;
     double scale = norm->weight == NULL ? job->rstd[group] : job->rstd[group] * norm->weight[channel];
-    job->kernels->normalize(job->out + r.at, job->x + r.at, r.length, job->mean[group], scale,
+    job->kernels->normalize(job->out + r.at, job->x + r.at, r.length, job->mean[group], job->rstd[group], scale,
                             norm->bias == NULL ? 0.0 : norm->bias[channel], job->stream);
 }
 
@@ -257,9 +257,10 @@ sn_status sn_planes_forward(void *y, double *mean, double *rstd, double *varianc
 
 static void products_run(planes_job *job, int64_t index) {
     run r = run_of(job, index);
+    int64_t group = group_of(job, r.plane);
     double *sums = job->sums + 2 * index;
     job->kernels->products(&sums[0], &sums[1], job->dy + r.at, job->x + r.at, r.length,
-                           job->mean[group_of(job, r.plane)]);
+                           job->mean[group], job->rstd[group]);
 }
 
 static void gradient_run(planes_job *job, int64_t index) {
@@ -268,9 +269,10 @@ static void gradient_run(planes_job *job, int64_t index) {
     const sn_norm_factors *f = &job->factors[group];
     double by_dy = job->norm->weight == NULL ? f->by_dy : f->by_dy * job->norm->weight[channel];
     if (job->norm->given) /* x has no part in it, not even where it is infinite */
-        job->kernels->normalize(job->out + r.at, job->dy + r.at, r.length, 0.0, by_dy, 0.0, job->stream);
+        job->kernels->normalize(job->out + r.at, job->dy + r.at, r.length, 0.0, 1.0, by_dy, 0.0, job->stream);
     else
-        job->kernels->gradient(job->out + r.at, job->dy + r.at, job->x + r.at, r.length, job->mean[group], by_dy,
+        job->kernels->gradient(job->out + r.at, job->dy + r.at, job->x + r.at, r.length, job->mean[group],
+                               job->rstd[group], by_dy,
                                f->by_x, f->constant, job->stream);
 }
 
@@ -286,8 +288,8 @@ static void find_factors(planes_job *job, int64_t group) {
                 sum_g_d += weight * sums[2 * i + 1];
             }
         }
-    job->factors[group] = sn_norm_gradient_factors(job->rstd[group], sum_g, sum_g_d,
-                                                   (double)sn_norm_values(job->norm), job->norm->given);
+    double per_n = 1.0 / (double)sn_norm_values(job->norm);
+    job->factors[group] = sn_norm_gradient_factors(job->rstd[group], sum_g, sum_g_d, per_n, job->norm->given);
 }
 
 static int wants_products(const planes_job *job) {

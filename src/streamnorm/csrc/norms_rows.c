@@ -20,35 +20,44 @@ typedef struct {
     double *dweight, *dbias; /* chunks x parameters, or NULL */
 } rows_job;
 
-/* Where a channel has several positions, each parameter as often as that. */
-static void spread(double *to, const double *from, int64_t n, int64_t times) {
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t k = 0; k < times; k++) to[i * times + k] = from[i];
+/* One parameter of each channel, in the type of the kernels, as often as the channel has positions. */
+static void spread(char *to, const double *from, int64_t n, int64_t times, const sn_norms_kernels *kernels) {
+    int64_t width = kernels->width;
+    if (times == 1) {
+        kernels->narrow(to, from, n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        kernels->narrow(to, from + i, 1);
+        for (int64_t k = 1; k < times; k++) memcpy(to + k * width, to, (size_t)width);
+        to += times * width;
+    }
 }
 
-/* False if memory ran out. `scratch` is the caller's to free. */
-static int describe(rows_job *job, double **scratch, const sn_norm *norm) {
+/* False if memory ran out. `parameters` is the caller's to free. */
+static int describe(rows_job *job, char **parameters, const sn_norm *norm) {
     int64_t times = norm->layout == SN_NORM_ROWS ? 1 : norm->positions;
     int64_t groups = norm->layout == SN_NORM_ROWS ? 1 : norm->groups;
-    int64_t parameters = norm->layout == SN_NORM_ROWS ? norm->positions : norm->channels * norm->positions;
-    *scratch = NULL;
+    int64_t channels = norm->layout == SN_NORM_ROWS ? norm->positions : norm->channels;
     job->kernels = norm->kernels;
-    job->parameters = parameters;
+    job->parameters = channels * times;
     job->rows = norm->samples * groups;
-    job->spec.length = parameters / groups;
+    job->spec.length = job->parameters / groups;
     job->spec.periods = groups;
-    job->spec.weight = norm->weight;
-    job->spec.bias = norm->bias;
     job->spec.eps = norm->eps;
     job->spec.given = norm->given;
     job->rows_per_task = SN_TASK / job->spec.length + 1;
-    if (times == 1 || (norm->weight == NULL && norm->bias == NULL)) return 1;
-    double *spread_to = *scratch = malloc(2 * (size_t)parameters * sizeof(double));
-    if (spread_to == NULL) return 0;
-    if (norm->weight != NULL) spread(spread_to, norm->weight, norm->channels, times);
-    if (norm->bias != NULL) spread(spread_to + parameters, norm->bias, norm->channels, times);
-    if (norm->weight != NULL) job->spec.weight = spread_to;
-    if (norm->bias != NULL) job->spec.bias = spread_to + parameters;
+    int64_t bytes = job->parameters * job->kernels->width;
+    *parameters = malloc(2 * (size_t)bytes);
+    if (*parameters == NULL) return 0;
+    if (norm->weight != NULL) {
+        spread(*parameters, norm->weight, channels, times, job->kernels);
+        job->spec.weight = *parameters;
+    }
+    if (norm->bias != NULL) {
+        spread(*parameters + bytes, norm->bias, channels, times, job->kernels);
+        job->spec.bias = *parameters + bytes;
+    }
     return 1;
 }
 
@@ -62,15 +71,15 @@ static void forward_task(void *of, int64_t index) {
 
 sn_status sn_rows_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {
     rows_job job = {.out = y, .x = x};
-    double *scratch;
-    if (!describe(&job, &scratch, norm)) return SN_ERR_NOMEM;
+    char *parameters;
+    if (!describe(&job, &parameters, norm)) return SN_ERR_NOMEM;
     job.spec.mean = norm->centered ? mean : NULL;
     job.spec.rstd = rstd;
     job.spec.variance = variance;
     job.spec.stream = sn_norm_streams(norm, 2, job.spec.length);
     sn_phase phase = {forward_task, (job.rows - 1) / job.rows_per_task + 1, NULL};
     sn_phases_run(&phase, 1, &job, sn_norm_threads(norm));
-    free(scratch);
+    free(parameters);
     return SN_OK;
 }
 
@@ -118,8 +127,9 @@ static int64_t chunks_for(const rows_job *job) {
 sn_status sn_rows_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x, const double *mean,
                            const double *rstd, const sn_norm *norm) {
     rows_job job = {.out = dx, .x = x, .dy = dy};
-    double *scratch, *sums = NULL;
-    if (!describe(&job, &scratch, norm)) return SN_ERR_NOMEM;
+    double *sums = NULL;
+    char *parameters;
+    if (!describe(&job, &parameters, norm)) return SN_ERR_NOMEM;
     job.spec.mean = norm->centered ? (double *)mean : NULL; /* read only */
     job.spec.rstd = (double *)rstd;
     job.spec.stream = sn_norm_streams(norm, 3, job.spec.length);
@@ -129,7 +139,7 @@ sn_status sn_rows_backward(void *dx, double *dweight, double *dbias, const void 
         /* Both are summed up, wanted or not: one loop less to have, and dy and x are at hand anyway. */
         sums = calloc(2 * (size_t)(job.chunks * job.parameters), sizeof(double));
         if (sums == NULL) {
-            free(scratch);
+            free(parameters);
             return SN_ERR_NOMEM;
         }
         job.dweight = sums;
@@ -140,6 +150,6 @@ sn_status sn_rows_backward(void *dx, double *dweight, double *dbias, const void 
     if (dweight != NULL) gather(dweight, job.dweight, channels, times);
     if (dbias != NULL) gather(dbias, job.dbias, channels, times);
     free(sums);
-    free(scratch);
+    free(parameters);
     return SN_OK;
 }

@@ -1,15 +1,27 @@
-/* Included by norms_kernels.c with REAL and NAME defined: every loop of norms_kernels.h for one type.
+/* Included by norms_kernels.c with REAL and its vectors defined: every loop of norms_kernels.h for one type.
  *
  * The number of accumulators and the order in which they are added up are fixed, so that every processor gives the
  * same bits.
  */
 
+static double NAME(sum)(const void *x, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += (double)((const REAL *)x)[i];
+    return sum;
+}
+
+static double NAME(value)(const void *x) { return *(const REAL *)x; }
+
+static void NAME(narrow)(void *to, const double *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) ((REAL *)to)[i] = (REAL)from[i];
+}
+
 SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered) {
-    vector sum[4] = {{0}}, square[4] = {{0}};
+    doubles sum[4] = {{0}}, square[4] = {{0}};
     int64_t i = 0;
 #define ADD(k, v)                                                                                                     \
     do {                                                                                                              \
-        vector d = (v) - shift;                                                                                       \
+        doubles d = (v) - shift;                                                                                      \
         if (centered) sum[k] += d;                                                                                    \
         square[k] += d * d;                                                                                           \
     } while (0)
@@ -32,41 +44,42 @@ SN_CLONES static void NAME(stats)(double *s1, double *s2, const void *x, int64_t
     NAME(stats_of)(s1, s2, x, n, shift, 1);
 }
 
-static double NAME(sum)(const void *x, int64_t n) {
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += (double)((const REAL *)x)[i];
-    return sum;
-}
+/* ---- runs ---- */
 
-static double NAME(value)(const void *x) { return *(const REAL *)x; }
-
-SN_CLONES static void NAME(normalize)(void *restrict out, const void *restrict in, int64_t n, double mean, double scale,
-                                      double bias, int stream) {
+SN_CLONES static void NAME(normalize)(void *restrict out, const void *restrict in, int64_t n, double mean, double rstd,
+                                      double scale, double bias, int stream) {
     REAL *restrict y = out;
     const REAL *restrict x = in;
-    FILL(y, n, stream, (WIDEN(x + i) - mean) * scale + bias, ((double)x[i] - mean) * scale + bias);
+    if (SN_UNLIKELY(!FITS(mean) || !FITS(rstd) || !FITS(scale) || !FITS(bias))) {
+        for (int64_t i = 0; i < n; i++) y[i] = (REAL)(((double)x[i] - mean) * scale + bias);
+        return;
+    }
+    REAL center = CENTER(mean, rstd), s = (REAL)scale, b = (REAL)(bias - (mean - center) * scale);
+    FILL(y, n, stream, (AT(x + i) - center) * s + b, (x[i] - center) * s + b);
     if (stream) STREAM_END();
 }
 
 SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const void *gradient, const void *in, int64_t n,
-                                     double mean) {
+                                     double mean, double rstd) {
     const REAL *dy = gradient, *x = in;
-    vector sum[4] = {{0}}, product[4] = {{0}};
+    doubles sum = {0}, product = {0};
     int64_t i = 0;
-#define ADD(k, at)                                                                                                    \
-    do {                                                                                                              \
-        vector g = WIDEN(dy + (at));                                                                                  \
-        sum[k] += g;                                                                                                  \
-        product[k] += g * (WIDEN(x + (at)) - mean);                                                                   \
-    } while (0)
-    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
-        for (int k = 0; k < 4; k++) ADD(k, i + k * WIDTH);
-    for (; i + WIDTH <= n; i += WIDTH) ADD(0, i);
-#undef ADD
-    sum[0] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    product[0] = (product[0] + product[2]) + (product[1] + product[3]);
-    *sum_dy = SUM(sum[0]);
-    *sum_dy_x = SUM(product[0]);
+    double off = 0.0;
+    if (SN_LIKELY(FITS(mean) && FITS(rstd))) {
+        REAL center = CENTER(mean, rstd);
+        off = mean - center;
+        for (; i + TERMS * LANES <= n; i += TERMS * LANES) {
+            VECTOR g[TERMS], p[TERMS];
+            for (int k = 0; k < TERMS; k++) {
+                g[k] = AT(dy + i + k * LANES);
+                p[k] = g[k] * (AT(x + i + k * LANES) - center);
+            }
+            ADD_UP(sum, (g[0] + g[1]) + (g[2] + g[3]));
+            ADD_UP(product, (p[0] + p[1]) + (p[2] + p[3]));
+        }
+    }
+    *sum_dy = SUM(sum);
+    *sum_dy_x = SUM(product) - off * *sum_dy;
     for (; i < n; i++) {
         *sum_dy += (double)dy[i];
         *sum_dy_x += (double)dy[i] * ((double)x[i] - mean);
@@ -74,37 +87,63 @@ SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const voi
 }
 
 SN_CLONES static void NAME(gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
-                                     int64_t n, double mean, double by_dy, double by_x, double constant, int stream) {
+                                     int64_t n, double mean, double rstd, double by_dy, double by_x, double constant,
+                                     int stream) {
     REAL *restrict dx = out;
     const REAL *restrict dy = gradient, *restrict x = in;
-    FILL(dx, n, stream, WIDEN(dy + i) * by_dy + ((WIDEN(x + i) - mean) * by_x + constant),
-         (double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+    if (SN_UNLIKELY(!FITS(mean) || !FITS(rstd) || !FITS(by_dy) || !FITS(by_x) || !FITS(constant))) {
+        for (int64_t i = 0; i < n; i++)
+            dx[i] = (REAL)((double)dy[i] * by_dy + (((double)x[i] - mean) * by_x + constant));
+        return;
+    }
+    REAL center = CENTER(mean, rstd), a = (REAL)by_dy, b = (REAL)by_x, c = (REAL)(constant - (mean - center) * by_x);
+    FILL(dx, n, stream, AT(dy + i) * a + ((AT(x + i) - center) * b + c), dy[i] * a + ((x[i] - center) * b + c));
     if (stream) STREAM_END();
 }
 
 /* ---- rows ---- */
 
-/* The statistics of a row whose first value was no good as a shift, or that has values that are not finite. */
-static __attribute__((noinline)) void NAME(row_again)(double *mean, double *variance, const REAL *x, int64_t n,
-                                                      double shift) {
+/* The statistics of a row once more, if its first value was no good as a shift or it has values that are not finite;
+ * `square` is the mean of the squares of its values' differences from that one. */
+static __attribute__((noinline)) void NAME(row_again)(double *mean, double *rstd, double *variance, const REAL *x,
+                                                      int64_t n, double square, double eps) {
     double s1, s2, offset;
-    NAME(stats)(&s1, &s2, x, n, shift);
+    if (*variance * SN_CANCELLATION >= square && isfinite(*mean)) return;
+    NAME(stats)(&s1, &s2, x, n, *mean);
     sn_variance(variance, &offset, s1, s2, (double)n);
-    *mean = shift + offset;
+    *mean += offset;
     if (!isfinite(*mean)) *mean = NAME(sum)(x, n) / (double)n; /* an infinity stays one, as the sum of the values is */
+    *rstd = 1.0 / sqrt(*variance + eps);
 }
 
-SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, const double *restrict weight,
-                                   const double *restrict bias, int64_t n, double mean, double rstd, int stream) {
-#define HAT(v) (((v) - mean) * rstd)
+static __attribute__((noinline)) void NAME(normalize_row_in_double)(REAL *y, const REAL *x, const REAL *weight,
+                                                                    const REAL *bias, int64_t n, double mean,
+                                                                    double rstd) {
+    for (int64_t i = 0; i < n; i++) {
+        double hat = ((double)x[i] - mean) * rstd;
+        if (weight != NULL) hat *= weight[i];
+        if (bias != NULL) hat += bias[i];
+        y[i] = (REAL)hat;
+    }
+}
+
+SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, const REAL *restrict weight,
+                                   const REAL *restrict bias, int64_t n, double mean, double rstd, int stream, int64_t ahead) {
+    if (SN_UNLIKELY(!FITS(mean) || !FITS(rstd))) {
+        NAME(normalize_row_in_double)(y, x, weight, bias, n, mean, rstd);
+        return;
+    }
+    REAL center = CENTER(mean, rstd), r = (REAL)rstd, off = (REAL)((mean - center) * rstd);
+    (void)off;
+#define HAT(v) LESS(((v) - center) * r, off)
     if (weight != NULL && bias != NULL)
-        FILL(y, n, stream, HAT(WIDEN(x + i)) * AT(weight + i) + AT(bias + i), HAT((double)x[i]) * weight[i] + bias[i]);
+        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i) + AT(bias + i)), HAT(x[i]) * weight[i] + bias[i]);
     else if (weight != NULL)
-        FILL(y, n, stream, HAT(WIDEN(x + i)) * AT(weight + i), HAT((double)x[i]) * weight[i]);
+        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i)), HAT(x[i]) * weight[i]);
     else if (bias != NULL)
-        FILL(y, n, stream, HAT(WIDEN(x + i)) + AT(bias + i), HAT((double)x[i]) + bias[i]);
+        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) + AT(bias + i)), HAT(x[i]) + bias[i]);
     else
-        FILL(y, n, stream, HAT(WIDEN(x + i)), HAT((double)x[i]));
+        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i))), HAT(x[i]));
 #undef HAT
 }
 
@@ -120,8 +159,9 @@ SN_INLINE int64_t NAME(rows_together)(int64_t n, int64_t count, int64_t arrays) 
 
 SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec *spec, int64_t first, int64_t count,
                                      int centered) {
+    const REAL *weight = spec->weight, *bias = spec->bias;
     int64_t n = spec->length;
-    double eps = spec->eps, per_value = (double)n;
+    double eps = spec->eps, values = (double)n;
     double mean[MAX_ROWS], variance[MAX_ROWS], rstd[MAX_ROWS], s1[MAX_ROWS], s2[MAX_ROWS];
     while (count > 0) {
         int64_t rows = NAME(rows_together)(n, count, 1);
@@ -129,21 +169,20 @@ SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec 
             mean[k] = centered ? (double)x[k * n] : 0.0;
             NAME(stats_of)(&s1[k], &s2[k], x + k * n, n, mean[k], centered);
         }
-        for (int64_t k = 0; k < rows; k++) {
-            if (centered) {
-                double offset;
-                int good = sn_variance(&variance[k], &offset, s1[k], s2[k], per_value);
-                mean[k] += offset;
-                if (SN_UNLIKELY(!good)) NAME(row_again)(&mean[k], &variance[k], x + k * n, n, mean[k]);
-            } else {
-                variance[k] = s2[k] / per_value;
+        if (centered) {
+            if (SN_UNLIKELY(!statistics_from_sums(mean, rstd, variance, s1, s2, rows, values, eps)))
+                for (int64_t k = 0; k < rows; k++)
+                    NAME(row_again)(&mean[k], &rstd[k], &variance[k], x + k * n, n, s2[k] / values, eps);
+        } else {
+            for (int64_t k = 0; k < rows; k++) {
+                variance[k] = s2[k] / values;
+                rstd[k] = 1.0 / sqrt(variance[k] + eps);
             }
         }
-        for (int64_t k = 0; k < rows; k++) rstd[k] = 1.0 / sqrt(variance[k] + eps);
         for (int64_t k = 0; k < rows; k++) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
-            NAME(normalize_row)(y + k * n, x + k * n, spec->weight == NULL ? NULL : spec->weight + at,
-                                spec->bias == NULL ? NULL : spec->bias + at, n, mean[k], rstd[k], spec->stream);
+            NAME(normalize_row)(y + k * n, x + k * n, weight == NULL ? NULL : weight + at,
+                                bias == NULL ? NULL : bias + at, n, mean[k], rstd[k], spec->stream, count > rows ? rows * n : 0);
         }
         size_t bytes = (size_t)rows * sizeof(double);
         if (centered) memcpy(spec->mean + first, mean, bytes);
@@ -166,31 +205,51 @@ SN_CLONES static void NAME(rows_forward)(void *y, const void *x, const sn_rows_s
 }
 
 /* Sums of g and of g * hat for one row or two, which follow each other and have the same parameters: those of the
- * parameters' gradients are loaded and stored once for both. */
+ * parameters' gradients are loaded and stored once for both. From value `i` on in double. */
 SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restrict dweight, double *restrict dbias,
-                                  const REAL *restrict dy, const REAL *restrict x, const double *restrict weight,
+                                  const REAL *restrict dy, const REAL *restrict x, const REAL *restrict weight,
                                   int64_t n, const double *mean, const double *rstd, int centered, int weighted,
                                   int adding, int rows) {
-    vector sum[2] = {{0}}, product[2] = {{0}};
+    doubles sum[2] = {{0}}, product[2] = {{0}};
+    double off_of[2] = {0};
     int64_t i = 0;
-    for (; i + WIDTH <= n; i += WIDTH) {
-        vector to_weight = {0}, to_bias = {0};
+    int fits = n >= SN_FEW && FITS(mean[0]) && FITS(rstd[0]) && FITS(mean[rows - 1]) && FITS(rstd[rows - 1]);
+    if (SN_LIKELY(fits)) {
+        REAL center[2], scale[2], off[2]; /* hat = (x - center) * scale - off; the sums take that into account after */
         for (int r = 0; r < rows; r++) {
-            vector gradient = WIDEN(dy + r * n + i), hat = WIDEN(x + r * n + i), g = gradient;
-            if (centered) hat -= mean[r];
-            hat *= rstd[r];
-            if (weighted) g *= AT(weight + i);
-            if (centered) sum[r] += g;
-            product[r] += g * hat;
-            if (adding) to_weight += gradient * hat;
-            if (adding && centered) to_bias += gradient;
+            center[r] = centered ? CENTER(mean[r], rstd[r]) : 0;
+            scale[r] = (REAL)rstd[r];
+            off_of[r] = (mean[r] - center[r]) * rstd[r];
+            off[r] = (REAL)off_of[r];
         }
-        if (adding) INTO(dweight + i) += to_weight;
-        if (adding && centered) INTO(dbias + i) += to_bias;
+        while (i + LANES <= n) {
+            VECTOR sums[2] = {{0}}, products[2] = {{0}};
+            int64_t end = i + TERMS * LANES <= n ? i + TERMS * LANES : n;
+            for (; i + LANES <= end; i += LANES) {
+                VECTOR to_weight = {0}, to_bias = {0};
+                for (int r = 0; r < rows; r++) {
+                    VECTOR gradient = AT(dy + r * n + i), hat = AT(x + r * n + i), g = gradient;
+                    if (centered) hat -= center[r];
+                    hat *= scale[r];
+                    if (weighted) g *= AT(weight + i);
+                    if (centered) sums[r] += g;
+                    products[r] += g * hat;
+                    if (adding && centered) to_weight += gradient * LESS(hat, off[r]);
+                    if (adding && !centered) to_weight += gradient * hat;
+                    if (adding && centered) to_bias += gradient;
+                }
+                if (adding) ADD_TO(dweight + i, to_weight);
+                if (adding && centered) ADD_TO(dbias + i, to_bias);
+            }
+            for (int r = 0; r < rows; r++) {
+                if (centered) ADD_UP(sum[r], sums[r]);
+                ADD_UP(product[r], products[r]);
+            }
+        }
     }
     for (int r = 0; r < rows; r++) {
         sum_g[r] = centered ? SUM(sum[r]) : 0.0;
-        sum_g_x[r] = SUM(product[r]);
+        sum_g_x[r] = SUM(product[r]) - off_of[r] * sum_g[r];
     }
     for (; i < n; i++)
         for (int r = 0; r < rows; r++) {
@@ -204,20 +263,40 @@ SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restri
         }
 }
 
+static __attribute__((noinline)) void NAME(row_gradient_in_double)(REAL *dx, const REAL *dy, const REAL *x,
+                                                                   const REAL *weight, int64_t n, double mean,
+                                                                   double rstd, double by_x, double constant) {
+    for (int64_t i = 0; i < n; i++) {
+        double g = weight == NULL ? (double)dy[i] : (double)dy[i] * weight[i];
+        dx[i] = (REAL)(g * rstd + (((double)x[i] - mean) * by_x + constant));
+    }
+}
+
 SN_INLINE void NAME(row_gradient)(REAL *restrict dx, const REAL *restrict dy, const REAL *restrict x,
-                                  const double *restrict weight, int64_t n, double mean, double rstd, double by_x,
-                                  double constant, int weighted, int stream) {
+                                  const REAL *restrict weight, int64_t n, double mean, double rstd, double by_x,
+                                  double constant, int weighted, int stream, int64_t ahead) {
+    if (SN_UNLIKELY(n < SN_FEW || !FITS(mean) || !FITS(rstd) || !FITS(by_x) || !FITS(constant))) {
+        NAME(row_gradient_in_double)(dx, dy, x, weight, n, mean, rstd, by_x, constant);
+        return;
+    }
+    REAL center = CENTER(mean, rstd), a = (REAL)rstd, b = (REAL)by_x, c = (REAL)(constant - (mean - center) * by_x);
     if (weighted)
-        FILL(dx, n, stream, WIDEN(dy + i) * AT(weight + i) * rstd + ((WIDEN(x + i) - mean) * by_x + constant),
-             (double)dy[i] * weight[i] * rstd + (((double)x[i] - mean) * by_x + constant));
+        FILL(dx, n, stream, (FETCH(dy + i + ahead), FETCH(x + i + ahead), AT(dy + i) * AT(weight + i) * a + ((AT(x + i) - center) * b + c)),
+             dy[i] * weight[i] * a + ((x[i] - center) * b + c));
     else
-        FILL(dx, n, stream, WIDEN(dy + i) * rstd + ((WIDEN(x + i) - mean) * by_x + constant),
-             (double)dy[i] * rstd + (((double)x[i] - mean) * by_x + constant));
+        FILL(dx, n, stream, (FETCH(dy + i + ahead), FETCH(x + i + ahead), AT(dy + i) * a + ((AT(x + i) - center) * b + c)),
+             dy[i] * a + ((x[i] - center) * b + c));
+}
+
+/* Of constant statistics: x has no part in it, not even where it is infinite. */
+static void NAME(row_gradient_given)(REAL *dx, const REAL *dy, const REAL *weight, int64_t n, double rstd) {
+    for (int64_t i = 0; i < n; i++) dx[i] = (REAL)((weight == NULL ? dy[i] : (double)dy[i] * weight[i]) * rstd);
 }
 
 SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, const REAL *dy, const REAL *x,
                                       const sn_rows_spec *spec, int64_t first, int64_t count, int centered,
                                       int weighted, int adding) {
+    const REAL *weight = spec->weight;
     int64_t n = spec->length;
     double zeros[MAX_ROWS] = {0}, sum_g[MAX_ROWS], sum_g_x[MAX_ROWS];
     while (count > 0) {
@@ -226,7 +305,7 @@ SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, 
 #define PRODUCTS(rows)                                                                                                \
     NAME(row_products)                                                                                                \
     (sum_g + k, sum_g_x + k, adding ? dweight + at : NULL, adding ? dbias + at : NULL, dy + k * n, x + k * n,         \
-     weighted ? spec->weight + at : NULL, n, mean + k, rstd + k, centered, weighted, adding, rows)
+     weighted ? weight + at : NULL, n, mean + k, rstd + k, centered, weighted, adding, rows)
         for (int64_t k = 0; k < rows; k += step) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
             step = spec->periods == 1 && k + 2 <= rows ? 2 : 1;
@@ -238,10 +317,13 @@ SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, 
 #undef PRODUCTS
         for (int64_t k = 0; k < rows; k++) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
-            double by_x = spec->given ? 0.0 : -rstd[k] * rstd[k] * (sum_g_x[k] / (double)n);
-            double constant = spec->given ? 0.0 : -rstd[k] * (sum_g[k] / (double)n);
-            NAME(row_gradient)(dx + k * n, dy + k * n, x + k * n, weighted ? spec->weight + at : NULL, n, mean[k],
-                               rstd[k], by_x, constant, weighted, spec->stream);
+            const REAL *of_row = weighted ? weight + at : NULL;
+            double by_x = -rstd[k] * rstd[k] * (sum_g_x[k] / (double)n), constant = -rstd[k] * (sum_g[k] / (double)n);
+            if (spec->given)
+                NAME(row_gradient_given)(dx + k * n, dy + k * n, of_row, n, rstd[k]);
+            else
+                NAME(row_gradient)(dx + k * n, dy + k * n, x + k * n, of_row, n, mean[k], rstd[k], by_x, constant,
+                                   weighted, spec->stream, count > rows ? rows * n : 0);
         }
         first += rows;
         count -= rows;
@@ -273,21 +355,31 @@ SN_CLONES static void NAME(rows_backward)(void *dx, double *dweight, double *dbi
 
 /* ---- columns ---- */
 
-#define ROWS_AT_ONCE 4 /* so that a sum is loaded and stored once for as many rows */
+/* How many values ahead to fetch: the rows that are next, or where these are short, those a while off. */
+SN_INLINE int64_t NAME(ahead)(int64_t stride, int64_t rows) {
+    int64_t ahead = rows * stride;
+    while (ahead * (int64_t)sizeof(REAL) < FETCH_BYTES) ahead += rows * stride;
+    return ahead;
+}
+
+#define FETCH_ROWS(x, j)                                                                                              \
+    (FETCH((x) + (j) + ahead), FETCH((x) + (j) + stride + ahead), FETCH((x) + (j) + 2 * stride + ahead),              \
+     FETCH((x) + (j) + 3 * stride + ahead))
 
 SN_CLONES static void NAME(columns_stats)(double *restrict s1, double *restrict s2, const void *in,
                                           const double *restrict shift, int64_t rows, int64_t columns, int64_t stride,
                                           int64_t rest) {
     const REAL *x = in;
-    int64_t i = 0;
+    int64_t i = 0, ahead = NAME(ahead)(stride, ROWS_AT_ONCE);
     for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride) {
         const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
         int64_t j = 0;
         for (; j + WIDTH <= columns; j += WIDTH) {
-            vector c = AT(shift + j);
-            vector d0 = WIDEN(x0 + j) - c, d1 = WIDEN(x1 + j) - c, d2 = WIDEN(x2 + j) - c, d3 = WIDEN(x3 + j) - c;
-            INTO(s1 + j) += (d0 + d1) + (d2 + d3);
-            INTO(s2 + j) += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+            FETCH_ROWS(x, j);
+            doubles c = DOUBLES_AT(shift + j);
+            doubles d0 = WIDEN(x0 + j) - c, d1 = WIDEN(x1 + j) - c, d2 = WIDEN(x2 + j) - c, d3 = WIDEN(x3 + j) - c;
+            DOUBLES_AT(s1 + j) += (d0 + d1) + (d2 + d3);
+            DOUBLES_AT(s2 + j) += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
         for (; j < columns; j++) {
             double c = shift[j];
@@ -304,31 +396,75 @@ SN_CLONES static void NAME(columns_stats)(double *restrict s1, double *restrict 
         }
 }
 
+/* Parameters of columns in the type; false if one of them does not fit it. */
+SN_INLINE int NAME(fit)(REAL *to, const double *from, int64_t n) {
+    int fit = 1;
+    for (int64_t j = 0; j < n; j++) {
+        fit &= FITS(from[j]);
+        to[j] = (REAL)from[j];
+    }
+    return fit;
+}
+
+SN_INLINE int NAME(find_centers)(REAL *center, const double *mean, const double *rstd, int64_t n) {
+    int fit = 1;
+    for (int64_t j = 0; j < n; j++) {
+        fit &= FITS(mean[j]) & FITS(rstd[j]);
+        center[j] = CENTER(mean[j], rstd[j]);
+    }
+    return fit;
+}
+
+/* What is left of the mean, in the constant. */
+SN_INLINE int NAME(fit_constants)(REAL *to, const double *constant, const double *mean, const REAL *center,
+                                  const double *factor, int64_t n) {
+    int fit = 1;
+    for (int64_t j = 0; j < n; j++) {
+        fit &= FITS(constant[j]);
+        to[j] = (REAL)(constant[j] - (mean[j] - center[j]) * factor[j]);
+    }
+    return fit;
+}
+
 SN_CLONES static void NAME(columns_normalize)(void *restrict out, const void *restrict in, const double *restrict mean,
-                                              const double *restrict scale, const double *restrict bias, int64_t rows,
-                                              int64_t columns, int64_t stride, int64_t rest, int stream) {
+                                              const double *restrict rstd, const double *restrict scale,
+                                              const double *restrict bias, int64_t rows, int64_t columns,
+                                              int64_t stride, int64_t rest, int flags) {
     REAL *restrict y = out;
     const REAL *restrict x = in;
-    for (int64_t row = 0; row <= rows; row++, x += stride, y += stride)
-        FILL(y, row < rows ? columns : rest, stream, (WIDEN(x + i) - AT(mean + i)) * AT(scale + i) + AT(bias + i),
-             ((double)x[i] - mean[i]) * scale[i] + bias[i]);
-    if (stream) STREAM_END();
+    REAL center[SN_COLUMNS], s[SN_COLUMNS], b[SN_COLUMNS];
+    int fit = NAME(find_centers)(center, mean, rstd, columns) & NAME(fit)(s, scale, columns) &
+              NAME(fit_constants)(b, bias, mean, center, scale, columns);
+    int64_t ahead = NAME(ahead)(stride, 1);
+    for (int64_t row = 0; row <= rows; row++, x += stride, y += stride) {
+        int64_t n = row < rows ? columns : rest;
+        if (SN_LIKELY(fit))
+            FILL(y, n, flags & SN_STREAM, (FETCH(x + i + ahead), (AT(x + i) - AT(center + i)) * AT(s + i) + AT(b + i)),
+                 (x[i] - center[i]) * s[i] + b[i]);
+        else
+            for (int64_t j = 0; j < n; j++) y[j] = (REAL)(((double)x[j] - mean[j]) * scale[j] + bias[j]);
+    }
+    if (flags & SN_STREAM) STREAM_END();
 }
 
 SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *restrict sum_dy_x, const void *gradient,
-                                             const void *in, const double *restrict mean, int64_t rows,
-                                             int64_t columns, int64_t stride, int64_t rest) {
+                                             const void *in, const double *restrict mean, const double *restrict rstd,
+                                             int64_t rows, int64_t columns, int64_t stride, int64_t rest, int flags) {
     const REAL *dy = gradient, *x = in;
-    int64_t i = 0;
+    REAL center[SN_COLUMNS];
+    int fit = NAME(find_centers)(center, mean, rstd, columns) && !(flags & SN_IN_DOUBLE);
+    int64_t i = 0, ahead = NAME(ahead)(stride, ROWS_AT_ONCE), vectors = fit ? columns / LANES * LANES : 0;
     for (; i + ROWS_AT_ONCE <= rows; i += ROWS_AT_ONCE, x += ROWS_AT_ONCE * stride, dy += ROWS_AT_ONCE * stride) {
         const REAL *x0 = x, *x1 = x + stride, *x2 = x1 + stride, *x3 = x2 + stride;
         const REAL *y0 = dy, *y1 = dy + stride, *y2 = y1 + stride, *y3 = y2 + stride;
         int64_t j = 0;
-        for (; j + WIDTH <= columns; j += WIDTH) {
-            vector g0 = WIDEN(y0 + j), g1 = WIDEN(y1 + j), g2 = WIDEN(y2 + j), g3 = WIDEN(y3 + j), m = AT(mean + j);
-            INTO(sum_dy + j) += (g0 + g1) + (g2 + g3);
-            INTO(sum_dy_x + j) += (g0 * (WIDEN(x0 + j) - m) + g1 * (WIDEN(x1 + j) - m)) +
-                                  (g2 * (WIDEN(x2 + j) - m) + g3 * (WIDEN(x3 + j) - m));
+        for (; j < vectors; j += LANES) {
+            FETCH_ROWS(x, j);
+            FETCH_ROWS(dy, j);
+            VECTOR g0 = AT(y0 + j), g1 = AT(y1 + j), g2 = AT(y2 + j), g3 = AT(y3 + j), c = AT(center + j);
+            ADD_TO(sum_dy + j, (g0 + g1) + (g2 + g3));
+            ADD_TO(sum_dy_x + j, (g0 * (AT(x0 + j) - c) + g1 * (AT(x1 + j) - c)) +
+                                     (g2 * (AT(x2 + j) - c) + g3 * (AT(x3 + j) - c)));
         }
         for (; j < columns; j++) {
             double g0 = y0[j], g1 = y1[j], g2 = y2[j], g3 = y3[j], m = mean[j];
@@ -337,6 +473,7 @@ SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *re
                            (g2 * ((double)x2[j] - m) + g3 * ((double)x3[j] - m));
         }
     }
+    for (int64_t j = 0; j < vectors; j++) sum_dy_x[j] -= (mean[j] - center[j]) * sum_dy[j];
     for (; i <= rows; i++, x += stride, dy += stride)
         for (int64_t j = 0; j < (i < rows ? columns : rest); j++) {
             double g = dy[j];
@@ -346,23 +483,36 @@ SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *re
 }
 
 SN_CLONES static void NAME(columns_gradient)(void *restrict out, const void *restrict gradient, const void *restrict in,
-                                             const double *restrict mean, const double *restrict by_dy,
-                                             const double *restrict by_x, const double *restrict constant,
-                                             int64_t rows, int64_t columns, int64_t stride, int64_t rest, int stream) {
+                                             const double *restrict mean, const double *restrict rstd,
+                                             const double *restrict by_dy, const double *restrict by_x,
+                                             const double *restrict constant, int64_t rows, int64_t columns,
+                                             int64_t stride, int64_t rest, int flags) {
     REAL *restrict dx = out;
     const REAL *restrict dy = gradient, *restrict x = in;
-    for (int64_t row = 0; row <= rows; row++, x += stride, dy += stride, dx += stride)
-        FILL(dx, row < rows ? columns : rest, stream,
-             WIDEN(dy + i) * AT(by_dy + i) + ((WIDEN(x + i) - AT(mean + i)) * AT(by_x + i) + AT(constant + i)),
-             (double)dy[i] * by_dy[i] + (((double)x[i] - mean[i]) * by_x[i] + constant[i]));
-    if (stream) STREAM_END();
+    REAL center[SN_COLUMNS], a[SN_COLUMNS], b[SN_COLUMNS], c[SN_COLUMNS];
+    int fit = NAME(find_centers)(center, mean, rstd, columns) & NAME(fit)(a, by_dy, columns) &
+              NAME(fit)(b, by_x, columns) & NAME(fit_constants)(c, constant, mean, center, by_x, columns) & !(flags & SN_IN_DOUBLE);
+    int64_t ahead = NAME(ahead)(stride, 1);
+    for (int64_t row = 0; row <= rows; row++, x += stride, dy += stride, dx += stride) {
+        int64_t n = row < rows ? columns : rest;
+        if (SN_LIKELY(fit))
+            FILL(dx, n, flags & SN_STREAM,
+                 (FETCH(dy + i + ahead), FETCH(x + i + ahead),
+                  AT(dy + i) * AT(a + i) + ((AT(x + i) - AT(center + i)) * AT(b + i) + AT(c + i))),
+                 dy[i] * a[i] + ((x[i] - center[i]) * b[i] + c[i]));
+        else
+            for (int64_t j = 0; j < n; j++)
+                dx[j] = (REAL)((double)dy[j] * by_dy[j] + (((double)x[j] - mean[j]) * by_x[j] + constant[j]));
+    }
+    if (flags & SN_STREAM) STREAM_END();
 }
 
-#undef ROWS_AT_ONCE
+#undef FETCH_ROWS
 
 const sn_norms_kernels NAME(sn_norms) = {
     .width = sizeof(REAL),
     .value = NAME(value),
+    .narrow = NAME(narrow),
     .stats = NAME(stats),
     .sum = NAME(sum),
     .normalize = NAME(normalize),
