@@ -100,6 +100,9 @@ SN_INLINE float center_float32(double mean, double rstd) {
     return (double)(float)mean == mean ? (float)mean : (float)rounded;
 }
 
+/* What a sum of products with x - center has too much; not where infinities make it infinite. */
+#define LEFT_OVER(off, sum) (isfinite(sum) ? (off) * (sum) : 0.0)
+
 /* Coefficients that a float32 holds with all its digits, and products of which stay in range. */
 SN_INLINE int fits_float32(double c) { return c == 0.0 || (fabs(c) > 1e-30 && fabs(c) < 1e30); }
 

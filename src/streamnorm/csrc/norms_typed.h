@@ -79,7 +79,7 @@ SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const voi
         }
     }
     *sum_dy = SUM(sum);
-    *sum_dy_x = SUM(product) - off * *sum_dy;
+    *sum_dy_x = SUM(product) - LEFT_OVER(off, *sum_dy);
     for (; i < n; i++) {
         *sum_dy += (double)dy[i];
         *sum_dy_x += (double)dy[i] * ((double)x[i] - mean);
@@ -249,7 +249,7 @@ SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restri
     }
     for (int r = 0; r < rows; r++) {
         sum_g[r] = centered ? SUM(sum[r]) : 0.0;
-        sum_g_x[r] = SUM(product[r]) - off_of[r] * sum_g[r];
+        sum_g_x[r] = SUM(product[r]) - LEFT_OVER(off_of[r], sum_g[r]);
     }
     for (; i < n; i++)
         for (int r = 0; r < rows; r++) {
@@ -473,7 +473,7 @@ SN_CLONES static void NAME(columns_products)(double *restrict sum_dy, double *re
                            (g2 * ((double)x2[j] - m) + g3 * ((double)x3[j] - m));
         }
     }
-    for (int64_t j = 0; j < vectors; j++) sum_dy_x[j] -= (mean[j] - center[j]) * sum_dy[j];
+    for (int64_t j = 0; j < vectors; j++) sum_dy_x[j] -= LEFT_OVER(mean[j] - center[j], sum_dy[j]);
     for (; i <= rows; i++, x += stride, dy += stride)
         for (int64_t j = 0; j < (i < rows ? columns : rest); j++) {
             double g = dy[j];
