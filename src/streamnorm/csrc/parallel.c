@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SN_MAX_PHASES 8
@@ -21,6 +22,24 @@ typedef struct {
         _Atomic int finished;
     } state[SN_MAX_PHASES];
 } team;
+
+/* How long a thread that has nothing to do waits for the next call before it sleeps. */
+#define AWAKE_NANOSECONDS 200000
+#define SPINS_PER_LOOK 64 /* at the clock */
+
+/* The threads, and the call that has them. */
+static struct {
+    pthread_once_t once;
+    pthread_mutex_t mutex;
+    pthread_cond_t called;
+    _Atomic int taken;      /* a call has the threads */
+    _Atomic int64_t calls;  /* that there have been */
+    team *of_call;          /* NULL: none is to be joined. This and what follows: under the mutex */
+    int places;             /* threads that may still join it */
+    int threads;            /* started */
+    int sleeping;
+    _Atomic int working;    /* threads that have joined the call and not left */
+} pool = {.once = PTHREAD_ONCE_INIT, .mutex = PTHREAD_MUTEX_INITIALIZER, .called = PTHREAD_COND_INITIALIZER};
 
 static void rest(int *spins) {
     if (++*spins > SPINS_BEFORE_YIELD) {
@@ -50,16 +69,88 @@ static void work(team *t) {
     }
 }
 
-static void *work_in_thread(void *t) {
-    work(t);
-    return NULL;
-}
-
 static void run_alone(const sn_phase *phases, int n_phases, void *job) {
     for (int p = 0; p < n_phases; p++) {
         for (int64_t index = 0; index < phases[p].count; index++) phases[p].run(job, index);
         if (phases[p].finish != NULL) phases[p].finish(job);
     }
+}
+
+/* ---- the threads ---- */
+
+static int64_t nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Returns when there have been more calls than `seen`, awake for a while, then asleep. */
+static void wait_for_call(int64_t seen) {
+    int64_t end = nanoseconds() + AWAKE_NANOSECONDS;
+    do {
+        for (int i = 0; i < SPINS_PER_LOOK; i++) {
+            if (atomic_load_explicit(&pool.calls, memory_order_acquire) != seen) return;
+#if defined(__x86_64__)
+            __builtin_ia32_pause();
+#endif
+        }
+    } while (nanoseconds() < end);
+    pthread_mutex_lock(&pool.mutex);
+    pool.sleeping++;
+    while (atomic_load_explicit(&pool.calls, memory_order_relaxed) == seen)
+        pthread_cond_wait(&pool.called, &pool.mutex);
+    pool.sleeping--;
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void *serve(void *unused) {
+    (void)unused;
+    int64_t seen = 0;
+    for (;;) {
+        team *joined = NULL;
+        pthread_mutex_lock(&pool.mutex);
+        seen = atomic_load_explicit(&pool.calls, memory_order_relaxed);
+        if (pool.of_call != NULL && pool.places > 0) {
+            joined = pool.of_call;
+            pool.places--;
+            atomic_fetch_add_explicit(&pool.working, 1, memory_order_relaxed);
+        }
+        pthread_mutex_unlock(&pool.mutex);
+        if (joined != NULL) {
+            work(joined);
+            atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
+        }
+        wait_for_call(seen);
+    }
+    return NULL;
+}
+
+/* In a forked child, which has none of the threads; another thread's call may have been under way. */
+static void forget_threads(void) {
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.called, NULL);
+    pool.of_call = NULL;
+    pool.places = pool.threads = pool.sleeping = 0;
+    atomic_store(&pool.working, 0);
+    atomic_store(&pool.taken, 0);
+}
+
+static void set_up_pool(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
+/* As many as are wanted, or fewer if the system has no more. The caller holds the mutex. */
+static void start_threads(int wanted) {
+    if (pool.threads >= wanted) return;
+    /* Signals go to the threads of the program, which know what to do with them. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    while (pool.threads < wanted && pthread_create(&thread, &attributes, serve, NULL) == 0) pool.threads++;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void sn_phases_run(const sn_phase *phases, int n_phases, void *job, int threads) {
@@ -82,16 +173,25 @@ void sn_phases_run(const sn_phase *phases, int n_phases, void *job, int threads)
             return;
         }
     }
-    /* Signals go to the threads of the program, which know what to do with them. */
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_t thread[SN_MAX_THREADS];
-    int started = 0;
-    while (started < threads - 1 && pthread_create(&thread[started], NULL, work_in_thread, &t) == 0) started++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (atomic_exchange_explicit(&pool.taken, 1, memory_order_acquire)) {
+        run_alone(phases, n_phases, job);
+        return;
+    }
+    pthread_once(&pool.once, set_up_pool);
+    pthread_mutex_lock(&pool.mutex);
+    start_threads(threads - 1);
+    pool.of_call = &t;
+    pool.places = threads - 1;
+    atomic_fetch_add_explicit(&pool.calls, 1, memory_order_release);
+    if (pool.sleeping > 0) pthread_cond_broadcast(&pool.called);
+    pthread_mutex_unlock(&pool.mutex);
     work(&t);
-    for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
+    pthread_mutex_lock(&pool.mutex);
+    pool.of_call = NULL;
+    pthread_mutex_unlock(&pool.mutex);
+    int spins = 0;
+    while (atomic_load_explicit(&pool.working, memory_order_acquire) > 0) rest(&spins);
+    atomic_store_explicit(&pool.taken, 0, memory_order_release);
 }
 
 int sn_processors(void) {

@@ -3,10 +3,12 @@
  * A task knows only its number, never its thread, and tasks of one phase write to different places; so results do not
  * depend on how many threads there are or on which of them did what.
  *
- * Design: threads live as long as the call. Starting one costs some 10 us, and those who start it work meanwhile; in
- * return there is no state between calls: nothing to lose in a fork, nothing for two callers to share, nothing that
- * spins or sleeps when nobody calls. Turned down: OpenMP, whose pool hangs a forked child and which Apple's compiler
- * lacks, and a pool of our own, for the same reasons.
+ * Design: threads are started when they are first wanted and kept, in the one state that this library has between
+ * calls. For a moment after a call they wait for the next one awake, then they sleep. Threads that lived as long as a
+ * call cost it some 60 us, half of what a call on a million values takes: a processor that slept is slow to start. One
+ * call has the threads at a time; a second one, from another thread of the program, does its work alone, as its
+ * processors are busy. A forked child begins without threads. Turned down: OpenMP, whose threads hang a forked child,
+ * and which Apple's compiler lacks.
  */
 #ifndef SN_PARALLEL_H
 #define SN_PARALLEL_H
@@ -22,7 +24,7 @@ typedef struct {
 } sn_phase;
 
 /* Runs the phases one after the other on at most `threads` threads, of which the caller is one. Cannot fail: where no
- * further thread can be had, the caller does it all. */
+ * further thread can be had, or another call has them, the caller does it all. */
 void sn_phases_run(const sn_phase *phases, int n_phases, void *job, int threads);
 
 /* Processors that this process may use. */
