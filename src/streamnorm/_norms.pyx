@@ -8,8 +8,8 @@ The functions are those of :mod:`streamnorm.nn.functional`, which is where to im
 # NumPy, takes the same way and is brought back. NumPy's C API is used, not the buffer protocol as in the core, because
 # here the arrays are small and many. Turned down: a Python layer for the checks, which would cost more than the work.
 #
-# The parts: _norms_arrays.pxi (arguments), _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi
-# (instance and group).
+# The parts: _norms_run.pxi (settings, calls of the kernels), _norms_arrays.pxi (arguments and results), _norms_batch.pxi,
+# _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group).
 
 import operator
 import os
@@ -19,6 +19,7 @@ import numpy as np
 cimport numpy as cnp
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.math cimport NAN, sqrt
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
@@ -65,10 +66,11 @@ cdef int64_t last_level_cache() except -1:
     return size if size > 0 else 32 << 20
 
 
-# Where arrays take more than this, results are stored past the cache.
-cdef int64_t STREAM_BYTES = last_level_cache() // 4 * 3
+# Where arrays take as much as this, results are stored past the cache.
+cdef int64_t STREAM_BYTES = last_level_cache()
 
 
+include "_norms_run.pxi"
 include "_norms_arrays.pxi"
 include "_norms_batch.pxi"
 include "_norms_rows.pxi"

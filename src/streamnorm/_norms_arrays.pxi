@@ -15,8 +15,15 @@ cdef inline bint is_plain_double(object array) noexcept:
     return is_plain(array) and cnp.PyArray_TYPE(<cnp.ndarray>array) == cnp.NPY_DOUBLE
 
 
-cdef inline cnp.npy_intp width_of(cnp.ndarray array) noexcept:
-    return 4 if cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT else 8
+cdef inline bint has_dims(cnp.ndarray array, cnp.ndarray x, int first, int last) noexcept:
+    """Whether the dimensions of `array` are the axes [first, last) of x."""
+    cdef int i
+    if cnp.PyArray_NDIM(array) != last - first:
+        return False
+    for i in range(last - first):
+        if cnp.PyArray_DIM(array, i) != cnp.PyArray_DIM(x, first + i):
+            return False
+    return True
 
 
 cdef object float_array(object array, str name):
@@ -43,15 +50,8 @@ cdef object parameter_array(object array, str name, cnp.ndarray x, int axis, int
     """`array`, or a plain copy of it, if it has the shape of those axes of x."""
     if array is None:
         return None
-    cdef int i
-    cdef bint fits
-    if is_plain(array):
-        fits = cnp.PyArray_NDIM(<cnp.ndarray>array) == n_axes
-        if fits:
-            for i in range(n_axes):
-                fits = fits and cnp.PyArray_DIM(<cnp.ndarray>array, i) == cnp.PyArray_DIM(x, axis + i)
-        if fits:
-            return array
+    if is_plain(array) and has_dims(<cnp.ndarray>array, x, axis, axis + n_axes):
+        return array
     array = float_array(array, name)
     shape = (<object>x).shape[axis:axis + n_axes]
     if array.shape != shape:
@@ -74,9 +74,15 @@ cdef const double *doubles(object array, double *room) noexcept:
     return room
 
 
-cdef object statistics_array(object array, str name, tuple shape):
-    """mean or rstd as the backward pass gets it, as a plain array of float64."""
-    if is_plain_double(array) and (<object>array).shape == shape:
+cdef object statistics_array(object array, str name, object x, int first, int last):
+    """mean or rstd as the backward pass gets it, with those axes of x, as a plain array of float64."""
+    if is_plain_double(array) and has_dims(<cnp.ndarray>array, <cnp.ndarray>x, first, last):
+        return array
+    return statistics_array_of_shape(array, name, x.shape[first:last])
+
+
+cdef object statistics_array_of_shape(object array, str name, tuple shape):
+    if is_plain_double(array) and array.shape == shape:
         return array
     array = float_array(array, name)
     if array.shape != shape:
@@ -118,6 +124,14 @@ cdef int check_output(object out, str name, object shape, object dtype) except -
     if not out.flags.writeable:
         raise ValueError(f"out for {name} is read-only; pass a writable array")
     return 0
+
+
+cdef int check_statistics_output(object out, str name, object x, int first, int last) except -1:
+    """`out` for mean or rstd, whose dimensions are those axes of x."""
+    if out is None or (is_plain_double(out) and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+                       and has_dims(<cnp.ndarray>out, <cnp.ndarray>x, first, last)):
+        return 0
+    return check_output(out, name, x.shape[first:last], np.float64)
 
 
 cdef int extent(cnp.ndarray array, uintptr_t *start, uintptr_t *end) noexcept:
@@ -231,15 +245,9 @@ cdef object copied(object result, object out):
 
 cdef bint same_form(object a, cnp.ndarray x) noexcept:
     """Plain, and of the shape and type of x."""
-    cdef int i
     if not is_plain(a) or cnp.PyArray_TYPE(<cnp.ndarray>a) != cnp.PyArray_TYPE(x):
         return False
-    if cnp.PyArray_NDIM(<cnp.ndarray>a) != cnp.PyArray_NDIM(x):
-        return False
-    for i in range(cnp.PyArray_NDIM(x)):
-        if cnp.PyArray_DIM(<cnp.ndarray>a, i) != cnp.PyArray_DIM(x, i):
-            return False
-    return True
+    return has_dims(<cnp.ndarray>a, x, 0, cnp.PyArray_NDIM(x))
 
 
 cdef object gradient_array(object dy, object x):
@@ -249,46 +257,47 @@ cdef object gradient_array(object dy, object x):
     return dy
 
 
-cdef object like_parameter(object array, str name, object x, tuple shape):
-    """`array` as an ndarray of the parameters' shape, or None."""
+cdef object like_parameter(object array, str name, object x, int first, int last):
+    """`array` as an ndarray whose dimensions are those axes of x, or None."""
     if array is None:
         return None
     if not is_plain(array):
         array = float_array(array, name)
-    if array.shape != shape:
+    if not has_dims(<cnp.ndarray>array, <cnp.ndarray>x, first, last):
+        shape = x.shape[first:last]
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {x.shape}")
     return array
 
 
-cdef object bias_like(object bias, object weight, object x, tuple shape):
+cdef object bias_like(object bias, object weight, object x, int first, int last):
     """An array of the shape and type that dbias has, or None where there was no bias."""
-    if bias is not None and not isinstance(bias, bool):
-        return like_parameter(bias, "bias", x, shape)
-    if bias is None or bias is True:
-        if weight is not None or bias is None:
-            return weight
-        return np.empty(shape, x.dtype)
+    if bias is None:
+        return weight
+    if not isinstance(bias, bool):
+        return like_parameter(bias, "bias", x, first, last)
+    if bias is True:
+        return np.empty(x.shape[first:last], x.dtype) if weight is None else weight
     return None
 
 
 cdef object backward(
     const sn_norm *settings, object dy, object x, object mean, object rstd, object weight, object bias_form, object out,
-    object shape
+    int first, int last
 ):
-    """dx, dweight and dbias; dy and x are plain, weight and bias_form have `shape`."""
+    """dx, dweight and dbias; dy and x are plain, the dimensions of weight and bias_form are those axes of x."""
     cdef sn_norm norm = settings[0]
     cdef Spans spans
     cdef double *room
     cdef double *sums
-    cdef int64_t n = 1
-    cdef object plain_weight = weight
-    for length in shape:
-        n *= length
-    dx, dweight_out, dbias_out = outputs_of(out, 3, True, "dx, dweight, dbias")
+    cdef int64_t n = product(<cnp.ndarray>x, first, last)
+    cdef object plain_weight = weight, dx = None, dweight_out = None, dbias_out = None
     if weight is not None and not is_plain(weight):
         plain_weight = plain_array(weight)
     if out is not None:
-        check_output(dx, "dx", x.shape, x.dtype)
+        dx, dweight_out, dbias_out = outputs_of(out, 3, True, "dx, dweight, dbias")
+        if not same_form(dx, <cnp.ndarray>x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>dx):
+            check_output(dx, "dx", x.shape, x.dtype)
+        shape = x.shape[first:last]
         if dweight_out is not None:
             check_output(dweight_out, "dweight", shape, None if weight is None else weight.dtype)
         if dbias_out is not None:
@@ -321,146 +330,6 @@ cdef object backward(
     finally:
         free(room)
     return copied(to, dx), dweight, dbias
-
-
-# ---- settings ----
-
-
-cdef str shown(object value):
-    """The value where that is short, or else its type."""
-    text = repr(value)
-    return text if len(text) <= 60 and "\n" not in text else f"of type {type(value).__name__}"
-
-
-cdef object integer(object value, str name, str expected):
-    """What is an integer to Python, but not a bool."""
-    if PyLong_CheckExact(value):
-        return value
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise TypeError(f"{name} is {shown(value)}; expected {expected}")
-
-
-cdef double real(object value, str name) except? -1.0:
-    if PyFloat_CheckExact(value):
-        return PyFloat_AS_DOUBLE(value)
-    try:
-        return value
-    except TypeError:
-        raise TypeError(f"{name} is {shown(value)}; expected a real number") from None
-    except OverflowError:
-        raise ValueError(f"{name} is an integer beyond the range of floats; expected a real number") from None
-
-
-cdef int threads_of(object threads) except -1:
-    """0 for None: as many as pay."""
-    if threads is None:
-        return 0
-    threads = integer(threads, "threads", "an integer of at least 1, or None for all processors")
-    if threads < 1:
-        raise ValueError(f"threads is {threads}; expected at least 1, or None for all processors")
-    return min(threads, 1 << 20)
-
-
-cdef double epsilon_of(object eps) except? -1.0:
-    cdef double value = real(eps, "eps")
-    if not value >= 0.0:
-        raise ValueError(f"eps is {eps}; expected zero or a positive number")
-    return value
-
-
-cdef int axis_of(object x, object channel_axis, int first) except -1:
-    """The axis as a number from `first` to x.ndim - 1."""
-    cdef int nd = x.ndim, axis
-    if nd < 2:
-        raise ValueError(f"x has shape {x.shape}; expected at least 2 dimensions, samples and channels")
-    channel_axis = integer(channel_axis, "channel_axis", "an integer")
-    try:
-        axis = channel_axis
-    except OverflowError:
-        axis = nd
-    if axis < 0:
-        axis += nd
-    if axis < first or axis >= nd:
-        raise ValueError(
-            f"channel_axis is {channel_axis}, x has shape {x.shape}; expected an axis from {first} to {nd - 1}"
-        )
-    return axis
-
-
-cdef int64_t product(cnp.ndarray x, int first, int last) noexcept:
-    """How many values the axes [first, last) span."""
-    cdef int64_t n = 1
-    cdef int i
-    for i in range(first, last):
-        n *= cnp.PyArray_DIM(x, i)
-    return n
-
-
-cdef int start(sn_norm *norm, cnp.ndarray x, double eps, int threads) noexcept:
-    norm.kernels = &sn_norms_float32 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT else &sn_norms_float64
-    norm.channels = norm.positions = norm.samples = 1
-    norm.groups = 0
-    norm.centered = 1
-    norm.given = 0
-    norm.weight = norm.bias = NULL
-    norm.eps = eps
-    norm.threads = threads
-    norm.cache_bytes = STREAM_BYTES
-    return 0
-
-
-cdef int run_forward(
-    cnp.ndarray y, double *mean, double *rstd, double *variance, cnp.ndarray x, const sn_norm *norm
-) except -1:
-    cdef sn_status status
-    cdef void *to = cnp.PyArray_DATA(y)
-    cdef const void *values = cnp.PyArray_DATA(x)
-    cdef int64_t i
-    if cnp.PyArray_SIZE(x) == 0:  # the mean and the variance of nothing
-        if not norm.given:
-            for i in range(sn_norm_statistics(norm)):
-                if mean != NULL:  # rms_norm has none
-                    mean[i] = 0.0
-                rstd[i] = NAN
-                if variance != NULL:
-                    variance[i] = NAN
-        return 0
-    with nogil:
-        status = sn_norm_forward(to, mean, rstd, variance, values, norm)
-    if status != SN_OK:
-        raise MemoryError
-    return 0
-
-
-cdef int run_backward(
-    cnp.ndarray dx, double *dweight, double *dbias, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray mean, cnp.ndarray rstd,
-    const sn_norm *norm, int64_t n_parameters
-) except -1:
-    cdef sn_status status
-    cdef void *to = cnp.PyArray_DATA(dx)
-    cdef const void *gradient = cnp.PyArray_DATA(dy)
-    cdef const void *values = cnp.PyArray_DATA(x)
-    cdef const double *means = NULL
-    cdef const double *rstds = <const double *>cnp.PyArray_DATA(rstd)
-    cdef int64_t i
-    if mean is not None:
-        means = <const double *>cnp.PyArray_DATA(mean)
-    if cnp.PyArray_SIZE(x) == 0:
-        for i in range(n_parameters):
-            if dweight != NULL:
-                dweight[i] = 0.0
-            if dbias != NULL:
-                dbias[i] = 0.0
-        return 0
-    with nogil:
-        status = sn_norm_backward(to, dweight, dbias, gradient, values, means, rstds, norm)
-    if status != SN_OK:
-        raise MemoryError
-    return 0
 
 
 # ---- the general way ----

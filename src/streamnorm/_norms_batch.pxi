@@ -34,10 +34,10 @@ cdef int check_running(object running_mean, object running_var, object x, int ax
     return 0
 
 
-cdef inline bint is_running_plain(object array, cnp.ndarray x, int axis) noexcept:
+cdef inline bint is_running_plain(object array, cnp.ndarray x, int axis, bint training) noexcept:
     return (is_plain(array) and cnp.PyArray_NDIM(<cnp.ndarray>array) == 1
             and cnp.PyArray_DIM(<cnp.ndarray>array, 0) == cnp.PyArray_DIM(x, axis)
-            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>array))
+            and (not training or cnp.PyArray_ISWRITEABLE(<cnp.ndarray>array)))
 
 
 cdef int check_count(object num_batches_tracked) except -1:
@@ -90,12 +90,15 @@ cdef int update_running(object running, const double *batch, double momentum, do
 
 cdef int given_statistics(double *mean, double *rstd, object running_mean, object running_var, double eps) except -1:
     """mean and 1 / sqrt(var + eps) from the running statistics, as doubles."""
-    cdef cnp.ndarray means = plain_array(running_mean, np.float64)
-    cdef cnp.ndarray variances = plain_array(running_var, np.float64)
-    cdef cnp.npy_intp i
-    for i in range(cnp.PyArray_SIZE(means)):
-        mean[i] = (<const double *>cnp.PyArray_DATA(means))[i]
-        rstd[i] = 1.0 / sqrt((<const double *>cnp.PyArray_DATA(variances))[i] + eps)
+    cdef cnp.npy_intp i, n
+    cdef object means = running_mean if is_plain(running_mean) else plain_array(running_mean)
+    cdef object variances = running_var if is_plain(running_var) else plain_array(running_var)
+    n = cnp.PyArray_SIZE(<cnp.ndarray>means)
+    cdef const double *from_mean = doubles(means, mean)
+    cdef const double *from_var = doubles(variances, rstd)
+    for i in range(n):
+        mean[i] = from_mean[i]
+        rstd[i] = 1.0 / sqrt(from_var[i] + eps)
     return 0
 
 
@@ -113,18 +116,18 @@ cdef object batch_any(
     cdef double *variance = NULL
     cdef cnp.npy_intp dims[1]
     cdef double weight_of_batch
+    cdef object y = None, mean_out = None, rstd_out = None
     if not is_plain(x):
         return batch_general(x, running_mean, running_var, weight, bias, training, momentum, eps, channel_axis, out,
                              threads, num_batches_tracked, full)
     axis = axis_of(x, channel_axis, 0)
-    y, mean_out, rstd_out = outputs_of(out, 3, full, "y, mean, rstd")
     start(&norm, <cnp.ndarray>x, epsilon_of(eps), threads_of(threads))
     batch_geometry(&norm, <cnp.ndarray>x, axis)
     C = norm.channels
     weight = parameter_array(weight, "weight", <cnp.ndarray>x, axis, 1)
     bias = parameter_array(bias, "bias", <cnp.ndarray>x, axis, 1)
-    if not (training and is_running_plain(running_mean, <cnp.ndarray>x, axis)
-            and is_running_plain(running_var, <cnp.ndarray>x, axis)):
+    if not (is_running_plain(running_mean, <cnp.ndarray>x, axis, training)
+            and is_running_plain(running_var, <cnp.ndarray>x, axis, training)):
         check_running(running_mean, running_var, x, axis, not training)
     check_count(num_batches_tracked)
     norm.given = not training
@@ -135,9 +138,11 @@ cdef object batch_any(
     spans.n = 0
     note(&spans, x, False)
     if out is not None:
-        check_output(y, "y", x.shape, x.dtype)
-        check_output(mean_out, "mean", (C,), np.float64)
-        check_output(rstd_out, "rstd", (C,), np.float64)
+        y, mean_out, rstd_out = outputs_of(out, 3, full, "y, mean, rstd")
+        if not same_form(y, <cnp.ndarray>x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>y):
+            check_output(y, "y", x.shape, x.dtype)
+        check_statistics_output(mean_out, "mean", x, axis, axis + 1)
+        check_statistics_output(rstd_out, "rstd", x, axis, axis + 1)
         note(&spans, y, True)
         note(&spans, mean_out, True)
         note(&spans, rstd_out, True)
@@ -365,11 +370,10 @@ def batch_norm_backward(
         x = float_array(x, "x")
         dy = gradient_array(dy, x)
     axis = axis_of(x, channel_axis, 0)
-    shape = (x.shape[axis],)
-    mean = statistics_array(mean, "mean", shape)
-    rstd = statistics_array(rstd, "rstd", shape)
-    weight = like_parameter(weight, "weight", x, shape)
-    bias = bias_like(bias, weight, x, shape)
+    mean = statistics_array(mean, "mean", x, axis, axis + 1)
+    rstd = statistics_array(rstd, "rstd", x, axis, axis + 1)
+    weight = like_parameter(weight, "weight", x, axis, axis + 1)
+    bias = bias_like(bias, weight, x, axis, axis + 1)
     if not plain:
         order = memory_order(x, 0, 0)
         return backward_general(batch_norm_backward, dy, x, mean, rstd, weight, bias, order, out,
@@ -377,4 +381,4 @@ def batch_norm_backward(
     start(&norm, <cnp.ndarray>x, 0.0, threads_of(threads))
     batch_geometry(&norm, <cnp.ndarray>x, axis)
     norm.given = not training
-    return backward(&norm, dy, x, mean, rstd, weight, bias, out, shape)
+    return backward(&norm, dy, x, mean, rstd, weight, bias, out, axis, axis + 1)

@@ -169,11 +169,10 @@ cdef object groups_backward(
     axis = axis_of(x, channel_axis, 1)
     C = x.shape[axis]
     G = C if groups is None else groups_of(groups, C, x)
-    mean = statistics_array(mean, "mean", (x.shape[0], G))
-    rstd = statistics_array(rstd, "rstd", (x.shape[0], G))
-    shape = (C,)
-    weight = like_parameter(weight, "weight", x, shape)
-    bias = bias_like(bias, weight, x, shape)
+    mean = statistics_array_of_shape(mean, "mean", (x.shape[0], G))
+    rstd = statistics_array_of_shape(rstd, "rstd", (x.shape[0], G))
+    weight = like_parameter(weight, "weight", x, axis, axis + 1)
+    bias = bias_like(bias, weight, x, axis, axis + 1)
     if not plain or (axis != 1 and axis != x.ndim - 1):
         order = sample_order(x, axis)
         return backward_general(function, dy, x, mean, rstd, weight, bias, order, out,
@@ -181,7 +180,7 @@ cdef object groups_backward(
     start(&norm, <cnp.ndarray>x, 0.0, threads_of(threads))
     groups_geometry(&norm, <cnp.ndarray>x, axis, G)
     norm.given = not own
-    return backward(&norm, dy, x, mean, rstd, weight, bias, out, shape)
+    return backward(&norm, dy, x, mean, rstd, weight, bias, out, axis, axis + 1)
 
 
 cdef bint is_2d(object x):

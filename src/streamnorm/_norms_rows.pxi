@@ -3,8 +3,20 @@
 
 cdef int trailing_axes(object x, object normalized_shape) except -1:
     """How many axes at the end of x have that shape."""
-    cdef int n
+    cdef int n, i, nd = cnp.PyArray_NDIM(<cnp.ndarray>x)
     cdef tuple shape
+    # What is nearly always passed, without an object made.
+    if PyTuple_CheckExact(normalized_shape):
+        n = len(<tuple>normalized_shape)
+        for i in range(n):
+            length = (<tuple>normalized_shape)[i]
+            if n > nd or not PyLong_CheckExact(length) or length != cnp.PyArray_DIM(<cnp.ndarray>x, nd - n + i):
+                break
+        else:
+            if n > 0:
+                return n
+    elif PyLong_CheckExact(normalized_shape) and nd > 0 and normalized_shape == cnp.PyArray_DIM(<cnp.ndarray>x, nd - 1):
+        return 1
     if PyLong_CheckExact(normalized_shape):
         shape = (normalized_shape,)
     elif isinstance(normalized_shape, (tuple, list)):
@@ -39,21 +51,23 @@ cdef object rows_any(
     cdef double *room
     cdef double *mean = NULL
     cdef double *rstd = NULL
+    cdef object y = None, mean_out = None, rstd_out = None
     cdef bint plain = is_plain(x)
     if not plain:
         x = float_array(x, "x")
     n_axes = trailing_axes(x, normalized_shape)
-    nd = x.ndim
+    nd = cnp.PyArray_NDIM(<cnp.ndarray>x)
     if eps is None:
         eps = np.finfo(x.dtype).eps
-    if centered:
-        y, mean_out, rstd_out = outputs_of(out, 3, full, "y, mean, rstd")
-    else:
-        (y, rstd_out), mean_out = outputs_of(out, 2, full, "y, rstd"), None
     if out is not None:
-        check_output(y, "y", x.shape, x.dtype)
-        check_output(mean_out, "mean", x.shape[:nd - n_axes], np.float64)
-        check_output(rstd_out, "rstd", x.shape[:nd - n_axes], np.float64)
+        if centered:
+            y, mean_out, rstd_out = outputs_of(out, 3, full, "y, mean, rstd")
+        else:
+            y, rstd_out = outputs_of(out, 2, full, "y, rstd")
+        if not same_form(y, <cnp.ndarray>x) or not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>y):
+            check_output(y, "y", x.shape, x.dtype)
+        check_statistics_output(mean_out, "mean", x, 0, nd - n_axes)
+        check_statistics_output(rstd_out, "rstd", x, 0, nd - n_axes)
     weight = parameter_array(weight, "weight", <cnp.ndarray>x, nd - n_axes, n_axes)
     bias = parameter_array(bias, "bias", <cnp.ndarray>x, nd - n_axes, n_axes)
     if out is not None:
@@ -129,13 +143,12 @@ cdef object rows_backward(
         x = float_array(x, "x")
         dy = gradient_array(dy, x)
     n_axes = trailing_axes(x, normalized_shape)
-    outer = x.ndim - n_axes
+    outer = cnp.PyArray_NDIM(<cnp.ndarray>x) - n_axes
     if centered:
-        mean = statistics_array(mean, "mean", x.shape[:outer])
-    rstd = statistics_array(rstd, "rstd", x.shape[:outer])
-    shape = x.shape[outer:]
-    weight = like_parameter(weight, "weight", x, shape)
-    bias = bias_like(bias, weight, x, shape)
+        mean = statistics_array(mean, "mean", x, 0, outer)
+    rstd = statistics_array(rstd, "rstd", x, 0, outer)
+    weight = like_parameter(weight, "weight", x, outer, outer + n_axes)
+    bias = bias_like(bias, weight, x, outer, outer + n_axes)
     if not plain:
         order = memory_order(x, 0, n_axes)
         return backward_general(
@@ -145,7 +158,7 @@ cdef object rows_backward(
     start(&norm, <cnp.ndarray>x, 0.0, threads_of(threads))
     norm.centered = centered
     rows_geometry(&norm, <cnp.ndarray>x, n_axes)
-    return backward(&norm, dy, x, mean, rstd, weight, bias, out, shape)
+    return backward(&norm, dy, x, mean, rstd, weight, bias, out, outer, outer + n_axes)
 
 
 def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5, *, out=None, threads=None):

@@ -80,7 +80,18 @@ typedef float floats __attribute__((vector_size(64), aligned(4), may_alias));
         for (; i < (n); i++) (to)[i] = (REAL)(value);                                                                 \
     } while (0)
 
-#define SUM(v) ((((v)[0] + (v)[4]) + ((v)[2] + (v)[6])) + (((v)[1] + (v)[5]) + ((v)[3] + (v)[7])))
+typedef double half_of_doubles __attribute__((vector_size(32)));
+typedef double quarter_of_doubles __attribute__((vector_size(16)));
+
+/* In halves, which are added as vectors. */
+#define SUM(v)                                                                                                        \
+    __extension__({                                                                                                   \
+        doubles s_ = (v);                                                                                             \
+        half_of_doubles h_ = (half_of_doubles){s_[0], s_[1], s_[2], s_[3]} +                                          \
+                             (half_of_doubles){s_[4], s_[5], s_[6], s_[7]};                                           \
+        quarter_of_doubles q_ = (quarter_of_doubles){h_[0], h_[1]} + (quarter_of_doubles){h_[2], h_[3]};              \
+        q_[0] + q_[1];                                                                                                \
+    })
 
 #define ROWS_BYTES 16384 /* see rows_together */
 #define MAX_ROWS 16
