@@ -46,6 +46,8 @@ cdef extern from "norms.h" nogil:
         int centered, given
         const double *weight
         const double *bias
+        const void *own_weight
+        const void *own_bias
         double eps
         int threads
         int64_t cache_bytes
@@ -67,7 +69,7 @@ cdef int64_t last_level_cache() except -1:
 
 
 # Where arrays take as much as this, results are stored past the cache.
-cdef int64_t STREAM_BYTES = last_level_cache()
+cdef int64_t STREAM_BYTES = last_level_cache() // 4 * 3
 
 
 include "_norms_run.pxi"

@@ -74,6 +74,13 @@ cdef const double *doubles(object array, double *room) noexcept:
     return room
 
 
+cdef const void *own_values(object array, cnp.ndarray x) noexcept:
+    """The values of a plain array that has x's type, else NULL."""
+    if array is None or cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.PyArray_TYPE(x):
+        return NULL
+    return cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
 cdef object statistics_array(object array, str name, object x, int first, int last):
     """mean or rstd as the backward pass gets it, with those axes of x, as a plain array of float64."""
     if is_plain_double(array) and has_dims(<cnp.ndarray>array, <cnp.ndarray>x, first, last):
@@ -88,6 +95,10 @@ cdef object statistics_array_of_shape(object array, str name, tuple shape):
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as the forward pass returned it")
     return plain_array(array, np.float64)
+
+
+cdef enum:
+    FEW_DOUBLES = 512  # that a call has at hand without asking for memory
 
 
 cdef double *room_for(int64_t n) except NULL:
@@ -287,7 +298,8 @@ cdef object backward(
     """dx, dweight and dbias; dy and x are plain, the dimensions of weight and bias_form are those axes of x."""
     cdef sn_norm norm = settings[0]
     cdef Spans spans
-    cdef double *room
+    cdef double few[FEW_DOUBLES]
+    cdef double *room = few
     cdef double *sums
     cdef int64_t n = product(<cnp.ndarray>x, first, last)
     cdef object plain_weight = weight, dx = None, dweight_out = None, dbias_out = None
@@ -317,10 +329,14 @@ cdef object backward(
                 {"dy": dy, "x": x, "mean": mean, "rstd": rstd, "weight": weight},
             )
     to = dx if is_plain(dx) else new_like(<cnp.ndarray>x)
-    room = room_for(3 * n)
+    if 3 * n > FEW_DOUBLES:
+        room = room_for(3 * n)
     try:
         sums = room + n
-        norm.weight = doubles(plain_weight, room)
+        if norm.layout == SN_NORM_ROWS:
+            norm.own_weight = own_values(plain_weight, <cnp.ndarray>x)
+        if norm.own_weight == NULL:
+            norm.weight = doubles(plain_weight, room)
         run_backward(
             <cnp.ndarray>to, sums if weight is not None else NULL, sums + n if bias_form is not None else NULL,
             <cnp.ndarray>dy, <cnp.ndarray>x, <cnp.ndarray>mean, <cnp.ndarray>rstd, &norm, n
@@ -328,7 +344,8 @@ cdef object backward(
         dweight = None if weight is None else parameter_gradient(sums, weight, dweight_out)
         dbias = None if bias_form is None else parameter_gradient(sums + n, bias_form, dbias_out)
     finally:
-        free(room)
+        if room != few:
+            free(room)
     return copied(to, dx), dweight, dbias
 
 

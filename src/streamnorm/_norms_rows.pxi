@@ -48,7 +48,8 @@ cdef object rows_any(
     cdef Spans spans
     cdef int n_axes, nd
     cdef int64_t rows, parameters
-    cdef double *room
+    cdef double few[FEW_DOUBLES]
+    cdef double *room = few
     cdef double *mean = NULL
     cdef double *rstd = NULL
     cdef object y = None, mean_out = None, rstd_out = None
@@ -98,16 +99,22 @@ cdef object rows_any(
         if centered:
             mean_result = mean_out if is_plain(mean_out) else new_doubles(nd - n_axes, cnp.PyArray_DIMS(<cnp.ndarray>x))
             mean = <double *>cnp.PyArray_DATA(<cnp.ndarray>mean_result)
-    room = room_for(2 * parameters + (0 if full else 2 * rows))
+    if 2 * (parameters + rows) > FEW_DOUBLES:
+        room = room_for(2 * (parameters + rows))
     try:
-        norm.weight = doubles(weight, room)
-        norm.bias = doubles(bias, room + parameters)
+        norm.own_weight = own_values(weight, <cnp.ndarray>x)
+        norm.own_bias = own_values(bias, <cnp.ndarray>x)
+        if norm.own_weight == NULL:
+            norm.weight = doubles(weight, room)
+        if norm.own_bias == NULL:
+            norm.bias = doubles(bias, room + parameters)
         if not full:
             mean = room + 2 * parameters
             rstd = mean + rows
         run_forward(<cnp.ndarray>y, mean, rstd, NULL, <cnp.ndarray>x, &norm)
     finally:
-        free(room)
+        if room != few:
+            free(room)
     if not full:
         return y
     if centered:

@@ -30,14 +30,22 @@ cdef double real(object value, str name) except? -1.0:
         raise ValueError(f"{name} is an integer beyond the range of floats; expected a real number") from None
 
 
+cdef int MANY_THREADS = 1 << 20  # more are as good as this
+
+
 cdef int threads_of(object threads) except -1:
     """0 for None: as many as pay."""
+    cdef long value
     if threads is None:
         return 0
+    if PyLong_CheckExact(threads):
+        value = 0 if threads > MANY_THREADS else threads
+        if value >= 1:
+            return <int>value
     threads = integer(threads, "threads", "an integer of at least 1, or None for all processors")
     if threads < 1:
         raise ValueError(f"threads is {threads}; expected at least 1, or None for all processors")
-    return min(threads, 1 << 20)
+    return min(threads, MANY_THREADS)
 
 
 cdef double epsilon_of(object eps) except? -1.0:
@@ -83,6 +91,7 @@ cdef int start(sn_norm *norm, cnp.ndarray x, double eps, int threads) noexcept:
     norm.centered = 1
     norm.given = 0
     norm.weight = norm.bias = NULL
+    norm.own_weight = norm.own_bias = NULL
     norm.eps = eps
     norm.threads = threads
     norm.cache_bytes = STREAM_BYTES

@@ -33,9 +33,10 @@ typedef struct {
     int centered;                /* 0: RMS normalization (rows only) */
     int given;                   /* mean and rstd are given and constant, not computed from x */
     const double *weight, *bias; /* one per channel (of a row: per position); NULL: 1 and 0 */
+    const void *own_weight, *own_bias; /* the same of rows in x's type, where they come so; weight and bias are unused */
     double eps;
     int threads;         /* at most; 0: all processors */
-    int64_t cache_bytes; /* of the last-level cache; results of arrays that fill it are stored past it */
+    int64_t cache_bytes; /* results of arrays that take so much are stored past it */
 } sn_norm;
 
 /* Statistics: how many there are, and of how many values each is. */

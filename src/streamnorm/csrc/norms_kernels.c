@@ -80,6 +80,23 @@ typedef float floats __attribute__((vector_size(64), aligned(4), may_alias));
         for (; i < (n); i++) (to)[i] = (REAL)(value);                                                                 \
     } while (0)
 
+/* y from hat, which is HAT of x, with a row's weight and bias where it has them. */
+#define FILL_ROW(HAT)                                                                                                 \
+    do {                                                                                                              \
+        if (weight != NULL && bias != NULL)                                                                           \
+            FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i) + AT(bias + i)),                \
+                 HAT(x[i]) * weight[i] + bias[i]);                                                                    \
+        else if (weight != NULL)                                                                                      \
+            FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i)), HAT(x[i]) * weight[i]);       \
+        else if (bias != NULL)                                                                                        \
+            FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) + AT(bias + i)), HAT(x[i]) + bias[i]);           \
+        else                                                                                                          \
+            FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i))), HAT(x[i]));                                    \
+    } while (0)
+
+/* What may be left of the mean, in standard deviations: a quarter of what float32 has between two numbers near 1. */
+#define NOTHING 0x1p-26
+
 typedef double half_of_doubles __attribute__((vector_size(32)));
 typedef double quarter_of_doubles __attribute__((vector_size(16)));
 

@@ -47,6 +47,10 @@ static int describe(rows_job *job, char **parameters, const sn_norm *norm) {
     job->spec.eps = norm->eps;
     job->spec.given = norm->given;
     job->rows_per_task = SN_TASK / job->spec.length + 1;
+    *parameters = NULL;
+    job->spec.weight = norm->own_weight;
+    job->spec.bias = norm->own_bias;
+    if (norm->weight == NULL && norm->bias == NULL) return 1;
     int64_t bytes = job->parameters * job->kernels->width;
     *parameters = malloc(2 * (size_t)bytes);
     if (*parameters == NULL) return 0;

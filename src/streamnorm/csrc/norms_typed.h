@@ -17,7 +17,7 @@ static void NAME(narrow)(void *to, const double *from, int64_t n) {
 }
 
 SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered) {
-    doubles sum[4] = {{0}}, square[4] = {{0}};
+    doubles sum[2] = {{0}}, square[2] = {{0}};
     int64_t i = 0;
 #define ADD(k, v)                                                                                                     \
     do {                                                                                                              \
@@ -25,12 +25,12 @@ SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, 
         if (centered) sum[k] += d;                                                                                    \
         square[k] += d * d;                                                                                           \
     } while (0)
-    for (; i + 4 * WIDTH <= n; i += 4 * WIDTH)
-        for (int k = 0; k < 4; k++) ADD(k, WIDEN(x + i + k * WIDTH));
+    for (; i + 2 * WIDTH <= n; i += 2 * WIDTH)
+        for (int k = 0; k < 2; k++) ADD(k, WIDEN(x + i + k * WIDTH));
     for (; i + WIDTH <= n; i += WIDTH) ADD(0, WIDEN(x + i));
 #undef ADD
-    sum[0] = (sum[0] + sum[2]) + (sum[1] + sum[3]);
-    square[0] = (square[0] + square[2]) + (square[1] + square[3]);
+    sum[0] += sum[1];
+    square[0] += square[1];
     *s1 = centered ? SUM(sum[0]) : 0.0;
     *s2 = SUM(square[0]);
     for (; i < n; i++) {
@@ -133,17 +133,18 @@ SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, con
         NAME(normalize_row_in_double)(y, x, weight, bias, n, mean, rstd);
         return;
     }
-    REAL center = CENTER(mean, rstd), r = (REAL)rstd, off = (REAL)((mean - center) * rstd);
-    (void)off;
+    REAL r = (REAL)rstd, center = (REAL)mean;
+    double rest = (mean - center) * rstd;
+#define HAT(v) (((v) - center) * r)
+    if (fabs(rest) < NOTHING)
+        FILL_ROW(HAT);
+    else {
+        center = CENTER(mean, rstd);
+        REAL off = (REAL)((mean - center) * rstd);
+#undef HAT
 #define HAT(v) LESS(((v) - center) * r, off)
-    if (weight != NULL && bias != NULL)
-        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i) + AT(bias + i)), HAT(x[i]) * weight[i] + bias[i]);
-    else if (weight != NULL)
-        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) * AT(weight + i)), HAT(x[i]) * weight[i]);
-    else if (bias != NULL)
-        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i)) + AT(bias + i)), HAT(x[i]) + bias[i]);
-    else
-        FILL(y, n, stream, (FETCH(x + i + ahead), HAT(AT(x + i))), HAT(x[i]));
+        FILL_ROW(HAT);
+    }
 #undef HAT
 }
 

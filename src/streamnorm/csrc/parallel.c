@@ -26,6 +26,7 @@ typedef struct {
 /* How long a thread that has nothing to do waits for the next call before it sleeps. */
 #define AWAKE_NANOSECONDS 200000
 #define SPINS_PER_LOOK 64 /* at the clock */
+#define STACK_BYTES (1 << 20)
 
 /* The threads, and the call that has them. */
 static struct {
@@ -147,6 +148,7 @@ static void start_threads(int wanted) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES); /* some systems' default would do for no task */
     pthread_t thread;
     while (pool.threads < wanted && pthread_create(&thread, &attributes, serve, NULL) == 0) pool.threads++;
     pthread_attr_destroy(&attributes);

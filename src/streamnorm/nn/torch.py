@@ -2,9 +2,9 @@
 
 The layers are subclasses of torch's own, with the same arguments, parameters, ``state_dict`` and ``repr``; the
 functions have the signatures of :mod:`torch.nn.functional`. Tensors are not copied: the kernels read what torch holds,
-and write into what torch allocated, in the memory format of the input (``channels_last`` too). All is computed in
-float64 inside and rounded once. The kernels use at most ``torch.get_num_threads()`` threads, as it is at the time of
-the call, and give the same bits for any number.
+and write into what torch allocated, in the memory format of the input (``channels_last`` too). Statistics
+are float64. The kernels use at most ``torch.get_num_threads()`` threads, as it is at the time of the call, and give the
+same bits for any number.
 
 The kernels take dense float32, float64 and float16 tensors on the CPU; for float16, parameters may be float16 or all
 float32, as with torch. In all else torch's own implementation answers, or refuses, as if this module were not there:

@@ -1,0 +1,75 @@
+"""Threads that outlive a call: children of a process that forks while another thread has them, and many callers."""
+
+import os
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from streamnorm.nn import functional as F
+
+ROWS, COLUMNS = 4096, 128  # enough for four threads
+CHILDREN = 12
+SECONDS = 60  # a child that hangs is killed after
+
+
+def values() -> np.ndarray:
+    return np.random.default_rng(5).standard_normal((ROWS, COLUMNS)).astype(np.float32)
+
+
+def normalized(x: np.ndarray, threads: int) -> bytes:
+    return F.layer_norm(x, COLUMNS, threads=threads).tobytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forks_while_another_thread_computes():
+    x = values()
+    right = normalized(x, 1)
+    stop = threading.Event()
+
+    def compute():
+        while not stop.is_set():
+            normalized(x, 4)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        for _ in range(CHILDREN):
+            child = os.fork()
+            if child == 0:
+                import signal
+
+                signal.alarm(SECONDS)
+                os._exit(0 if all(normalized(x, 4) == right for _ in range(3)) else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_many_callers_at_once_get_the_same_bits():
+    x = values()
+    right = normalized(x, 1)
+    wrong = []
+
+    def compute(threads):
+        for _ in range(40):
+            if normalized(x, threads) != right:
+                wrong.append(threads)
+
+    callers = [threading.Thread(target=compute, args=(threads,)) for threads in (2, 3, 4, 8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_threads_sleep_and_wake_again():
+    x = values()
+    right = normalized(x, 1)
+    for pause in (0.0, 0.001, 0.05, 0.5):  # awake for a fifth of a millisecond
+        threading.Event().wait(pause)
+        assert normalized(x, 4) == right
