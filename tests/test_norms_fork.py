@@ -6,12 +6,14 @@ import threading
 
 import numpy as np
 import pytest
+from support import children
 
 from streamnorm.nn import functional as F
 
 ROWS, COLUMNS = 4096, 128  # enough for four threads
 CHILDREN = 12
 SECONDS = 60  # a child that hangs is killed after
+WAKINGS = 16  # of threads in a call that wants one of 63, at most; its caller sleeps too
 
 
 def values() -> np.ndarray:
@@ -73,3 +75,31 @@ def test_threads_sleep_and_wake_again():
     for pause in (0.0, 0.001, 0.05, 0.5):  # awake for a fifth of a millisecond
         threading.Event().wait(pause)
         assert normalized(x, 4) == right
+
+
+MANY_THEN_FEW = """
+import resource, time
+import numpy as np
+import streamnorm.nn.functional as F
+
+x = np.ones((1 << 16, 128), np.float32)
+F.layer_norm(x, 128, threads=64)
+x, calls = x[:4096], 50
+
+def slept():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+
+time.sleep(0.1)
+before = slept()
+for _ in range(calls):
+    time.sleep(0.002)
+    F.layer_norm(x, 128, threads=2)
+print((slept() - before) / calls)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")
+def test_threads_that_a_call_does_not_want_stay_asleep():
+    result = children.run(MANY_THEN_FEW)
+    assert result.status == 0, result.err
+    assert float(result.out) < WAKINGS, "each sleeping thread wakes for each call"

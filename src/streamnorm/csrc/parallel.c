@@ -85,17 +85,16 @@ static int64_t nanoseconds(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Returns when there have been more calls than `seen`, awake for a while, then asleep. */
-static void wait_for_call(int64_t seen) {
-    int64_t end = nanoseconds() + AWAKE_NANOSECONDS;
-    do {
+/* Returns when there have been more calls than `seen`, awake for so many nanoseconds, then asleep. */
+static void wait_for_call(int64_t seen, int64_t awake) {
+    int64_t end = awake > 0 ? nanoseconds() + awake : 0;
+    while (end > 0 && nanoseconds() < end)
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
             if (atomic_load_explicit(&pool.calls, memory_order_acquire) != seen) return;
 #if defined(__x86_64__)
             __builtin_ia32_pause();
 #endif
         }
-    } while (nanoseconds() < end);
     pthread_mutex_lock(&pool.mutex);
     pool.sleeping++;
     while (atomic_load_explicit(&pool.calls, memory_order_relaxed) == seen)
@@ -121,7 +120,8 @@ static void *serve(void *unused) {
             work(joined);
             atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
         }
-        wait_for_call(seen);
+        /* Of more threads than calls want, those that are not wanted would only take processors from the others. */
+        wait_for_call(seen, joined != NULL ? AWAKE_NANOSECONDS : 0);
     }
     return NULL;
 }
@@ -175,17 +175,19 @@ void sn_phases_run(const sn_phase *phases, int n_phases, void *job, int threads)
             return;
         }
     }
+    pthread_once(&pool.once, set_up_pool); /* first, so that no child finds the threads taken for good */
     if (atomic_exchange_explicit(&pool.taken, 1, memory_order_acquire)) {
         run_alone(phases, n_phases, job);
         return;
     }
-    pthread_once(&pool.once, set_up_pool);
     pthread_mutex_lock(&pool.mutex);
     start_threads(threads - 1);
     pool.of_call = &t;
     pool.places = threads - 1;
     atomic_fetch_add_explicit(&pool.calls, 1, memory_order_release);
-    if (pool.sleeping > 0) pthread_cond_broadcast(&pool.called);
+    /* Those that are awake will come by themselves. */
+    for (int i = pool.threads - pool.sleeping; i < pool.places && i < pool.threads; i++)
+        pthread_cond_signal(&pool.called);
     pthread_mutex_unlock(&pool.mutex);
     work(&t);
     pthread_mutex_lock(&pool.mutex);
