@@ -1,6 +1,7 @@
 """Threads that outlive a call: children of a process that forks while another thread has them, and many callers."""
 
 import os
+import platform
 import sys
 import threading
 
@@ -103,3 +104,24 @@ def test_threads_that_a_call_does_not_want_stay_asleep():
     result = children.run(MANY_THEN_FEW)
     assert result.status == 0, result.err
     assert float(result.out) < WAKINGS, "each sleeping thread wakes for each call"
+
+
+ROUNDING = """
+import ctypes
+import numpy as np
+import streamnorm.nn.functional as F
+
+x = np.random.default_rng(0).standard_normal((4096, 128)).astype(np.float32)
+nearest = F.layer_norm(x, 128, threads=4).tobytes()  # the threads are there
+assert ctypes.CDLL(None).fesetround(UPWARD) == 0
+right = F.layer_norm(x, 128, threads=1).tobytes()
+assert right != nearest
+assert all(F.layer_norm(x, 128, threads=4).tobytes() == right for _ in range(20))
+"""
+UPWARD = {"x86_64": 0x800, "aarch64": 0x400000, "arm64": 0x400000}  # FE_UPWARD
+
+
+@pytest.mark.skipif(platform.machine() not in UPWARD or sys.platform == "win32", reason="unknown way to round")
+def test_threads_round_as_the_caller_does():
+    result = children.run(ROUNDING.replace("UPWARD", str(UPWARD[platform.machine()])))
+    assert result.status == 0, result.err

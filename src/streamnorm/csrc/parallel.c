@@ -9,13 +9,44 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 #define SN_MAX_PHASES 8
 #define SPINS_BEFORE_YIELD 2000
+
+/* How a thread rounds, and whether it takes tiny numbers for zero: each has settings of its own, and a kept one those
+ * of the thread that started it. Elsewhere than here they are left alone. */
+typedef uint64_t arithmetic;
+
+static arithmetic arithmetic_of_thread(void) {
+#if defined(__SSE2__)
+    return _mm_getcsr();
+#elif defined(__aarch64__)
+    arithmetic settings;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(settings));
+    return settings;
+#else
+    return 0;
+#endif
+}
+
+static void set_arithmetic(arithmetic settings) {
+#if defined(__SSE2__)
+    _mm_setcsr((unsigned)settings);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr fpcr, %0" : : "r"(settings));
+#else
+    (void)settings;
+#endif
+}
 
 typedef struct {
     const sn_phase *phases;
     int n_phases;
     void *job;
+    arithmetic settings; /* of the caller: results must not depend on who computes them */
     struct {
         _Alignas(64) _Atomic int64_t next; /* the first task that nobody has taken */
         _Atomic int64_t done;
@@ -117,6 +148,7 @@ static void *serve(void *unused) {
         }
         pthread_mutex_unlock(&pool.mutex);
         if (joined != NULL) {
+            set_arithmetic(joined->settings);
             work(joined);
             atomic_fetch_sub_explicit(&pool.working, 1, memory_order_release);
         }
@@ -165,7 +197,7 @@ void sn_phases_run(const sn_phase *phases, int n_phases, void *job, int threads)
         run_alone(phases, n_phases, job);
         return;
     }
-    team t = {.phases = phases, .n_phases = n_phases, .job = job};
+    team t = {.phases = phases, .n_phases = n_phases, .job = job, .settings = arithmetic_of_thread()};
     for (int p = 0; p < n_phases; p++) {
         atomic_init(&t.state[p].next, 0);
         atomic_init(&t.state[p].done, 0);
