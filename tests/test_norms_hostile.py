@@ -224,3 +224,32 @@ def test_near_constants_far_from_zero():
     wide = x.astype(np.float64)
     np.testing.assert_allclose(rstd, 1 / np.sqrt(wide.var(axis=1) + 1e-5), rtol=1e-11)
     np.testing.assert_allclose(mean, wide.mean(axis=1), rtol=1e-14)
+
+
+def normal(rows, scale, seed):
+    return (np.random.default_rng(seed).standard_normal((rows, 160)) * scale).astype(np.float32)
+
+
+@pytest.mark.parametrize("op", ["layer_norm", "rms_norm", "batch_norm", "batch_norm planes"])
+def test_products_of_gradients_beyond_the_range_of_float32(op):
+    x, dy = normal(64, 1e12, 3), normal(64, 1e30, 4)
+    layer = Layer(op.split()[0], x.shape)
+    if op.endswith("planes"):
+        x, dy = x.reshape(4, 16, 160), dy.reshape(4, 16, 160)
+        layer = Layer("batch_norm", x.shape)
+    v = values_for(layer, np.float32)
+    v.x, v.dy = x, dy
+    if layer.trailing:
+        v.weight = np.full(160, 1e15, np.float32)
+    found, right = run(F, layer, v), run(twins, layer, v)
+    assert np.isfinite(found["dx"]).all()
+    assert np.allclose(found["dx"], right["dx"], rtol=1e-5, atol=1e-5 * np.abs(right["dx"]).max())
+
+
+@pytest.mark.parametrize("neighbour", [1e36, np.nan])
+def test_gradients_of_a_row_do_not_depend_on_its_neighbour(neighbour):
+    x, dy = normal(2, 1.0, 3), normal(2, 1.0, 4)
+    alone = F.layer_norm_backward(dy[:1], x[:1], *F.layer_norm_forward(x[:1], 160)[1:], normalized_shape=160)[0]
+    x[1] *= np.float32(neighbour)
+    both = F.layer_norm_backward(dy, x, *F.layer_norm_forward(x, 160)[1:], normalized_shape=160)[0]
+    assert both[:1].tobytes() == alone.tobytes()

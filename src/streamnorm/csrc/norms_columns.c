@@ -338,16 +338,26 @@ sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *varian
 
 /* ---- backward ---- */
 
+static int all_finite(const double *values, int64_t n) {
+    int finite = 1;
+    for (int64_t j = 0; j < n; j++) finite &= isfinite(values[j]) != 0;
+    return finite;
+}
+
 static void products_piece(columns_job *job, const piece *p) {
     _Alignas(64) double mean[MAX_ROW], rstd[MAX_ROW], sum_dy[MAX_ROW], sum_dy_x[MAX_ROW];
     per_column(mean, job->mean, job, p);
     per_column(rstd, job->rstd, job, p);
     repeat(mean, p->columns, job->merged);
     repeat(rstd, p->columns, job->merged);
-    memset(sum_dy, 0, (size_t)p->width * sizeof *sum_dy);
-    memset(sum_dy_x, 0, (size_t)p->width * sizeof *sum_dy_x);
-    job->kernels->columns_products(sum_dy, sum_dy_x, job->dy + p->at, job->x + p->at, mean, rstd, p->rows,
-                                   p->width, p->stride, p->rest, job->flags);
+    for (int flags = job->flags;; flags |= SN_IN_DOUBLE) {
+        memset(sum_dy, 0, (size_t)p->width * sizeof *sum_dy);
+        memset(sum_dy_x, 0, (size_t)p->width * sizeof *sum_dy_x);
+        job->kernels->columns_products(sum_dy, sum_dy_x, job->dy + p->at, job->x + p->at, mean, rstd, p->rows,
+                                       p->width, p->stride, p->rest, flags);
+        /* Products that are too large for the type may not be for a double. */
+        if (flags & SN_IN_DOUBLE || (all_finite(sum_dy, p->width) && all_finite(sum_dy_x, p->width))) break;
+    }
     fold(sums_of(job, p), sum_dy, p->columns, job->merged);
     fold(sums_of(job, p) + job->columns, sum_dy_x, p->columns, job->merged);
 }

@@ -80,6 +80,10 @@ SN_CLONES static void NAME(products)(double *sum_dy, double *sum_dy_x, const voi
     }
     *sum_dy = SUM(sum);
     *sum_dy_x = SUM(product) - LEFT_OVER(off, *sum_dy);
+    if (SN_UNLIKELY(!isfinite(*sum_dy) || !isfinite(*sum_dy_x))) { /* too large for the type, maybe not for a double */
+        *sum_dy = *sum_dy_x = 0.0;
+        i = 0;
+    }
     for (; i < n; i++) {
         *sum_dy += (double)dy[i];
         *sum_dy_x += (double)dy[i] * ((double)x[i] - mean);
@@ -264,6 +268,18 @@ SN_INLINE void NAME(row_products)(double *sum_g, double *sum_g_x, double *restri
         }
 }
 
+/* Sums of g and of g * hat once more, where in the type they are not finite. */
+static __attribute__((noinline)) void NAME(row_products_in_double)(double *sum_g, double *sum_g_x, const REAL *dy,
+                                                                   const REAL *x, const REAL *weight, int64_t n,
+                                                                   double mean, double rstd, int centered) {
+    *sum_g = *sum_g_x = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        double g = weight == NULL ? (double)dy[i] : (double)dy[i] * weight[i];
+        if (centered) *sum_g += g;
+        *sum_g_x += g * (((double)x[i] - mean) * rstd);
+    }
+}
+
 static __attribute__((noinline)) void NAME(row_gradient_in_double)(REAL *dx, const REAL *dy, const REAL *x,
                                                                    const REAL *weight, int64_t n, double mean,
                                                                    double rstd, double by_x, double constant) {
@@ -309,7 +325,11 @@ SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, 
      weighted ? weight + at : NULL, n, mean + k, rstd + k, centered, weighted, adding, rows)
         for (int64_t k = 0; k < rows; k += step) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
-            step = spec->periods == 1 && k + 2 <= rows ? 2 : 1;
+            /* A row that is for doubles must not take its neighbour with it, whose bits are its own. */
+            step = spec->periods == 1 && k + 2 <= rows &&
+                           (FITS(mean[k]) && FITS(rstd[k])) == (FITS(mean[k + 1]) && FITS(rstd[k + 1]))
+                       ? 2
+                       : 1;
             if (step == 2)
                 PRODUCTS(2);
             else
@@ -319,9 +339,18 @@ SN_INLINE void NAME(rows_backward_of)(REAL *dx, double *dweight, double *dbias, 
         for (int64_t k = 0; k < rows; k++) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
             const REAL *of_row = weighted ? weight + at : NULL;
-            double by_x = -rstd[k] * rstd[k] * (sum_g_x[k] / (double)n), constant = -rstd[k] * (sum_g[k] / (double)n);
-            if (spec->given)
+            if (spec->given) {
                 NAME(row_gradient_given)(dx + k * n, dy + k * n, of_row, n, rstd[k]);
+                continue;
+            }
+            int large = !isfinite(sum_g[k]) || !isfinite(sum_g_x[k]);
+            if (SN_UNLIKELY(large))
+                NAME(row_products_in_double)(&sum_g[k], &sum_g_x[k], dy + k * n, x + k * n, of_row, n, mean[k], rstd[k],
+                                             centered);
+            double by_x = -rstd[k] * rstd[k] * (sum_g_x[k] / (double)n), constant = -rstd[k] * (sum_g[k] / (double)n);
+            if (SN_UNLIKELY(large))
+                NAME(row_gradient_in_double)(dx + k * n, dy + k * n, x + k * n, of_row, n, mean[k], rstd[k], by_x,
+                                             constant);
             else
                 NAME(row_gradient)(dx + k * n, dy + k * n, x + k * n, of_row, n, mean[k], rstd[k], by_x, constant,
                                    weighted, spec->stream, count > rows ? rows * n : 0);
