@@ -402,3 +402,10 @@ def test_unknown_and_missing_arguments():
         F.layer_norm(x, 6, epsilon=1e-5)
     with pytest.raises(TypeError):
         F.batch_norm(x, None, None, None, None, True, 0.1, 1e-5, 1)  # channel_axis is a keyword
+
+
+def test_threads_far_out_of_range():
+    x = np.ones((2, 3))
+    with pytest.raises(ValueError, match="threads is -"):
+        F.layer_norm(x, 3, threads=-(10**30))
+    assert F.layer_norm(x, 3, threads=10**30).shape == x.shape

@@ -39,7 +39,7 @@ cdef int threads_of(object threads) except -1:
     if threads is None:
         return 0
     if PyLong_CheckExact(threads):
-        value = 0 if threads > MANY_THREADS else threads
+        value = threads if 0 < threads <= MANY_THREADS else 0
         if value >= 1:
             return <int>value
     threads = integer(threads, "threads", "an integer of at least 1, or None for all processors")
