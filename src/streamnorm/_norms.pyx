@@ -3,13 +3,13 @@
 The functions are those of :mod:`streamnorm.nn.functional`, which is where to import them from.
 """
 # Design: one fast way and one general way. An array that is C-contiguous and of float32 or float64, which nearly all
-# are, goes to the kernels as it is: a call on 32 x 64 values takes about a microsecond, and most of that is NumPy making
-# the result. Everything else (float16, strides, byte orders, outputs of another layout) is brought into that form by
+# are, goes to the kernels as it is: a call on 32 x 64 values takes less than a microsecond, and a good part of that is
+# NumPy making the result. Everything else (float16, strides, byte orders, outputs of another layout) is brought into that form by
 # NumPy, takes the same way and is brought back. NumPy's C API is used, not the buffer protocol as in the core, because
 # here the arrays are small and many. Turned down: a Python layer for the checks, which would cost more than the work.
 #
-# The parts: _norms_run.pxi (settings, calls of the kernels), _norms_arrays.pxi (arguments and results), _norms_batch.pxi,
-# _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group).
+# The parts: _norms_run.pxi (settings, calls of the kernels), _norms_arrays.pxi (arguments and results),
+# _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group).
 
 import operator
 import os

@@ -31,7 +31,8 @@ cdef object float_array(object array, str name):
     array = np.asarray(array)
     if array.dtype.newbyteorder("=") not in FLOAT_TYPES:
         raise TypeError(
-            f"{name} has dtype {array.dtype}; expected float16, float32 or float64, as {name}.astype(np.float32) makes it"
+            f"{name} has dtype {array.dtype}; expected float16, float32 or float64, "
+            f"as {name}.astype(np.float32) makes it"
         )
     return array
 
@@ -184,7 +185,9 @@ cdef bint may_overlap(const Spans *spans) noexcept:
     cdef int i, j
     for i in range(spans.n):
         for j in range(i):
-            if (spans.written[i] or spans.written[j]) and spans.start[i] < spans.end[j] and spans.start[j] < spans.end[i]:
+            if (spans.written[i] or spans.written[j]) and (
+                spans.start[i] < spans.end[j] and spans.start[j] < spans.end[i]
+            ):
                 return True
     return False
 

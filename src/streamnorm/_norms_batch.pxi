@@ -44,7 +44,7 @@ cdef int check_count(object num_batches_tracked) except -1:
     if num_batches_tracked is None:
         return 0
     if not isinstance(num_batches_tracked, np.ndarray) or num_batches_tracked.dtype != np.int64:
-        raise TypeError("num_batches_tracked is no int64 ndarray; expected one of one element, as np.zeros((), np.int64)")
+        raise TypeError("num_batches_tracked is no int64 ndarray; expected one element, as of np.zeros((), np.int64)")
     if num_batches_tracked.size != 1 or not num_batches_tracked.flags.writeable:
         raise ValueError("num_batches_tracked is read-only or not of one element; pass np.zeros((), np.int64)")
     return 0

@@ -502,7 +502,9 @@ def group_norm_backward(
     """
     if num_groups is None:
         if np.ndim(mean) != 2:
-            raise ValueError(f"mean has shape {np.shape(mean)}; expected (N, num_groups), as the forward pass returned it")
+            raise ValueError(
+                f"mean has shape {np.shape(mean)}; expected (N, num_groups), as the forward pass returned it"
+            )
         num_groups = np.shape(mean)[1]
     return groups_backward(group_norm_backward, dy, x, num_groups, mean, rstd, weight, True, bias, channel_axis, out,
                            threads, {"num_groups": num_groups})

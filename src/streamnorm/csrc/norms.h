@@ -33,7 +33,7 @@ typedef struct {
     int centered;                /* 0: RMS normalization (rows only) */
     int given;                   /* mean and rstd are given and constant, not computed from x */
     const double *weight, *bias; /* one per channel (of a row: per position); NULL: 1 and 0 */
-    const void *own_weight, *own_bias; /* the same of rows in x's type, where they come so; weight and bias are unused */
+    const void *own_weight, *own_bias; /* of rows, where they come in x's type, instead of those */
     double eps;
     int threads;         /* at most; 0: all processors */
     int64_t cache_bytes; /* results of arrays that take so much are stored past it */
@@ -43,7 +43,8 @@ typedef struct {
 int64_t sn_norm_statistics(const sn_norm *norm);
 int64_t sn_norm_values(const sn_norm *norm);
 
-/* y, and unless they are given mean, rstd and, where not NULL, the biased variance. SN_ERR_NOMEM: nothing was written. */
+/* y, and unless they are given mean, rstd and, where not NULL, the biased variance. SN_ERR_NOMEM: nothing was
+ * written. */
 sn_status sn_norm_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm);
 
 /* dx, and where not NULL dweight and dbias, one per channel (per position). SN_ERR_NOMEM: nothing was written. */
@@ -84,9 +85,10 @@ sn_status sn_rows_forward(void *y, double *mean, double *rstd, double *variance,
 sn_status sn_rows_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x, const double *mean,
                            const double *rstd, const sn_norm *norm);
 sn_status sn_planes_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm);
-sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x, const double *mean,
-                             const double *rstd, const sn_norm *norm);
-sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm);
+sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
+                             const double *mean, const double *rstd, const sn_norm *norm);
+sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *variance, const void *x,
+                             const sn_norm *norm);
 sn_status sn_columns_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
                               const double *mean, const double *rstd, const sn_norm *norm);
 

@@ -311,7 +311,8 @@ static int matrices_keep_busy(const columns_job *job, int threads) {
     return threads == 1 || job->matrices >= 8 * threads || (job->matrices > 1 && job->matrices % threads == 0);
 }
 
-sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *variance, const void *x, const sn_norm *norm) {
+sn_status sn_columns_forward(void *y, double *mean, double *rstd, double *variance, const void *x,
+                             const sn_norm *norm) {
     columns_job job = {.out = y, .x = x, .mean = mean, .rstd = rstd, .variance = variance};
     sn_status status = set_up(&job, norm, 2);
     if (status != SN_OK) return status;

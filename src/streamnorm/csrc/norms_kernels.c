@@ -116,7 +116,8 @@ typedef double quarter_of_doubles __attribute__((vector_size(16)));
 #define TERMS 4        /* that are summed in the type before the sum goes to one in double */
 
 /* The mean, rounded to a multiple of a thousandth of the standard deviation or so; as it is where a float32 holds it,
- * so that a constant row is equal to it. To a multiple of a power of two p, by adding and subtracting 1.5 * 2^52 * p. */
+ * so that a constant row is equal to it. Adding and subtracting 1.5 * 2^52 * p rounds to a multiple of p, a power of
+ * two. */
 SN_INLINE float center_float32(double mean, double rstd) {
     union {
         double value;

@@ -64,8 +64,8 @@ typedef struct {
                              const double *rstd, int64_t rows, int64_t columns, int64_t stride, int64_t rest,
                              int flags);
     void (*columns_gradient)(void *dx, const void *dy, const void *x, const double *mean, const double *rstd,
-                             const double *by_dy, const double *by_x, const double *constant, int64_t rows, int64_t columns, int64_t stride,
-                             int64_t rest, int flags);
+                             const double *by_dy, const double *by_x, const double *constant, int64_t rows,
+                             int64_t columns, int64_t stride, int64_t rest, int flags);
 } sn_norms_kernels;
 
 extern const sn_norms_kernels sn_norms_float32, sn_norms_float64;

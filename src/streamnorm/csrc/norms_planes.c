@@ -24,7 +24,7 @@ typedef struct {
     double *mean, *rstd, *variance;
     double *dweight, *dbias;
     int64_t groups, planes;       /* planes: of a group */
-    int64_t to_group, to_plane;   /* from one group's first plane to the next one's, from one of its planes to its next */
+    int64_t to_group, to_plane;   /* from one group's first plane to the next one's, from one of its planes on */
     int64_t runs;                 /* of a plane */
     int64_t groups_per_task, runs_per_task;
     double *sums;                 /* planes x runs x 2 */
@@ -331,8 +331,8 @@ static void add_parameters(planes_job *job) {
     }
 }
 
-sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x, const double *mean,
-                             const double *rstd, const sn_norm *norm) {
+sn_status sn_planes_backward(void *dx, double *dweight, double *dbias, const void *dy, const void *x,
+                             const double *mean, const double *rstd, const sn_norm *norm) {
     planes_job job = {.out = dx, .x = x, .dy = dy, .dweight = dweight, .dbias = dbias};
     job.mean = (double *)mean; /* read only */
     job.rstd = (double *)rstd;

@@ -5,7 +5,7 @@
 #include "norms.h"
 #include "parallel.h"
 
-/* Chunks of rows whose gradients of weight and bias are summed up on their own: at most, and values in each at least. */
+/* Chunks of rows whose gradients of weight and bias are summed on their own: at most, and values in each at least. */
 #define CHUNKS 32
 #define CHUNK_VALUES (1 << 17)
 #define CHUNK_SUMS (1 << 20) /* in all of them, at most */
