@@ -47,17 +47,22 @@ cdef object plain_array(object array, object dtype=None):
 # ---- parameters: one value per channel, or per position of a row ----
 
 
-cdef object parameter_array(object array, str name, cnp.ndarray x, int axis, int n_axes):
-    """`array`, or a plain copy of it, if it has the shape of those axes of x."""
+cdef object like_parameter(object array, str name, object x, int first, int last):
+    """`array` as an ndarray whose dimensions are those axes of x, or None."""
     if array is None:
         return None
-    if is_plain(array) and has_dims(<cnp.ndarray>array, x, axis, axis + n_axes):
-        return array
-    array = float_array(array, name)
-    shape = (<object>x).shape[axis:axis + n_axes]
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {(<object>x).shape}")
-    return plain_array(array)
+    if not is_plain(array):
+        array = float_array(array, name)
+    if not has_dims(<cnp.ndarray>array, <cnp.ndarray>x, first, last):
+        shape = x.shape[first:last]
+        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {x.shape}")
+    return array
+
+
+cdef object parameter_array(object array, str name, object x, int first, int last):
+    """The same as a plain array, itself where it is one."""
+    array = like_parameter(array, name, x, first, last)
+    return array if array is None or is_plain(array) else plain_array(array)
 
 
 cdef const double *doubles(object array, double *room) noexcept:
@@ -269,18 +274,6 @@ cdef object gradient_array(object dy, object x):
     if dy.shape != x.shape:
         raise ValueError(f"dy has shape {dy.shape}; expected {x.shape}, as x has")
     return dy
-
-
-cdef object like_parameter(object array, str name, object x, int first, int last):
-    """`array` as an ndarray whose dimensions are those axes of x, or None."""
-    if array is None:
-        return None
-    if not is_plain(array):
-        array = float_array(array, name)
-    if not has_dims(<cnp.ndarray>array, <cnp.ndarray>x, first, last):
-        shape = x.shape[first:last]
-        raise ValueError(f"{name} has shape {array.shape}; expected {shape}, as x has shape {x.shape}")
-    return array
 
 
 cdef object bias_like(object bias, object weight, object x, int first, int last):

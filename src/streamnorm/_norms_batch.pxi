@@ -124,8 +124,8 @@ cdef object batch_any(
     start(&norm, <cnp.ndarray>x, epsilon_of(eps), threads_of(threads))
     batch_geometry(&norm, <cnp.ndarray>x, axis)
     C = norm.channels
-    weight = parameter_array(weight, "weight", <cnp.ndarray>x, axis, 1)
-    bias = parameter_array(bias, "bias", <cnp.ndarray>x, axis, 1)
+    weight = parameter_array(weight, "weight", x, axis, axis + 1)
+    bias = parameter_array(bias, "bias", x, axis, axis + 1)
     if not (is_running_plain(running_mean, <cnp.ndarray>x, axis, training)
             and is_running_plain(running_var, <cnp.ndarray>x, axis, training)):
         check_running(running_mean, running_var, x, axis, not training)

@@ -69,8 +69,8 @@ cdef object rows_any(
             check_output(y, "y", x.shape, x.dtype)
         check_statistics_output(mean_out, "mean", x, 0, nd - n_axes)
         check_statistics_output(rstd_out, "rstd", x, 0, nd - n_axes)
-    weight = parameter_array(weight, "weight", <cnp.ndarray>x, nd - n_axes, n_axes)
-    bias = parameter_array(bias, "bias", <cnp.ndarray>x, nd - n_axes, n_axes)
+    weight = parameter_array(weight, "weight", x, nd - n_axes, nd)
+    bias = parameter_array(bias, "bias", x, nd - n_axes, nd)
     if out is not None:
         spans.n = 0
         note(&spans, x, False)

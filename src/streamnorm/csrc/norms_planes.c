@@ -39,7 +39,7 @@ static int64_t plane_of(const planes_job *job, int64_t group, int64_t k) {
 }
 
 static int64_t group_of(const planes_job *job, int64_t plane) {
-    return job->to_group == 1 && job->norm->groups == 0 ? plane % job->groups : plane / job->planes;
+    return job->norm->groups == 0 ? plane % job->groups : plane / job->planes;
 }
 
 typedef struct {

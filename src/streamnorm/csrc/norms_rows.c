@@ -89,7 +89,6 @@ sn_status sn_rows_forward(void *y, double *mean, double *rstd, double *variance,
 
 static int64_t chunk_start(const rows_job *job, int64_t chunk) { return job->rows * chunk / job->chunks; }
 
-/* Rows in small batches, so that a task of a chunk is the chunk whatever its size. */
 static void backward_task(void *of, int64_t chunk) {
     rows_job *job = of;
     int64_t first = chunk_start(job, chunk), count = chunk_start(job, chunk + 1) - first;
