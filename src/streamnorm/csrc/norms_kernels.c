@@ -112,6 +112,7 @@ typedef double quarter_of_doubles __attribute__((vector_size(16)));
 
 #define ROWS_BYTES 16384 /* see rows_together */
 #define MAX_ROWS 16
+#define SHORT_ROW 4096 /* bytes; longer ones gain more by being fetched ahead than they lose by being set up */
 #define ROWS_AT_ONCE 4 /* of columns, so that a sum is loaded and stored once for as many rows */
 #define TERMS 4        /* that are summed in the type before the sum goes to one in double */
 
@@ -133,7 +134,7 @@ SN_INLINE float center_float32(double mean, double rstd) {
 #define LEFT_OVER(off, sum) (isfinite(sum) ? (off) * (sum) : 0.0)
 
 /* Coefficients that a float32 holds with all its digits, and products of which stay in range. */
-SN_INLINE int fits_float32(double c) { return c == 0.0 || (fabs(c) > 1e-30 && fabs(c) < 1e30); }
+SN_INLINE int fits_float32(double c) { return (c == 0.0) | ((fabs(c) > 1e-30) & (fabs(c) < 1e30)); }
 
 /* See sn_statistics_from_sums, which is this for several instruction sets. */
 SN_INLINE int statistics_from_sums(double *restrict mean, double *restrict rstd, double *restrict variance,

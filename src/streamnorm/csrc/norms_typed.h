@@ -16,12 +16,14 @@ static void NAME(narrow)(void *to, const double *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) ((REAL *)to)[i] = (REAL)from[i];
 }
 
-SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered) {
+SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, double shift, int centered,
+                               int shifted) {
     doubles sum[2] = {{0}}, square[2] = {{0}};
     int64_t i = 0;
 #define ADD(k, v)                                                                                                     \
     do {                                                                                                              \
-        doubles d = (v) - shift;                                                                                      \
+        doubles d = (v);                                                                                              \
+        if (shifted) d -= shift;                                                                                      \
         if (centered) sum[k] += d;                                                                                    \
         square[k] += d * d;                                                                                           \
     } while (0)
@@ -34,14 +36,14 @@ SN_INLINE void NAME(stats_of)(double *s1, double *s2, const REAL *x, int64_t n, 
     *s1 = centered ? SUM(sum[0]) : 0.0;
     *s2 = SUM(square[0]);
     for (; i < n; i++) {
-        double d = (double)x[i] - shift;
+        double d = shifted ? (double)x[i] - shift : (double)x[i];
         if (centered) *s1 += d;
         *s2 += d * d;
     }
 }
 
 SN_CLONES static void NAME(stats)(double *s1, double *s2, const void *x, int64_t n, double shift) {
-    NAME(stats_of)(s1, s2, x, n, shift, 1);
+    NAME(stats_of)(s1, s2, x, n, shift, 1, 1);
 }
 
 /* ---- runs ---- */
@@ -153,6 +155,51 @@ SN_INLINE void NAME(normalize_row)(REAL *restrict y, const REAL *restrict x, con
 #undef HAT
 }
 
+/* Short rows that normalize_row would all take the first way, with the same parameters or none, in fewer instructions:
+ * to set a row up takes as many as its values. False, and nothing is done, if there is another among them. */
+SN_INLINE int NAME(normalize_rows)(REAL *restrict y, const REAL *restrict x, const REAL *restrict weight,
+                                   const REAL *restrict bias, int64_t n, int64_t rows, const double *mean,
+                                   const double *rstd) {
+    REAL less[MAX_ROWS], scale[MAX_ROWS];
+    int plain = 1;
+    for (int64_t k = 0; k < rows; k++) {
+        less[k] = -(REAL)mean[k];
+        scale[k] = (REAL)rstd[k];
+        plain &= FITS(mean[k]) & FITS(rstd[k]) & (fabs((mean[k] + less[k]) * rstd[k]) < NOTHING);
+    }
+    if (SN_UNLIKELY(!plain)) return 0;
+#define ROWS(OF)                                                                                                      \
+    for (int64_t k = 0; k < rows; k++, x += n, y += n) {                                                              \
+        int64_t i = 0;                                                                                                \
+        for (; i + 4 * LANES <= n; i += 4 * LANES)                                                                    \
+            for (int64_t j = i; j < i + 4 * LANES; j += LANES)                                                        \
+                *(VECTOR *)(y + j) = OF((AT(x + j) + less[k]) * scale[k], AT, j);                                     \
+        for (; i + LANES <= n; i += LANES) *(VECTOR *)(y + i) = OF((AT(x + i) + less[k]) * scale[k], AT, i);          \
+        for (; i < n; i++) y[i] = OF((x[i] + less[k]) * scale[k], *, i);                                              \
+    }
+#define AFFINE(hat, at, i) ((hat)*at(weight + i) + at(bias + i))
+#define WEIGHTED(hat, at, i) ((hat)*at(weight + i))
+#define SHIFTED(hat, at, i) ((hat) + at(bias + i))
+#define BARE(hat, at, i) (hat)
+    if (weight != NULL && bias != NULL) ROWS(AFFINE)
+    else if (weight != NULL) ROWS(WEIGHTED)
+    else if (bias != NULL) ROWS(SHIFTED)
+    else ROWS(BARE)
+#undef ROWS
+#undef AFFINE
+#undef WEIGHTED
+#undef SHIFTED
+#undef BARE
+    return 1;
+}
+
+/* What to subtract from a row's values before they are summed: nothing, unless two of them say that they are far from
+ * zero for how far they are apart. */
+SN_INLINE double NAME(shift_of)(const REAL *x, int64_t n) {
+    double first = x[0], other = x[n / 2];
+    return fabs(first) <= 32.0 * fabs(first - other) ? 0.0 : first;
+}
+
 /* Rows that are taken together, of arrays that are read: they stay in the first-level cache between two passes. A row's
  * second pass needs its first one's roots and quotients, and would wait for them; so the first pass goes over all of
  * them before the second one does. */
@@ -171,9 +218,13 @@ SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec 
     double mean[MAX_ROWS], variance[MAX_ROWS], rstd[MAX_ROWS], s1[MAX_ROWS], s2[MAX_ROWS];
     while (count > 0) {
         int64_t rows = NAME(rows_together)(n, count, 1);
+        int short_rows = n * (int64_t)sizeof(REAL) <= SHORT_ROW;
         for (int64_t k = 0; k < rows; k++) {
-            mean[k] = centered ? (double)x[k * n] : 0.0;
-            NAME(stats_of)(&s1[k], &s2[k], x + k * n, n, mean[k], centered);
+            mean[k] = !centered ? 0.0 : short_rows ? NAME(shift_of)(x + k * n, n) : (double)x[k * n];
+            if (mean[k] == 0.0)
+                NAME(stats_of)(&s1[k], &s2[k], x + k * n, n, 0.0, centered, 0);
+            else
+                NAME(stats_of)(&s1[k], &s2[k], x + k * n, n, mean[k], centered, 1);
         }
         if (centered) {
             if (SN_UNLIKELY(!statistics_from_sums(mean, rstd, variance, s1, s2, rows, values, eps)))
@@ -185,7 +236,9 @@ SN_INLINE void NAME(rows_forward_of)(REAL *y, const REAL *x, const sn_rows_spec 
                 rstd[k] = 1.0 / sqrt(variance[k] + eps);
             }
         }
-        for (int64_t k = 0; k < rows; k++) {
+        int done = short_rows && !spec->stream && spec->periods == 1 &&
+                   NAME(normalize_rows)(y, x, weight, bias, n, rows, mean, rstd);
+        for (int64_t k = done ? rows : 0; k < rows; k++) {
             int64_t at = spec->periods == 1 ? 0 : (first + k) % spec->periods * n;
             NAME(normalize_row)(y + k * n, x + k * n, weight == NULL ? NULL : weight + at,
                                 bias == NULL ? NULL : bias + at, n, mean[k], rstd[k], spec->stream,
