@@ -72,7 +72,7 @@ NORMS_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/norms*
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
-    extension("_norms", ["_norms.pyx", *NORMS_C], numpy_headers=True),
+    extension("_nn", ["_nn.pyx", *NORMS_C], numpy_headers=True),
     extension("parquet._pages", ["parquet/_pages.pyx", "csrc/pages.c"]),
     extension("parquet._thrift", ["parquet/_thrift.pyx"]),
 ]

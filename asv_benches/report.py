@@ -62,6 +62,7 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/csrc/affine": ("kernels", "normalize"),
     "src/streamnorm/csrc/norms": ("norms",),
     "src/streamnorm/_norms": ("norms",),
+    "src/streamnorm/_nn": ("norms",),
     "src/streamnorm/nn/": ("norms",),
     "src/streamnorm/csrc/": ("kernels", "precision", "fit", "exact"),
     "src/streamnorm/parquet/": ("footer", "normalize", "memory"),

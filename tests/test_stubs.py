@@ -31,7 +31,7 @@ def absolute(paths: str) -> str:
 def test_every_compiled_module_has_a_stub():
     package = Path(streamnorm.__file__).parent
     modules = compiled_modules()
-    assert {"streamnorm._core", "streamnorm._norms", "streamnorm._sketch", "streamnorm.parquet._pages"} <= set(modules)
+    assert {"streamnorm._core", "streamnorm._nn", "streamnorm._sketch", "streamnorm.parquet._pages"} <= set(modules)
     for module in modules:
         stub = package.parent.joinpath(*module.split(".")).with_suffix(".pyi")
         assert stub.is_file(), f"{module} has no stub: mypy takes everything in it for Any"

@@ -1,4 +1,4 @@
-# Part of _norms.pyx: from arguments to what the kernels take, and back.
+# Part of _nn.pyx: from arguments to what the kernels take, and back.
 
 cdef tuple FLOAT_TYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 

@@ -1,4 +1,4 @@
-# Part of _norms.pyx: batch normalization.
+# Part of _nn.pyx: batch normalization.
 
 
 cdef int batch_geometry(sn_norm *norm, cnp.ndarray x, int axis) noexcept:

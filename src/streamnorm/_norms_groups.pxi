@@ -1,4 +1,4 @@
-# Part of _norms.pyx: instance and group normalization, whose statistics are of one sample.
+# Part of _nn.pyx: instance and group normalization, whose statistics are of one sample.
 
 
 cdef int groups_geometry(sn_norm *norm, cnp.ndarray x, int axis, int64_t groups) noexcept:

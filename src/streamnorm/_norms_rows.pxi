@@ -1,4 +1,4 @@
-# Part of _norms.pyx: layer and RMS normalization.
+# Part of _nn.pyx: layer and RMS normalization.
 
 
 cdef int trailing_axes(object x, object normalized_shape) except -1:

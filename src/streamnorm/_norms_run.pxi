@@ -1,4 +1,4 @@
-# Part of _norms.pyx: settings as the kernels take them, and the calls of the kernels.
+# Part of _nn.pyx: settings as the kernels take them, and the calls of the kernels.
 
 
 cdef str shown(object value):

@@ -4,7 +4,7 @@ Compiled; each comes as ``name`` (y alone), ``name_forward`` (y and the statisti
 ``name_backward`` (the gradients). Statistics are float64, whatever the arrays are.
 """
 
-from .._norms import (
+from .._nn import (
     batch_norm,
     batch_norm_backward,
     batch_norm_forward,
