@@ -1,0 +1,8 @@
+/* Takes back what gemm_levels.h defines for one type and instruction set. */
+#undef T
+#undef NAME
+#undef LANES
+#undef SPLAT
+#undef LOW
+#undef HIGH
+#undef FMA

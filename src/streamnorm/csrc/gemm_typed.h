@@ -1,0 +1,238 @@
+/* One type's matrix product for one instruction set. gemm_levels.h includes this file with these defined:
+ *
+ *     T, NAME(x)       the type, and the names of what is defined here
+ *     TARGET           attribute that allows the instruction set
+ *     LANES            values of a vector
+ *     ROWS, VECTORS    the largest tile of c that the registers hold: ROWS rows of VECTORS vectors
+ *     SPLAT(x)         a vector of one value, as a list
+ *     LOW, HIGH        the indexes by which shufflevector interleaves the lower and the upper halves of two vectors
+ *     FMA(x, y, z)     x * y + z
+ *     MC, NC           rows of a and columns of b that are packed at a time
+ *
+ * A panel is k values of each of so many rows of a (or columns of b), those of one k side by side.
+ */
+typedef T NAME(vec) __attribute__((vector_size(LANES * sizeof(T)), may_alias));
+typedef T NAME(loose) __attribute__((vector_size(LANES * sizeof(T)), may_alias, aligned(sizeof(T))));
+
+#define VEC NAME(vec)
+#define LOAD(p) (*(const NAME(loose) *)(p))
+#define STORE(p, v) (*(NAME(loose) *)(p) = (v))
+#define COLUMNS (VECTORS * LANES)
+
+/* The first `count` values of a vector, fewer than LANES; the others are zero, and nothing of them is read. */
+SN_INLINE TARGET VEC NAME(load_part)(const T *p, int64_t count) {
+    T values[LANES] __attribute__((aligned(64))) = {0};
+    for (int64_t i = 0; i < count; i++) values[i] = p[i];
+    return LOAD(values);
+}
+
+SN_INLINE TARGET void NAME(store_part)(T *p, VEC v, int64_t count) {
+    T values[LANES] __attribute__((aligned(64)));
+    STORE(values, v);
+    for (int64_t i = 0; i < count; i++) p[i] = values[i];
+}
+
+/* Rows that are LANES values long become columns: interleaving the first half of the vectors with the second one
+ * moves each value as a perfect shuffle does, and log2(LANES) of them exchange the two indexes. */
+SN_INLINE TARGET void NAME(transpose)(VEC *v) {
+    VEC w[LANES];
+#pragma GCC unroll 4
+    for (int step = 1; step < LANES; step *= 2) {
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES / 2; i++) {
+            w[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], LOW);
+            w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], HIGH);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) v[i] = w[i];
+    }
+}
+
+/* Packs a panel of `width` columns (`columns` of them there, the others zero), `step` from column to column of the
+ * source and `row` from k to k. A vector that reaches over the width is overwritten by what follows it, so that up to
+ * LANES values behind the panel are written. */
+static TARGET void NAME(pack)(
+    T *restrict panel, const T *source, int64_t row, int64_t step, int64_t k, int64_t columns, int64_t width) {
+    int64_t p = 0;
+    if (step == 1) {
+        for (; p < k; p++, panel += width, source += row)
+            for (int64_t j = (width - 1) / LANES * LANES; j >= 0; j -= LANES)
+                STORE(panel + j, columns - j >= LANES ? LOAD(source + j)
+                                 : columns > j        ? NAME(load_part)(source + j, columns - j)
+                                                      : (VEC){0});
+        return;
+    }
+    if (row == 1)
+        for (; p + LANES <= k; p += LANES, panel += LANES * width, source += LANES)
+            for (int64_t j = (width - 1) / LANES * LANES; j >= 0; j -= LANES) {
+                VEC v[LANES];
+                if (columns - j >= LANES) {
+#pragma GCC unroll 16
+                    for (int i = 0; i < LANES; i++) v[i] = LOAD(source + (j + i) * step);
+                } else {
+#pragma GCC unroll 16
+                    for (int i = 0; i < LANES; i++) v[i] = j + i < columns ? LOAD(source + (j + i) * step) : (VEC){0};
+                }
+                NAME(transpose)(v);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) STORE(panel + i * width + j, v[i]);
+            }
+    for (; p < k; p++, panel += width, source += row)
+        for (int64_t j = 0; j < width; j++) panel[j] = j < columns ? source[j * step] : 0;
+}
+
+/* c = start + a b for a tile of `rows` x `vectors`; its last vector has fewer columns where `columns` says so. */
+SN_INLINE TARGET void NAME(tile)(
+    T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, int64_t a_row, int64_t a_col, const T *b,
+    int64_t b_row, int64_t k, int64_t columns, const int rows, const int vectors) {
+    VEC sum[ROWS][VECTORS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) sum[i][v] = (VEC){0};
+    const T *of_row[ROWS];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) of_row[i] = a + i * a_row;
+    int64_t at = 0;
+    for (int64_t p = 0; p < k; p++, b += b_row, at += a_col) {
+        VEC right[VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) right[v] = LOAD(b + v * LANES);
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            VEC left = SPLAT(of_row[i][at]);
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) sum[i][v] = FMA(left, right[v], sum[i][v]);
+        }
+    }
+    if (columns == vectors * LANES) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; v++) {
+                VEC whole = sum[i][v];
+                if (start != NULL) whole += LOAD(start + i * start_row + v * LANES);
+                STORE(c + i * c_row + v * LANES, whole);
+            }
+        return;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++) {
+            T values[LANES];
+            STORE(values, sum[i][v]);
+            for (int64_t j = v * LANES; j < columns && j < (v + 1) * LANES; j++)
+                c[i * c_row + j] = start != NULL ? start[i * start_row + j] + values[j - v * LANES] : values[j - v * LANES];
+        }
+}
+
+/* A full tile from packed panels. */
+static TARGET void NAME(packed_tile)(
+    T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, const T *b, int64_t k, int64_t columns) {
+    NAME(tile)(c, c_row, start, start_row, a, 1, ROWS, b, COLUMNS, k, columns, ROWS, VECTORS);
+}
+
+#define STRIP(rows, vectors)                                                                                       \
+    for (; m >= (rows); m -= (rows), a += (rows) * a_row, c += (rows) * c_row, start += (rows) * start_row)       \
+    NAME(tile)(c, c_row, started ? start : NULL, start_row, a, a_row, a_col, b, b_row, k, columns, (rows), (vectors))
+
+/* A strip of c as wide as a panel, from a as it lies. */
+#define STRIP_OF(vectors)                                                                                          \
+    static TARGET void NAME(strip_##vectors)(                                                                      \
+        T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, int64_t a_row, int64_t a_col,          \
+        const T *b, int64_t b_row, int64_t m, int64_t k, int64_t columns) {                                        \
+        const int started = start != NULL;                                                                         \
+        if (!started) start = c;                                                                                   \
+        STRIP(STRIP_ROWS, vectors);                                                                                \
+        if (STRIP_ROWS > 4) STRIP(4, vectors);                                                                     \
+        STRIP(2, vectors);                                                                                         \
+        STRIP(1, vectors);                                                                                         \
+    }
+#define STRIP_ROWS (ROWS > 8 ? 8 : ROWS)
+STRIP_OF(1)
+STRIP_OF(2)
+#if VECTORS > 2
+STRIP_OF(3)
+#endif
+
+static TARGET void NAME(strip)(
+    T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, int64_t a_row, int64_t a_col, const T *b,
+    int64_t b_row, int64_t m, int64_t k, int64_t columns) {
+    int64_t vectors = (columns + LANES - 1) / LANES;
+    if (vectors == 1) NAME(strip_1)(c, c_row, start, start_row, a, a_row, a_col, b, b_row, m, k, columns);
+#if VECTORS > 2
+    else if (vectors == 3) NAME(strip_3)(c, c_row, start, start_row, a, a_row, a_col, b, b_row, m, k, columns);
+#endif
+    else NAME(strip_2)(c, c_row, start, start_row, a, a_row, a_col, b, b_row, m, k, columns);
+}
+
+/* Small products: panel by panel of b, packed where its rows are not whole vectors; a as it lies. */
+static TARGET void NAME(by_panels)(T *c, const T *a, const T *b, const sn_gemm *g) {
+    T panel[SN_GEMM_BLOCK * COLUMNS + LANES] __attribute__((aligned(64)));
+    for (int64_t p = 0; p < g->k; p += SN_GEMM_BLOCK) {
+        int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK;
+        for (int64_t j = 0; j < g->n; j += COLUMNS) {
+            int64_t columns = g->n - j < COLUMNS ? g->n - j : COLUMNS, b_row = g->b_row;
+            const T *right = b + p * g->b_row + j * g->b_col;
+            if (g->b_col != 1 || columns % LANES != 0) {
+                b_row = (columns + LANES - 1) / LANES * LANES;
+                NAME(pack)(panel, right, g->b_row, g->b_col, k, columns, b_row);
+                right = panel;
+            }
+            int again = p > 0 || g->add;
+            const T *start = again ? c + j : g->bias != NULL ? (const T *)g->bias + j : NULL;
+            NAME(strip)(c + j, g->c_row, start, again ? g->c_row : 0, a + p * g->a_col, g->a_row, g->a_col, right,
+                        b_row, g->m, k, columns);
+        }
+    }
+}
+
+/* Large products: as Goto and van de Geijn have it, a block of b is packed for the third cache, one of a for the
+ * second, and a panel of b stays in the first while the tiles of a strip are computed. */
+static TARGET void NAME(by_blocks)(T *c, const T *a, const T *b, const sn_gemm *g, T *scratch) {
+    T *left = scratch, *right = scratch + MC * SN_GEMM_BLOCK + 64;
+    for (int64_t j0 = 0; j0 < g->n; j0 += NC) {
+        int64_t n = g->n - j0 < NC ? g->n - j0 : NC;
+        for (int64_t p = 0; p < g->k; p += SN_GEMM_BLOCK) {
+            int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK;
+            for (int64_t j = 0; j < n; j += COLUMNS)
+                NAME(pack)(right + j * k, b + p * g->b_row + (j0 + j) * g->b_col, g->b_row, g->b_col, k,
+                           n - j < COLUMNS ? n - j : COLUMNS, COLUMNS);
+            int again = p > 0 || g->add;
+            for (int64_t i0 = 0; i0 < g->m; i0 += MC) {
+                int64_t m = g->m - i0 < MC ? g->m - i0 : MC, whole = m / ROWS * ROWS;
+                const T *rows = a + i0 * g->a_row + p * g->a_col;
+                for (int64_t i = 0; i < whole; i += ROWS)
+                    NAME(pack)(left + i * k, rows + i * g->a_row, g->a_col, g->a_row, k, ROWS, ROWS);
+                for (int64_t j = 0; j < n; j += COLUMNS) {
+                    int64_t columns = n - j < COLUMNS ? n - j : COLUMNS, start_row = again ? g->c_row : 0;
+                    T *corner = c + i0 * g->c_row + j0 + j;
+                    const T *start = again ? corner : g->bias != NULL ? (const T *)g->bias + j0 + j : NULL;
+                    for (int64_t i = 0; i < whole; i += ROWS)
+                        NAME(packed_tile)(corner + i * g->c_row, g->c_row, start == NULL ? NULL : start + i * start_row,
+                                          start_row, left + i * k, right + j * k, k, columns);
+                    if (whole < m)
+                        NAME(strip)(corner + whole * g->c_row, g->c_row, start == NULL ? NULL : start + whole * start_row,
+                                    start_row, rows + whole * g->a_row, g->a_row, g->a_col, right + j * k, COLUMNS,
+                                    m - whole, k, columns);
+                }
+            }
+        }
+    }
+}
+
+static TARGET void NAME(product)(void *c, const void *a, const void *b, const sn_gemm *g, void *scratch) {
+    if (scratch != NULL)
+        NAME(by_blocks)(c, a, b, g, scratch);
+    else
+        NAME(by_panels)(c, a, b, g);
+}
+
+#undef VEC
+#undef LOAD
+#undef STORE
+#undef COLUMNS
+#undef STRIP
+#undef STRIP_OF
+#undef STRIP_ROWS
