@@ -68,11 +68,13 @@ def extension(name, sources, *, numpy_headers=False):
 SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c")) + ["csrc/weights.c"]
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
 CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
-NORMS_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/norms*.c")) + ["csrc/parallel.c"]
+NN_C = sorted(
+    os.path.relpath(path, SRC) for name in ("gemm", "network", "norms") for path in glob(f"{SRC}/csrc/{name}*.c")
+) + ["csrc/parallel.c"]
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
-    extension("_nn", ["_nn.pyx", *NORMS_C], numpy_headers=True),
+    extension("_nn", ["_nn.pyx", *NN_C], numpy_headers=True),
     extension("parquet._pages", ["parquet/_pages.pyx", "csrc/pages.c"]),
     extension("parquet._thrift", ["parquet/_thrift.pyx"]),
 ]

@@ -1,6 +1,7 @@
-"""Batch, layer, instance, group and RMS normalization, forward and backward, over NumPy arrays.
+"""Normalization, forward and backward, and networks that are trained, over NumPy arrays.
 
-The functions are those of :mod:`streamnorm.nn.functional`, which is where to import them from.
+The functions of normalization are those of :mod:`streamnorm.nn.functional`, which is where to import them from; those of
+networks are what the layers, losses and optimizers of :mod:`streamnorm.nn` call.
 """
 # Design: one fast way and one general way. An array that is C-contiguous and of float32 or float64, which nearly all
 # are, goes to the kernels as it is: a call on 32 x 64 values takes less than a microsecond, and a good part of that is
@@ -9,7 +10,9 @@ The functions are those of :mod:`streamnorm.nn.functional`, which is where to im
 # here the arrays are small and many. Turned down: a Python layer for the checks, which would cost more than the work.
 #
 # The parts: _norms_run.pxi (settings, calls of the kernels), _norms_arrays.pxi (arguments and results),
-# _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group).
+# _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group); _network.pxi (layers, losses
+# and optimizers one by one) and _network_plan.pxi (all of them as one). One extension, because they share one set of
+# threads, and because a network's norm layers are the kernels of the functions.
 
 import operator
 import os
@@ -21,7 +24,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_CheckExact
 from cpython.tuple cimport PyTuple_CheckExact
 from libc.math cimport NAN, sqrt
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 
 cnp.import_array()
@@ -77,3 +80,5 @@ include "_norms_arrays.pxi"
 include "_norms_batch.pxi"
 include "_norms_rows.pxi"
 include "_norms_groups.pxi"
+include "_network.pxi"
+

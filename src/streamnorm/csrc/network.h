@@ -45,7 +45,6 @@ typedef struct {
     int64_t columns, buckets, dim; /* embedding: columns of codes, and its tables */
 
     sn_norm norm;               /* samples and positions are those of one sample; the rest is complete */
-    int by_batch;               /* statistics are of the batch in training, running ones otherwise */
     int positions_by_rows;      /* samples are more positions (batch normalization, channels last) */
     void *running_mean, *running_var; /* of the network's type, or NULL */
     int64_t *count;             /* of batches, or NULL: none is counted */
@@ -78,9 +77,8 @@ typedef struct {
     sn_loss loss;
     double loss_parameter;
     int64_t targets;            /* values of a sample's target */
-    int64_t outputs;            /* of `out`, values that the loss takes together: classes for softmax, else 1 */
     sn_optimizer optimizer;
-    int threads;                /* at most; 0: all processors */
+    int threads;                /* at most */
 
     int64_t rows;               /* of a batch, at most */
     char *x, *y, *weights;      /* a batch, gathered */

@@ -17,8 +17,8 @@ typedef enum {
     SN_LOSS_SOFTMAX   /* cross-entropy of rows of logits against numbers of classes, one a row */
 } sn_loss;
 
-/* Dropout keeps value i of a call if word i, of 32 bits, is at least p 2^32. The words are those of a SplitMix64 sequence
- * (Steele, Lea and Flood, 2014), the lower half of each before the upper one: mix(key + (i / 2 + 1) G), where
+/* Dropout keeps value i of a call if word i, of 32 bits, is at least p 2^32. The words are those of a SplitMix64
+ * sequence (Steele, Lea and Flood, 2014), the lower half of each before the upper one: mix(key + (i / 2 + 1) G), where
  * G = 0x9e3779b97f4a7c15 and key = mix(mix(seed) + (step + 1) G), modulo 2^64. */
 SN_INLINE uint64_t sn_mix(uint64_t z) {
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);

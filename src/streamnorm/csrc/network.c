@@ -1,0 +1,291 @@
+/* See network.h: forward and backward through the layers, the optimizer's step, and the loop over batches. */
+#include "network.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ALIGNMENT 64
+
+/* ---- buffers ---- */
+
+/* Whether the layer may overwrite its input, the output of the layer before: that is no layer whose gradient is of its
+ * output, and this one's gradient is not of its input. */
+static int works_in_place(const sn_network *network, int64_t i) {
+    if (i == 0) return 0;
+    switch (network->layers[i].kind) {
+    case SN_LAYER_RELU:
+    case SN_LAYER_TANH:
+    case SN_LAYER_SIGMOID:
+    case SN_LAYER_DROPOUT: break;
+    default: return 0;
+    }
+    switch (network->layers[i - 1].kind) {
+    case SN_LAYER_DENSE:
+    case SN_LAYER_NORM:
+    case SN_LAYER_EMBEDDING:
+    case SN_LAYER_DROPOUT: return 1;
+    default: return 0;
+    }
+}
+
+static void *aligned(size_t bytes) {
+    void *memory;
+    if (bytes == 0) bytes = 1;
+    return posix_memalign(&memory, ALIGNMENT, bytes) == 0 ? memory : NULL;
+}
+
+sn_status sn_network_reserve(sn_network *network, int64_t rows) {
+    size_t width = (size_t)network->kernels->width, n = (size_t)rows;
+    int64_t widest = network->out;
+    int failed = 0;
+    network->rows = rows;
+    for (int64_t i = 0; i < network->n_layers; i++) {
+        sn_layer *layer = &network->layers[i];
+        if (layer->in > widest) widest = layer->in;
+        if (layer->out > widest) widest = layer->out;
+        layer->y = works_in_place(network, i) ? layer[-1].y : aligned(n * (size_t)layer->out * width);
+        failed |= layer->y == NULL;
+        if (layer->kind != SN_LAYER_NORM) continue;
+        layer->statistics = aligned(3 * (size_t)sn_layer_norm_statistics(layer, rows) * sizeof(double));
+        layer->doubles = aligned(4 * (size_t)sn_layer_norm_channels(layer) * sizeof(double));
+        failed |= layer->statistics == NULL || layer->doubles == NULL;
+    }
+    network->x = aligned(n * (size_t)network->in * width);
+    network->y = aligned(n * (size_t)network->targets * width);
+    network->weights = aligned(n * width);
+    network->gradients[0] = aligned(n * (size_t)widest * width);
+    network->gradients[1] = aligned(n * (size_t)widest * width);
+    failed |= network->x == NULL || network->y == NULL || network->weights == NULL;
+    failed |= network->gradients[0] == NULL || network->gradients[1] == NULL;
+    return failed ? SN_ERR_NOMEM : SN_OK;
+}
+
+void sn_network_free(sn_network *network) {
+    for (int64_t i = 0; i < network->n_layers; i++) {
+        sn_layer *layer = &network->layers[i];
+        if (!works_in_place(network, i)) free(layer->y);
+        free(layer->statistics);
+        free(layer->doubles);
+    }
+    free(network->x);
+    free(network->y);
+    free(network->weights);
+    free(network->gradients[0]);
+    free(network->gradients[1]);
+    free(network->workspace);
+}
+
+/* ---- dense ---- */
+
+static sn_gemm product(const sn_network *network, int64_t m, int64_t n, int64_t k) {
+    return (sn_gemm){.m = m, .n = n, .k = k, .c_row = n, .threads = network->threads};
+}
+
+static sn_status multiply(sn_network *network, void *c, const void *a, const void *b, const sn_gemm *g) {
+    size_t width = (size_t)network->kernels->width, bytes = sn_gemm_workspace(g, width);
+    if (bytes > network->workspace_bytes) { /* the first time that a shape occurs */
+        void *more = aligned(bytes);
+        if (more == NULL) return SN_ERR_NOMEM;
+        free(network->workspace);
+        network->workspace = more;
+        network->workspace_bytes = bytes;
+    }
+    if (width == sizeof(float))
+        sn_gemm_f32(c, a, b, g, network->workspace);
+    else
+        sn_gemm_f64(c, a, b, g, network->workspace);
+    return SN_OK;
+}
+
+static sn_status dense_forward(sn_network *network, sn_layer *layer, int64_t samples) {
+    int64_t in = layer->in / layer->repeat, out = layer->out / layer->repeat;
+    sn_gemm g = product(network, samples * layer->repeat, out, in);
+    g.a_row = in;
+    g.a_col = 1;
+    g.b_row = 1;
+    g.b_col = in;
+    g.bias = layer->bias == NULL ? NULL : layer->bias->values;
+    return multiply(network, layer->y, layer->x, layer->weight->values, &g);
+}
+
+static sn_status dense_backward(sn_network *network, sn_layer *layer, void *dx, const void *dy, int64_t samples) {
+    int64_t in = layer->in / layer->repeat, out = layer->out / layer->repeat, rows = samples * layer->repeat;
+    sn_gemm g = product(network, out, in, rows);
+    g.a_row = 1;
+    g.a_col = out;
+    g.b_row = in;
+    g.b_col = 1;
+    sn_status status = multiply(network, layer->weight->gradient, dy, layer->x, &g);
+    if (status != SN_OK) return status;
+    if (layer->bias != NULL) network->kernels->column_sums(layer->bias->gradient, dy, rows, out);
+    if (dx == NULL) return SN_OK;
+    g = product(network, rows, in, out);
+    g.a_row = out;
+    g.a_col = 1;
+    g.b_row = in;
+    g.b_col = 1;
+    return multiply(network, dx, dy, layer->weight->values, &g);
+}
+
+/* ---- through the layers ---- */
+
+sn_status sn_network_run(sn_network *network, const char **prediction, const char *x, int64_t samples, int training) {
+    const sn_network_kernels *kernels = network->kernels;
+    sn_status status = SN_OK;
+    for (int64_t i = 0; i < network->n_layers && status == SN_OK; i++) {
+        sn_layer *layer = &network->layers[i];
+        int64_t n = samples * layer->out;
+        layer->x = x;
+        switch (layer->kind) {
+        case SN_LAYER_DENSE: status = dense_forward(network, layer, samples); break;
+        case SN_LAYER_RELU: kernels->relu_forward(layer->y, x, n); break;
+        case SN_LAYER_TANH: kernels->tanh_forward(layer->y, x, n); break;
+        case SN_LAYER_SIGMOID: kernels->sigmoid_forward(layer->y, x, n); break;
+        case SN_LAYER_DROPOUT:
+            if (!training) continue; /* the next layer has the same input */
+            layer->key = sn_dropout_key(layer->seed, (uint64_t)*layer->steps);
+            *layer->steps += 1;
+            kernels->dropout(layer->y, x, n, layer->p, layer->key);
+            break;
+        case SN_LAYER_EMBEDDING:
+            kernels->embedding_forward(layer->y, x, layer->weight->values, samples, layer->in - layer->columns,
+                                       layer->columns, layer->buckets, layer->dim);
+            break;
+        case SN_LAYER_NORM: status = sn_layer_norm_run(layer, network, samples, training); break;
+        }
+        x = layer->y;
+    }
+    *prediction = x;
+    return status;
+}
+
+/* From the gradient of the prediction in gradients[0] to those of the parameters. */
+sn_status sn_network_run_back(sn_network *network, int64_t samples) {
+    const sn_network_kernels *kernels = network->kernels;
+    char *dy = network->gradients[0], *dx = network->gradients[1];
+    int64_t first = 0;
+    while (first < network->n_layers && network->layers[first].weight == NULL && network->layers[first].bias == NULL)
+        first++; /* nothing before it wants a gradient */
+    for (int64_t i = network->n_layers - 1; i >= first; i--) {
+        sn_layer *layer = &network->layers[i];
+        int64_t n = samples * layer->out;
+        sn_status status = SN_OK;
+        switch (layer->kind) {
+        case SN_LAYER_RELU: kernels->relu_backward(dy, dy, layer->y, n); continue;
+        case SN_LAYER_TANH: kernels->tanh_backward(dy, dy, layer->y, n); continue;
+        case SN_LAYER_SIGMOID: kernels->sigmoid_backward(dy, dy, layer->y, n); continue;
+        case SN_LAYER_DROPOUT: kernels->dropout(dy, dy, n, layer->p, layer->key); continue;
+        case SN_LAYER_DENSE: status = dense_backward(network, layer, i > first ? dx : NULL, dy, samples); break;
+        case SN_LAYER_EMBEDDING:
+            kernels->embedding_backward(i > first ? dx : NULL, layer->weight->gradient, dy, layer->x, samples,
+                                        layer->in - layer->columns, layer->columns, layer->buckets, layer->dim);
+            break;
+        case SN_LAYER_NORM: status = sn_layer_norm_run_back(layer, dx, dy, network, samples); break;
+        }
+        if (status != SN_OK) return status;
+        char *swap = dy;
+        dy = dx;
+        dx = swap;
+    }
+    return SN_OK;
+}
+
+/* ---- the optimizer ---- */
+
+void sn_network_update(sn_network *network, double rate) {
+    const sn_network_kernels *kernels = network->kernels;
+    sn_optimizer *optimizer = &network->optimizer;
+    double scale = 1.0;
+    if (optimizer->clip_value > 0.0)
+        for (int64_t i = 0; i < network->n_parameters; i++)
+            kernels->clip(network->parameters[i].gradient, network->parameters[i].size, optimizer->clip_value);
+    if (optimizer->clip_norm > 0.0) {
+        double square = 0.0;
+        for (int64_t i = 0; i < network->n_parameters; i++)
+            square += kernels->square_norm(network->parameters[i].gradient, network->parameters[i].size);
+        double norm = sqrt(square);
+        if (norm > optimizer->clip_norm) scale = optimizer->clip_norm / norm;
+    }
+    optimizer->sgd.lr = optimizer->adam.lr = rate;
+    optimizer->adam.step++;
+    for (int64_t i = 0; i < network->n_parameters; i++) {
+        sn_parameter *p = &network->parameters[i];
+        if (optimizer->kind == SN_OPTIMIZER_ADAM)
+            kernels->adam(p->values, p->state[0], p->state[1], p->gradient, p->size, &optimizer->adam, scale);
+        else
+            kernels->sgd(p->values, p->state[0], p->gradient, p->size, &optimizer->sgd, scale);
+    }
+}
+
+/* ---- batches ---- */
+
+static int64_t nanoseconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Rows of the order, one after the other in `to`; or where they are, if they are in order. */
+static const char *rows_of(char *to, const void *from, const int64_t *order, int64_t start, int64_t rows,
+                           int64_t bytes) {
+    const char *values = from;
+    if (values == NULL) return NULL;
+    if (order == NULL) return values + start * bytes;
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(to + i * bytes, values + order[start + i] * bytes, (size_t)bytes);
+    return to;
+}
+
+static double weight_of(const sn_network *network, const char *weights, int64_t rows) {
+    return weights == NULL ? (double)rows : network->kernels->sum(weights, rows);
+}
+
+/* The loss of a batch, added up as weighted means over the values of a sample; its gradient, if that is wanted, is that
+ * of the weighted mean over the batch. */
+static void find_loss(sn_network *network, double *loss, double *weight, void *gradient, const char *prediction,
+                      const char *targets, const char *weights, int64_t rows) {
+    double total = weight_of(network, weights, rows);
+    double per_sample = network->loss == SN_LOSS_SOFTMAX ? 1.0 : (double)network->out;
+    double factor = total == 0.0 ? 0.0 : 1.0 / (total * per_sample);
+    *loss += network->kernels->loss(gradient, prediction, targets, weights, rows, network->out, network->loss,
+                                    network->loss_parameter, factor) / per_sample;
+    *weight += total;
+}
+
+sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanoseconds) {
+    int64_t width = network->kernels->width, end = nanoseconds_now() + nanoseconds;
+    while (epoch->next < epoch->n_batches) {
+        int64_t start = epoch->next * epoch->batch;
+        int64_t rows = epoch->next + 1 < epoch->n_batches ? epoch->batch : epoch->samples - start;
+        const char *x = rows_of(network->x, epoch->x, epoch->order, start, rows, network->in * width);
+        const char *targets = rows_of(network->y, epoch->targets, epoch->order, start, rows, network->targets * width);
+        const char *weights = rows_of(network->weights, epoch->weights, epoch->order, start, rows, width);
+        const char *prediction;
+        sn_status status = sn_network_run(network, &prediction, x, rows, 1);
+        if (status != SN_OK) return status;
+        find_loss(network, &epoch->loss, &epoch->weight, network->gradients[0], prediction, targets, weights, rows);
+        status = sn_network_run_back(network, rows);
+        if (status != SN_OK) return status;
+        sn_network_update(network, epoch->rates[epoch->next]);
+        epoch->next++;
+        if (nanoseconds_now() >= end) break;
+    }
+    return SN_OK;
+}
+
+sn_status sn_network_forward(sn_network *network, void *out, const void *x, int64_t samples) {
+    const char *prediction;
+    sn_status status = sn_network_run(network, &prediction, x, samples, 0);
+    if (status == SN_OK) memcpy(out, prediction, (size_t)(samples * network->out * network->kernels->width));
+    return status;
+}
+
+sn_status sn_network_evaluate(sn_network *network, double *loss, double *weight, const void *x, const void *targets,
+                              const void *weights, int64_t samples) {
+    const char *prediction;
+    sn_status status = sn_network_run(network, &prediction, x, samples, 0);
+    if (status == SN_OK) find_loss(network, loss, weight, NULL, prediction, targets, weights, samples);
+    return status;
+}
