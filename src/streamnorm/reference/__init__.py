@@ -4,10 +4,11 @@ A fast kernel is believed once it agrees with its twin on the hostile inputs. No
 time.
 
 The twins of the statistics and of the maps are here; those of ``streamnorm.nn.functional`` are in
-``streamnorm.reference.norms``.
+``streamnorm.reference.norms``, those of dense layers, activations, losses and optimizers in
+``streamnorm.reference.network``.
 """
 
-from . import norms
+from . import network, norms
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
@@ -20,6 +21,7 @@ __all__ = [
     "affine_matrix",
     "exact_sums",
     "keys_of",
+    "network",
     "norms",
     "selected",
     "update_matrix",
