@@ -1,9 +1,11 @@
-"""Normalization layers: batch, layer, instance, group and RMS normalization, forward and backward.
+"""Normalization layers, and a small network of them that trains: layers, losses, optimizers.
 
 ``streamnorm.nn.functional`` has the compiled functions, the classes here keep their parameters and statistics. They
 have PyTorch's arguments, state and results over NumPy arrays, and tie in with the scalers: a :class:`BatchNorm` can be
 calibrated on data larger than memory, made from a fitted scaler and turned into one; :func:`fold` makes a dense layer
 take over what a normalization does.
+
+:class:`Sequential` puts layers one after the other and trains them; the losses and optimizers have PyTorch's formulas.
 """
 
 from importlib import import_module
@@ -12,25 +14,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._folding import fold
     from ._module import Module, Parameter
+    from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
+    from .dense import Dense, Embedding
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+    from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
+    from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
+    from .sequential import Sequential
 
 __all__ = [
+    "Adam",
+    "AdamW",
+    "BCEWithLogitsLoss",
     "BatchNorm",
+    "CosineSchedule",
+    "CrossEntropyLoss",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
     "GroupNorm",
+    "HuberLoss",
     "InstanceNorm",
+    "L1Loss",
     "LayerNorm",
+    "Loss",
+    "MSELoss",
     "Module",
+    "Optimizer",
     "Parameter",
+    "QuantileLoss",
     "RMSNorm",
+    "ReLU",
+    "SGD",
+    "Sequential",
+    "Sigmoid",
+    "StepSchedule",
+    "Tanh",
     "fold",
     "functional",
+    "get_loss",
+    "get_optimizer",
     "layers",
 ]
 
 _NAMES_IN = {
     "_folding": ("fold",),
     "_module": ("Module", "Parameter"),
+    "activations": ("Dropout", "Flatten", "ReLU", "Sigmoid", "Tanh"),
+    "dense": ("Dense", "Embedding"),
     "layers": ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
+    "losses": (
+        "BCEWithLogitsLoss",
+        "CrossEntropyLoss",
+        "HuberLoss",
+        "L1Loss",
+        "Loss",
+        "MSELoss",
+        "QuantileLoss",
+        "get_loss",
+    ),
+    "optimizers": ("SGD", "Adam", "AdamW", "CosineSchedule", "Optimizer", "StepSchedule", "get_optimizer"),
+    "sequential": ("Sequential",),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = ("functional", "layers")

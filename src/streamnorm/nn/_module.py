@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ..errors import StateError
 
 FLOATS = (np.float16, np.float32, np.float64)
+COUNTERS = ("num_batches_tracked", "num_steps")  # what a state may be without: older ones and PyTorch's are
 
 
 class Parameter(np.ndarray):
@@ -210,7 +211,8 @@ class Module(ABC):
         ----------
         state : mapping of str to array-like
             As from :meth:`state_dict`, or PyTorch's with its tensors or arrays of them. Values are cast to this
-            layer's types. A ``num_batches_tracked`` that is not there, as in old states, stays what it is.
+            layer's types. A ``num_batches_tracked`` or ``num_steps`` that is not there, as in old states, stays what it
+            is.
         strict : bool, default True
             Whether all keys must be there, and no others.
 
@@ -225,7 +227,7 @@ class Module(ABC):
             If the keys are others and `strict` is true, or a value has another shape or no number of its type.
         """
         own = dict(self._own_state(""))
-        missing = [key for key in own if key not in state and key.rpartition(".")[2] != "num_batches_tracked"]
+        missing = [key for key in own if key not in state and key.rpartition(".")[2] not in COUNTERS]
         unexpected = [key for key in state if key not in own]
         problems = []
         if strict and missing:

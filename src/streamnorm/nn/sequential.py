@@ -1,0 +1,312 @@
+"""A network: layers one after the other, trained on arrays."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _training
+from ._inputs import as_type, check_finite, generator_of
+from ._module import Module, check_count, check_real
+from ._steps import Steps, dtype_of, forget, mode
+from .losses import Loss, get_loss, weights_of
+from .optimizers import Optimizer, get_optimizer
+
+__all__ = ["Sequential"]
+
+
+class Sequential(Module):
+    """Layers, each of which takes what the one before it makes.
+
+    Parameters
+    ----------
+    layers : sequence of Module
+        At least one. The network has their parameters and buffers under ``0.weight``, ``1.bias`` and so on, as
+        ``torch.nn.Sequential`` has.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        What inputs are cast to: the type of the first parameter of float32 or float64; float32 without any.
+    optimizer : Optimizer or None
+        As compiled.
+    loss : Loss or None
+        As compiled.
+
+    Examples
+    --------
+    >>> from streamnorm import nn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 2))
+    >>> y = np.abs(X[:, 0]) + X[:, 1]
+    >>> network = nn.Sequential([nn.Dense(2, 16, random_state=1), nn.ReLU(), nn.Dense(16, 1, random_state=2)])
+    >>> history = network.compile(nn.Adam(0.01), "mse").fit(X, y, epochs=30, random_state=0)
+    >>> history["loss"][0] > 1.0, history["loss"][-1] < 0.02
+    (True, True)
+    >>> network.predict([[1.0, 1.0], [-1.0, 1.0]]).round().tolist()
+    [[2.0], [2.0]]
+    """
+
+    def __init__(self, layers: Sequence[Module]) -> None:
+        super().__init__()
+        if isinstance(layers, Module):
+            raise TypeError(f"layers must be a list of layers, got one {type(layers).__name__}")
+        layers = list(layers)
+        if not layers:
+            raise ValueError("a network needs at least one layer")
+        for i, layer in enumerate(layers):
+            if not isinstance(layer, Module):
+                hint = f": write {layer.__name__}(...)" if isinstance(layer, type) else ""
+                raise TypeError(f"layer {i} must be a layer, got {layer!r}{hint}")
+            first = next(j for j, other in enumerate(layers) if other is layer)
+            if first != i:
+                raise ValueError(f"layer {i} is layer {first} once more: make a layer for each place")
+            setattr(self, str(i), layer)
+        self.optimizer: Optimizer | None = None
+        self.loss: Loss | None = None
+        self.threads: int | None = None
+
+    # ------------------------------------------------------------ as a list, and as a layer
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return (layer for _, layer in self.children())
+
+    def __getitem__(self, index: int) -> Module:
+        return list(self)[index]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """What inputs are cast to."""
+        return dtype_of(list(self))
+
+    def forward(self, x: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
+        """What the layers make of x, in the mode that they are in; in `out` if that is given."""
+        *before, last = self
+        y: Any = x
+        for layer in before:
+            y = layer.forward(y)
+        return last.forward(y, out)
+
+    def backward(self, dy: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
+        """The gradient of the last input, from that of its output; the parameters' gradients add up."""
+        first, *others = self
+        for layer in reversed(others):
+            dy = layer.backward(dy)
+        return first.backward(dy, out)
+
+    # ------------------------------------------------------------ training
+
+    def compile(
+        self, optimizer: str | Optimizer = "adam", loss: str | Loss = "mse", *, threads: int | None = None
+    ) -> Self:
+        """Say what to train by.
+
+        Parameters
+        ----------
+        optimizer : "adam", "adamw", "sgd" or Optimizer, default "adam"
+            One of your own goes on from the steps that it has done on this network; a name makes a new one.
+        loss : str or Loss, default "mse"
+            A name that :func:`get_loss` knows, or a loss.
+        threads : int or None
+            At most so many; None: as many as pay. Results do not depend on it.
+
+        Returns
+        -------
+        Sequential
+            The network itself.
+        """
+        made, by = get_optimizer(optimizer), get_loss(loss)
+        threads = None if threads is None else check_count(threads, "threads")
+        made.bind(self.parameters())
+        self.optimizer, self.loss, self.threads = made, by, threads
+        return self
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        epochs: int = 1,
+        batch_size: int = 32,
+        validation_split: float = 0.0,
+        *,
+        validation_data: tuple[Any, ...] | None = None,
+        shuffle: bool = True,
+        sample_weight: ArrayLike | None = None,
+        random_state: Any = None,
+        progress: Callable[[int, int, dict[str, float]], Any] | None = None,
+    ) -> dict[str, list[float]]:
+        """Train for some epochs; called again, it goes on, with the optimizer's moments and count of steps.
+
+        Layers are in training mode meanwhile, and then in the one that they were in.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, ...)
+            Finite numbers.
+        y : array-like
+            Of the shape of the outputs, where (N,) matches (N, 1); classes (N,) for softmax cross-entropy.
+        epochs : int, default 1
+            How often all rows are gone through.
+        batch_size : int, default 32
+            Rows to a step. A last batch of one row joins the one before it.
+        validation_split : float, default 0.0
+            The share of rows, the last ones as they are given, that is not trained on but evaluated after each epoch,
+            as in Keras. Shuffle rows first if their order means something.
+        validation_data : tuple (X, y) or (X, y, sample_weight), or None
+            Rows to evaluate after each epoch; then nothing is split off.
+        shuffle : bool, default True
+            Whether rows are in another order in each epoch.
+        sample_weight : array-like of shape (N,), or None
+            Weights of rows in the loss.
+        random_state : int, numpy.random.Generator or None
+            For the orders. With an int, and layers made with one, training gives the same bits each time.
+        progress : callable or None
+            Called as ``progress(epochs_done, epochs, losses)`` after each epoch.
+
+        Returns
+        -------
+        dict of str to list of float
+            "loss": for each epoch the mean over its batches, each before its step. "val_loss": that of the validation
+            after the epoch, if there is one.
+
+        Raises
+        ------
+        DataError
+            If X or y has a value that is NaN or infinite.
+        ValueError
+            If shapes do not fit, or the network is not compiled.
+        FloatingPointError
+            If the loss becomes NaN or infinite.
+        """
+        loss = self._compiled("fit")
+        epochs, batch_size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
+        share = check_real(validation_split, "validation_split", 1.0)
+        X, y, weight = self._rows(X, y, sample_weight, "X", "y")
+        rows, held = len(X), None
+        if validation_data is not None:
+            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+                raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
+            held = self._rows(*validation_data[:2], (*validation_data, None)[2], "validation X", "validation y")
+            if held[0].shape[1:] != X.shape[1:]:
+                raise ValueError(f"validation X has shape {held[0].shape}, and X has shape {X.shape}")
+        elif share:
+            rows = int(len(X) * (1 - share))
+            if not 0 < rows < len(X):
+                raise ValueError(f"validation_split={share:g} of {len(X)} rows leaves none to train on or to evaluate")
+            held = X[rows:], y[rows:], None if weight is None else weight[rows:]
+        del loss
+        rng = generator_of(random_state)
+        runner = self.runner(X.shape[1:], min(batch_size, rows))
+        x, targets, weights = X[:rows], y[:rows], None if weight is None else weight[:rows]
+
+        def feed(epoch: int) -> Iterator[_training.Piece]:
+            yield x, targets, rng.permutation(rows) if shuffle else None, weights
+
+        return _training.train(
+            runner,
+            epochs,
+            feed,
+            batch_size,
+            validation=None if held is None else lambda: [held],
+            progress=progress,
+        )
+
+    def predict(self, X: ArrayLike, batch_size: int = 1024) -> np.ndarray:
+        """What the network makes of X in evaluation mode, which for losses of logits is logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, ...)
+        batch_size : int, default 1024
+            Rows that are gone through together.
+
+        Returns
+        -------
+        ndarray of shape (N, ...)
+        """
+        X = self._inputs(X, "X")
+        shape = self._output_shape(X, "X")
+        if not len(X):
+            return np.empty((0, *shape), self.dtype)
+        return self.runner(X.shape[1:], min(check_count(batch_size, "batch_size"), len(X))).forward(X)
+
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 1024
+    ) -> float:
+        """The loss in evaluation mode: its mean over all rows, with weights the weighted mean."""
+        self._compiled("evaluate")
+        batch_size = check_count(batch_size, "batch_size")
+        rows = self._rows(X, y, sample_weight, "X", "y")
+        return _training.evaluate(self.runner(rows[0].shape[1:], min(batch_size, len(rows[0]))), [rows])
+
+    def runner(self, sample_shape: tuple[int, ...], rows: int) -> Any:
+        """What trains and predicts: a plan for layers, loss and optimizer of this library, steps for others.
+
+        Parameters
+        ----------
+        sample_shape : tuple of int
+            Of a row of the input.
+        rows : int
+            Rows of a batch.
+        """
+        layers = list(_flat(self))
+        return Steps(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
+
+    # ------------------------------------------------------------ checks
+
+    def _compiled(self, what: str) -> Loss:
+        if self.loss is None or self.optimizer is None:
+            raise ValueError(f"{what} needs a loss and an optimizer: call compile first, as in compile('adam', 'mse')")
+        return self.loss
+
+    def _inputs(self, X: ArrayLike, name: str) -> np.ndarray:
+        array = np.asarray(X)
+        if array.ndim < 2:
+            raise ValueError(f"{name} has shape {array.shape}, and (N, ...) is wanted: rows of at least one value")
+        with np.errstate(over="ignore"):
+            return as_type(array, self.dtype)
+
+    def _output_shape(self, X: np.ndarray, name: str) -> tuple[int, ...]:
+        """The shape of a row of the output, found by sending two rows of zeros through."""
+        rows = np.zeros((2, *X.shape[1:]), X.dtype)
+        with mode([self], False):
+            for i, layer in enumerate(self):
+                try:
+                    after = layer.forward(rows)
+                except ValueError as error:
+                    raise ValueError(
+                        f"{name} has shape {X.shape}, of which layer {i}, {type(layer).__name__}, gets rows of shape "
+                        f"{rows.shape[1:]}: {error}"
+                    ) from None
+                rows = after
+        forget(self)
+        return rows.shape[1:]
+
+    def _rows(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
+        """X, targets and weights as a runner takes them, checked."""
+        loss = self._compiled("training")
+        inputs = self._inputs(X, x_name)
+        targets = np.asarray(y)
+        if targets.shape[:1] != inputs.shape[:1]:
+            raise ValueError(f"{x_name} has shape {inputs.shape} and {y_name} has shape {targets.shape}: rows differ")
+        if not len(inputs):
+            raise ValueError(f"{x_name} has shape {inputs.shape}: at least one row is wanted")
+        check_finite(inputs, x_name)
+        check_finite(targets, y_name)
+        shape = self._output_shape(inputs, x_name)
+        targets = loss.targets(targets, (len(inputs), *shape), inputs.dtype)
+        check_finite(targets, y_name)  # float32 has not all numbers that float64 has
+        return inputs, targets, weights_of(sample_weight, len(inputs), inputs.dtype)
+
+
+def _flat(network: Sequential) -> Iterator[Module]:
+    """The layers, and in place of networks inside the layers of those."""
+    for layer in network:
+        if type(layer) is Sequential:
+            yield from _flat(layer)
+        else:
+            yield layer
