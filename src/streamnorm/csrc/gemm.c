@@ -31,9 +31,9 @@ typedef void product(void *c, const void *a, const void *b, const sn_gemm *g, vo
 /* Multiply-adds below which nothing is packed ahead, and those that are worth a thread. */
 #define SMALL_PRODUCT (200.0 * 200 * 200)
 #define WORTH_A_THREAD 2e6
-/* What a part's rows and columns are multiples of: of every tile's. */
-#define ROWS_OF_PART 168
-#define COLUMNS_OF_PART 96
+/* What a part's rows and columns are multiples of: the largest tile's. */
+#define ROWS_OF_PART 14
+#define COLUMNS_OF_PART 32
 /* Values of one thread's packed blocks, the most that any instruction set has. */
 #define SCRATCH_F32 ((252 + 1024) * SN_GEMM_BLOCK + 256)
 #define SCRATCH_F64 ((126 + 512) * SN_GEMM_BLOCK + 256)

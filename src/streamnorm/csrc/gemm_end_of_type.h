@@ -6,3 +6,5 @@
 #undef LOW
 #undef HIGH
 #undef FMA
+#undef LOAD_PART
+#undef STORE_PART

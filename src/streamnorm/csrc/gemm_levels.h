@@ -107,6 +107,8 @@
 #define LOW LOW_16
 #define HIGH HIGH_16
 #define FMA(x, y, z) ((NAME(vec))_mm512_fmadd_ps((__m512)(x), (__m512)(y), (__m512)(z)))
+#define LOAD_PART(p, count) ((NAME(vec))_mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), (p)))
+#define STORE_PART(p, v, count) _mm512_mask_storeu_ps((p), (__mmask16)((1u << (count)) - 1), (__m512)(v))
 #include "gemm_typed.h"
 #include "gemm_end_of_type.h"
 
@@ -117,6 +119,8 @@
 #define LOW LOW_8
 #define HIGH HIGH_8
 #define FMA(x, y, z) ((NAME(vec))_mm512_fmadd_pd((__m512d)(x), (__m512d)(y), (__m512d)(z)))
+#define LOAD_PART(p, count) ((NAME(vec))_mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), (p)))
+#define STORE_PART(p, v, count) _mm512_mask_storeu_pd((p), (__mmask8)((1u << (count)) - 1), (__m512d)(v))
 #include "gemm_typed.h"
 #include "gemm_end_of_type.h"
 

@@ -15,22 +15,30 @@ typedef T NAME(vec) __attribute__((vector_size(LANES * sizeof(T)), may_alias));
 typedef T NAME(loose) __attribute__((vector_size(LANES * sizeof(T)), may_alias, aligned(sizeof(T))));
 
 #define VEC NAME(vec)
-#define LOAD(p) (*(const NAME(loose) *)(p))
+#define LOAD(p) NAME(load)(p)
 #define STORE(p, v) (*(NAME(loose) *)(p) = (v))
 #define COLUMNS (VECTORS * LANES)
+#define ROW_VECTORS 8 /* where c has one row: enough sums at a time to keep the multipliers busy */
+
+SN_INLINE TARGET VEC NAME(load)(const T *p) { return *(const NAME(loose) *)p; }
+
+#if !defined(LOAD_PART)
+#define LOAD_PART NAME(load_part)
+#define STORE_PART NAME(store_part)
 
 /* The first `count` values of a vector, fewer than LANES; the others are zero, and nothing of them is read. */
 SN_INLINE TARGET VEC NAME(load_part)(const T *p, int64_t count) {
-    T values[LANES] __attribute__((aligned(64))) = {0};
+    T values[LANES] = {0};
     for (int64_t i = 0; i < count; i++) values[i] = p[i];
     return LOAD(values);
 }
 
 SN_INLINE TARGET void NAME(store_part)(T *p, VEC v, int64_t count) {
-    T values[LANES] __attribute__((aligned(64)));
+    T values[LANES];
     STORE(values, v);
     for (int64_t i = 0; i < count; i++) p[i] = values[i];
 }
+#endif
 
 /* Rows that are LANES values long become columns: interleaving the first half of the vectors with the second one
  * moves each value as a perfect shuffle does, and log2(LANES) of them exchange the two indexes. */
@@ -58,7 +66,7 @@ static TARGET void NAME(pack)(
         for (; p < k; p++, panel += width, source += row)
             for (int64_t j = (width - 1) / LANES * LANES; j >= 0; j -= LANES)
                 STORE(panel + j, columns - j >= LANES ? LOAD(source + j)
-                                 : columns > j        ? NAME(load_part)(source + j, columns - j)
+                                 : columns > j        ? LOAD_PART(source + j, columns - j)
                                                       : (VEC){0});
         return;
     }
@@ -81,50 +89,69 @@ static TARGET void NAME(pack)(
         for (int64_t j = 0; j < width; j++) panel[j] = j < columns ? source[j * step] : 0;
 }
 
-/* c = start + a b for a tile of `rows` x `vectors`; its last vector has fewer columns where `columns` says so. */
+/* c = start + sums for a tile that ends within a vector; `sums` has `width` values to a row. */
+static TARGET __attribute__((noinline)) void NAME(finish)(
+    T *c, int64_t c_row, const T *start, int64_t start_row, const T *sums, int64_t width, int64_t rows,
+    int64_t columns) {
+    for (int64_t i = 0; i < rows; i++, c += c_row, sums += width) {
+        for (int64_t j = 0; j < columns; j += LANES) {
+            VEC whole = LOAD(sums + j);
+            if (columns - j >= LANES) {
+                if (start != NULL) whole += LOAD(start + i * start_row + j);
+                STORE(c + j, whole);
+            } else {
+                if (start != NULL) whole += LOAD_PART(start + i * start_row + j, columns - j);
+                STORE_PART(c + j, whole, columns - j);
+            }
+        }
+    }
+}
+
+/* c = start + a b for a tile of `rows` x `vectors`; its last vectors have fewer columns where `columns` says so. */
 SN_INLINE TARGET void NAME(tile)(
     T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, int64_t a_row, int64_t a_col, const T *b,
     int64_t b_row, int64_t k, int64_t columns, const int rows, const int vectors) {
-    VEC sum[ROWS][VECTORS];
-#pragma GCC unroll 16
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) sum[i][v] = (VEC){0};
+    VEC sum[ROWS][ROW_VECTORS];
     const T *of_row[ROWS];
 #pragma GCC unroll 16
-    for (int i = 0; i < rows; i++) of_row[i] = a + i * a_row;
+    for (int i = 0; i < rows; i++) {
+        of_row[i] = a + i * a_row;
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) sum[i][v] = (VEC){0};
+    }
     int64_t at = 0;
     for (int64_t p = 0; p < k; p++, b += b_row, at += a_col) {
-        VEC right[VECTORS];
-#pragma GCC unroll 4
+        VEC right[ROW_VECTORS];
+#pragma GCC unroll 8
         for (int v = 0; v < vectors; v++) right[v] = LOAD(b + v * LANES);
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             VEC left = SPLAT(of_row[i][at]);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int v = 0; v < vectors; v++) sum[i][v] = FMA(left, right[v], sum[i][v]);
         }
     }
-    if (columns == vectors * LANES) {
+    if (columns != vectors * LANES) {
+        T sums[ROWS * ROW_VECTORS * LANES];
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < vectors; v++) {
-                VEC whole = sum[i][v];
-                if (start != NULL) whole += LOAD(start + i * start_row + v * LANES);
-                STORE(c + i * c_row + v * LANES, whole);
-            }
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) STORE(sums + (i * vectors + v) * LANES, sum[i][v]);
+        NAME(finish)(c, c_row, start, start_row, sums, vectors * LANES, rows, columns);
+        return;
+    }
+    if (start != NULL) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++)
+                STORE(c + i * c_row + v * LANES, LOAD(start + i * start_row + v * LANES) + sum[i][v]);
         return;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++) {
-            T values[LANES];
-            STORE(values, sum[i][v]);
-            for (int64_t j = v * LANES; j < columns && j < (v + 1) * LANES; j++)
-                c[i * c_row + j] = start != NULL ? start[i * start_row + j] + values[j - v * LANES] : values[j - v * LANES];
-        }
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; v++) STORE(c + i * c_row + v * LANES, sum[i][v]);
 }
 
 /* A full tile from packed panels. */
@@ -167,12 +194,64 @@ static TARGET void NAME(strip)(
     else NAME(strip_2)(c, c_row, start, start_row, a, a_row, a_col, b, b_row, m, k, columns);
 }
 
+/* One row of c from b's columns as they lie, each k values side by side. */
+static TARGET void NAME(row_of_columns)(
+    T *c, const T *start, const T *a, int64_t a_col, const T *b, int64_t b_col, int64_t k, int64_t vectors) {
+    VEC sum[ROW_VECTORS] = {0};
+    for (int64_t p = 0; p < k; p += LANES)
+        for (int64_t v = 0; v < vectors; v++) {
+            const T *corner = b + v * LANES * b_col + p;
+            VEC row[LANES], whole = sum[v];
+            if (k - p >= LANES) {
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) row[i] = LOAD(corner + i * b_col);
+                NAME(transpose)(row);
+#pragma GCC unroll 16
+                for (int i = 0; i < LANES; i++) {
+                    VEC left = SPLAT(a[(p + i) * a_col]);
+                    whole = FMA(left, row[i], whole);
+                }
+            } else {
+                for (int64_t i = 0; i < k - p; i++) {
+                    T values[LANES];
+                    for (int64_t j = 0; j < LANES; j++) values[j] = corner[j * b_col + i];
+                    VEC left = SPLAT(a[(p + i) * a_col]);
+                    whole = FMA(left, LOAD(values), whole);
+                }
+            }
+            sum[v] = whole;
+        }
+    for (int64_t v = 0; v < vectors; v++) {
+        if (start != NULL) sum[v] += LOAD(start + v * LANES);
+        STORE(c + v * LANES, sum[v]);
+    }
+}
+
+/* As much of one row of c as there is a quicker way for than panels; returns its length. */
+static TARGET int64_t NAME(row)(
+    T *c, const T *start, const T *a, int64_t a_col, const T *b, int64_t b_row, int64_t b_col, int64_t n, int64_t k) {
+    int64_t j = 0;
+    if (b_col == 1)
+        for (; j + ROW_VECTORS * LANES <= n; j += ROW_VECTORS * LANES)
+            NAME(tile)(c + j, 0, start == NULL ? NULL : start + j, 0, a, 0, a_col, b + j, b_row, k,
+                       ROW_VECTORS * LANES, 1, ROW_VECTORS);
+    else if (b_row == 1)
+        for (int64_t vectors; j + LANES <= n; j += vectors * LANES) {
+            vectors = (n - j) / LANES < 4 ? (n - j) / LANES : 4;
+            NAME(row_of_columns)(c + j, start == NULL ? NULL : start + j, a, a_col, b + j * b_col, b_col, k, vectors);
+        }
+    return j;
+}
+
 /* Small products: panel by panel of b, packed where its rows are not whole vectors; a as it lies. */
 static TARGET void NAME(by_panels)(T *c, const T *a, const T *b, const sn_gemm *g) {
     T panel[SN_GEMM_BLOCK * COLUMNS + LANES] __attribute__((aligned(64)));
     for (int64_t p = 0; p < g->k; p += SN_GEMM_BLOCK) {
-        int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK;
-        for (int64_t j = 0; j < g->n; j += COLUMNS) {
+        int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK, j = 0;
+        int again = p > 0 || g->add;
+        const T *start = again ? c : g->bias, *left = a + p * g->a_col;
+        if (g->m == 1) j = NAME(row)(c, start, left, g->a_col, b + p * g->b_row, g->b_row, g->b_col, g->n, k);
+        for (; j < g->n; j += COLUMNS) {
             int64_t columns = g->n - j < COLUMNS ? g->n - j : COLUMNS, b_row = g->b_row;
             const T *right = b + p * g->b_row + j * g->b_col;
             if (g->b_col != 1 || columns % LANES != 0) {
@@ -180,10 +259,8 @@ static TARGET void NAME(by_panels)(T *c, const T *a, const T *b, const sn_gemm *
                 NAME(pack)(panel, right, g->b_row, g->b_col, k, columns, b_row);
                 right = panel;
             }
-            int again = p > 0 || g->add;
-            const T *start = again ? c + j : g->bias != NULL ? (const T *)g->bias + j : NULL;
-            NAME(strip)(c + j, g->c_row, start, again ? g->c_row : 0, a + p * g->a_col, g->a_row, g->a_col, right,
-                        b_row, g->m, k, columns);
+            NAME(strip)(c + j, g->c_row, start == NULL ? NULL : start + j, again ? g->c_row : 0, left, g->a_row,
+                        g->a_col, right, b_row, g->m, k, columns);
         }
     }
 }
@@ -233,6 +310,7 @@ static TARGET void NAME(product)(void *c, const void *a, const void *b, const sn
 #undef LOAD
 #undef STORE
 #undef COLUMNS
+#undef ROW_VECTORS
 #undef STRIP
 #undef STRIP_OF
 #undef STRIP_ROWS
