@@ -81,4 +81,4 @@ include "_norms_batch.pxi"
 include "_norms_rows.pxi"
 include "_norms_groups.pxi"
 include "_network.pxi"
-
+include "_network_plan.pxi"

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #define ALIGNMENT 64
+#define CLIP_EPS 1e-6 /* torch.nn.utils.clip_grad_norm_ has it */
 
 /* ---- buffers ---- */
 
@@ -37,6 +38,7 @@ static void *aligned(size_t bytes) {
 }
 
 sn_status sn_network_reserve(sn_network *network, int64_t rows) {
+    sn_network_free(network);
     size_t width = (size_t)network->kernels->width, n = (size_t)rows;
     int64_t widest = network->out;
     int failed = 0;
@@ -68,19 +70,23 @@ void sn_network_free(sn_network *network) {
         if (!works_in_place(network, i)) free(layer->y);
         free(layer->statistics);
         free(layer->doubles);
+        layer->y = NULL;
+        layer->statistics = layer->doubles = NULL;
     }
-    free(network->x);
-    free(network->y);
-    free(network->weights);
-    free(network->gradients[0]);
-    free(network->gradients[1]);
-    free(network->workspace);
+    char **buffers[] = {&network->x,            &network->y,            &network->weights, &network->gradients[0],
+                        &network->gradients[1], &network->workspace};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        free(*buffers[i]);
+        *buffers[i] = NULL;
+    }
+    network->workspace_bytes = 0;
+    network->rows = 0;
 }
 
 /* ---- dense ---- */
 
-static sn_gemm product(const sn_network *network, int64_t m, int64_t n, int64_t k) {
-    return (sn_gemm){.m = m, .n = n, .k = k, .c_row = n, .threads = network->threads};
+static sn_gemm product(const sn_layer *layer, int64_t m, int64_t n, int64_t k) {
+    return (sn_gemm){.m = m, .n = n, .k = k, .c_row = n, .threads = layer->threads};
 }
 
 static sn_status multiply(sn_network *network, void *c, const void *a, const void *b, const sn_gemm *g) {
@@ -100,31 +106,29 @@ static sn_status multiply(sn_network *network, void *c, const void *a, const voi
 }
 
 static sn_status dense_forward(sn_network *network, sn_layer *layer, int64_t samples) {
-    int64_t in = layer->in / layer->repeat, out = layer->out / layer->repeat;
-    sn_gemm g = product(network, samples * layer->repeat, out, in);
-    g.a_row = in;
+    sn_gemm g = product(layer, samples, layer->out, layer->in);
+    g.a_row = layer->in;
     g.a_col = 1;
     g.b_row = 1;
-    g.b_col = in;
+    g.b_col = layer->in;
     g.bias = layer->bias == NULL ? NULL : layer->bias->values;
     return multiply(network, layer->y, layer->x, layer->weight->values, &g);
 }
 
 static sn_status dense_backward(sn_network *network, sn_layer *layer, void *dx, const void *dy, int64_t samples) {
-    int64_t in = layer->in / layer->repeat, out = layer->out / layer->repeat, rows = samples * layer->repeat;
-    sn_gemm g = product(network, out, in, rows);
+    sn_gemm g = product(layer, layer->out, layer->in, samples);
     g.a_row = 1;
-    g.a_col = out;
-    g.b_row = in;
+    g.a_col = layer->out;
+    g.b_row = layer->in;
     g.b_col = 1;
     sn_status status = multiply(network, layer->weight->gradient, dy, layer->x, &g);
     if (status != SN_OK) return status;
-    if (layer->bias != NULL) network->kernels->column_sums(layer->bias->gradient, dy, rows, out);
+    if (layer->bias != NULL) network->kernels->column_sums(layer->bias->gradient, dy, samples, layer->out);
     if (dx == NULL) return SN_OK;
-    g = product(network, rows, in, out);
-    g.a_row = out;
+    g = product(layer, samples, layer->in, layer->out);
+    g.a_row = layer->out;
     g.a_col = 1;
-    g.b_row = in;
+    g.b_row = layer->in;
     g.b_col = 1;
     return multiply(network, dx, dy, layer->weight->values, &g);
 }
@@ -205,8 +209,8 @@ void sn_network_update(sn_network *network, double rate) {
         double square = 0.0;
         for (int64_t i = 0; i < network->n_parameters; i++)
             square += kernels->square_norm(network->parameters[i].gradient, network->parameters[i].size);
-        double norm = sqrt(square);
-        if (norm > optimizer->clip_norm) scale = optimizer->clip_norm / norm;
+        double ratio = optimizer->clip_norm / (sqrt(square) + CLIP_EPS);
+        if (ratio < 1.0) scale = ratio;
     }
     optimizer->sgd.lr = optimizer->adam.lr = rate;
     optimizer->adam.step++;

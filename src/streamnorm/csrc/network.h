@@ -36,7 +36,7 @@ typedef struct {
     int64_t in, out;            /* values of a sample */
     sn_parameter *weight, *bias; /* NULL: none */
 
-    int64_t repeat;             /* dense: rows that a sample has */
+    int threads;                /* dense: at most */
 
     double p;                   /* dropout */
     uint64_t seed;
@@ -78,7 +78,6 @@ typedef struct {
     double loss_parameter;
     int64_t targets;            /* values of a sample's target */
     sn_optimizer optimizer;
-    int threads;                /* at most */
 
     int64_t rows;               /* of a batch, at most */
     char *x, *y, *weights;      /* a batch, gathered */
@@ -87,7 +86,7 @@ typedef struct {
     size_t workspace_bytes;
 } sn_network;
 
-/* Buffers for batches of up to so many rows; once, after the layers are described. SN_ERR_NOMEM: there are none. */
+/* Buffers for batches of up to so many rows, instead of those that there are. SN_ERR_NOMEM: there may be none. */
 sn_status sn_network_reserve(sn_network *network, int64_t rows);
 void sn_network_free(sn_network *network); /* the buffers */
 

@@ -1,0 +1,379 @@
+# Part of _nn.pyx: a network with its loss and its optimizer, run as one list of operations.
+#
+# streamnorm.nn._plan describes the layers and checks what a user may get wrong; here pointers are taken out of arrays.
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport calloc
+from libc.string cimport memset
+
+cdef extern from "network.h" nogil:
+    ctypedef enum sn_layer_kind:
+        SN_LAYER_DENSE, SN_LAYER_RELU, SN_LAYER_TANH, SN_LAYER_SIGMOID, SN_LAYER_DROPOUT, SN_LAYER_EMBEDDING
+        SN_LAYER_NORM
+
+    ctypedef struct sn_parameter:
+        void *values
+        void *gradient
+        void *state[2]
+        int64_t size
+
+    ctypedef struct sn_layer:
+        sn_layer_kind kind
+        int64_t n_in "in"
+        int64_t out
+        sn_parameter *weight
+        sn_parameter *bias
+        int threads
+        double p
+        uint64_t seed
+        int64_t *steps
+        int64_t columns, buckets, dim
+        sn_norm norm
+        int positions_by_rows
+        void *running_mean
+        void *running_var
+        int64_t *count
+        double momentum
+        int cumulative
+
+    ctypedef enum sn_optimizer_kind:
+        SN_OPTIMIZER_SGD, SN_OPTIMIZER_ADAM
+
+    ctypedef struct sn_optimizer:
+        sn_optimizer_kind kind
+        sn_sgd sgd
+        sn_adam adam
+        double clip_norm, clip_value
+
+    ctypedef struct sn_network:
+        const sn_network_kernels *kernels
+        int64_t n_layers, n_parameters
+        sn_layer *layers
+        sn_parameter *parameters
+        int64_t n_in "in"
+        int64_t out
+        sn_loss loss
+        double loss_parameter
+        int64_t targets
+        sn_optimizer optimizer
+        int64_t rows
+
+    ctypedef struct sn_epoch:
+        const void *x
+        const void *targets
+        const void *weights
+        const int64_t *order
+        int64_t samples, batch
+        const double *rates
+        int64_t n_batches, next
+        double loss, weight
+
+    sn_status sn_network_reserve(sn_network *network, int64_t rows)
+    void sn_network_free(sn_network *network)
+    int64_t sn_epoch_batches(int64_t samples, int64_t batch)
+    sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanoseconds)
+    sn_status sn_network_forward(sn_network *network, void *out, const void *x, int64_t samples)
+    sn_status sn_network_evaluate(sn_network *network, double *loss, double *weight, const void *x,
+                                  const void *targets, const void *weights, int64_t samples)
+
+
+cdef int64_t SLICE_NANOSECONDS = 50_000_000  # of training between two looks at signals
+
+cdef dict LAYERS = {
+    "dense": SN_LAYER_DENSE, "relu": SN_LAYER_RELU, "tanh": SN_LAYER_TANH, "sigmoid": SN_LAYER_SIGMOID,
+    "dropout": SN_LAYER_DROPOUT, "embedding": SN_LAYER_EMBEDDING, "norm": SN_LAYER_NORM,
+}
+cdef dict LAYOUTS = {"rows": SN_NORM_ROWS, "planes": SN_NORM_PLANES, "columns": SN_NORM_COLUMNS}
+
+
+cdef class Network:
+    """Layers, as dicts describe them, over the arrays that they hold; see :mod:`streamnorm.nn._plan`.
+
+    One call at a time: the caller sees to it.
+    """
+
+    cdef sn_network network
+    cdef list held  # the arrays that pointers point to
+    cdef list trained  # gradients and states of the optimizer
+    cdef object like  # an array of the network's type
+    cdef readonly int64_t batches_done  # of the last call of train
+
+    def __cinit__(self):
+        memset(&self.network, 0, sizeof(sn_network))
+
+    def __init__(self, dtype, list layers, list parameters, int64_t n_in, int64_t n_out):
+        cdef int64_t i
+        cdef sn_network *network = &self.network
+        if network.layers != NULL:
+            raise TypeError("a Network is initialized once")
+        self.like = np.empty(0, dtype)
+        check_plain(self.like, "an array of dtype")
+        self.held, self.trained = [], []
+        network.kernels = kernels_of(self.like)
+        network.n_in, network.out = n_in, n_out
+        network.layers = <sn_layer *>calloc(len(layers) + 1, sizeof(sn_layer))
+        network.parameters = <sn_parameter *>calloc(len(parameters) + 1, sizeof(sn_parameter))
+        if network.layers == NULL or network.parameters == NULL:
+            raise MemoryError
+        for i, parameter in enumerate(parameters):
+            network.parameters[i].values = self.pointer(parameter, "a parameter")
+            network.parameters[i].size = parameter.size
+        network.n_parameters = len(parameters)
+        for i, layer in enumerate(layers):
+            self.describe(&network.layers[i], layer, len(parameters))
+        network.n_layers = len(layers)
+
+    def __dealloc__(self):
+        sn_network_free(&self.network)
+        free(self.network.layers)
+        free(self.network.parameters)
+
+    cdef void *pointer(self, object array, str name) except? NULL:
+        """Of a writable array of the network's type, which is held."""
+        if array is None:
+            return NULL
+        check_plain(array, name, self.like)
+        if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>array):
+            raise ValueError(f"{name} is read-only, and training changes it: pass a writable array")
+        self.held.append(array)
+        return data(array)
+
+    cdef int64_t *counter(self, object array) except? NULL:
+        if array is None:
+            return NULL
+        if not isinstance(array, np.ndarray) or array.dtype != np.int64 or array.size != 1:
+            raise TypeError("a count of batches is no int64 ndarray of one element")
+        if not array.flags.writeable or not array.flags.aligned:
+            raise ValueError("a count of batches is read-only, and training changes it")
+        self.held.append(array)
+        return <int64_t *>data(array)
+
+    cdef int describe(self, sn_layer *layer, dict about, int64_t n_parameters) except -1:
+        cdef int64_t index
+        layer.kind = <sn_layer_kind><int>LAYERS[about["kind"]]
+        layer.n_in, layer.out = about["n_in"], about["n_out"]
+        layer.threads = about.get("threads") or sn_processors()
+        for name in ("weight", "bias"):
+            if about.get(name) is None:
+                continue
+            index = about[name]
+            if not 0 <= index < n_parameters:
+                raise IndexError(f"{name} is parameter {index} of {n_parameters}")
+            if name == "weight":
+                layer.weight = &self.network.parameters[index]
+            else:
+                layer.bias = &self.network.parameters[index]
+        if layer.kind == SN_LAYER_DENSE:
+            self.expect(layer.weight, layer.n_in * layer.out)
+            self.expect(layer.bias, layer.out)
+        elif layer.kind == SN_LAYER_DROPOUT:
+            layer.p, layer.seed, layer.steps = share_of(about["p"]), about["seed"], self.counter(about["steps"])
+        elif layer.kind == SN_LAYER_EMBEDDING:
+            layer.columns, layer.buckets, layer.dim = about["tables"]
+            self.expect(layer.weight, layer.columns * layer.buckets * layer.dim)
+            if layer.out != layer.n_in + layer.columns * (layer.dim - 1) or layer.n_in < layer.columns:
+                raise ValueError(f"an embedding makes {layer.out} values of {layer.n_in}")
+        elif layer.kind == SN_LAYER_NORM:
+            self.describe_norm(layer, about)
+        if layer.kind not in (SN_LAYER_DENSE, SN_LAYER_EMBEDDING) and layer.n_in != layer.out:
+            raise ValueError(f"a layer that keeps shapes makes {layer.out} values of {layer.n_in}")
+        return 0
+
+    cdef int expect(self, const sn_parameter *parameter, int64_t size) except -1:
+        if parameter != NULL and parameter.size != size:
+            raise ValueError(f"a parameter has {parameter.size} values, and its layer takes {size}")
+        return 0
+
+    cdef int describe_norm(self, sn_layer *layer, dict about) except -1:
+        cdef sn_norm *norm = &layer.norm
+        start(norm, <cnp.ndarray>self.like, epsilon_of(about["eps"]), about.get("threads") or 0)
+        norm.layout = <sn_norm_layout><int>LAYOUTS[about["layout"]]
+        norm.samples, norm.channels, norm.positions = about["samples"], about["channels"], about["positions"]
+        norm.groups = about["groups"]
+        norm.centered = about["centered"]
+        layer.positions_by_rows = about["positions_by_rows"]
+        cdef int64_t n = norm.positions if norm.layout == SN_NORM_ROWS else norm.channels
+        if norm.samples * norm.channels * norm.positions != layer.n_in:
+            raise ValueError(f"a normalization is described for other samples than of {layer.n_in} values")
+        self.expect(layer.weight, n)
+        self.expect(layer.bias, n)
+        layer.running_mean = self.pointer(about["running_mean"], "running_mean")
+        layer.running_var = self.pointer(about["running_var"], "running_var")
+        for array in (about["running_mean"], about["running_var"]):
+            if array is not None and array.shape != (n,):
+                raise ValueError(f"running statistics have shape {array.shape}, and ({n},) is wanted")
+        layer.count = self.counter(about["count"])
+        layer.cumulative = about["momentum"] is None
+        layer.momentum = 0.0 if layer.cumulative else about["momentum"]
+        return 0
+
+    def reserve(self, int64_t rows):
+        """Buffers for batches of so many rows, if there are none."""
+        if rows <= self.network.rows:
+            return
+        if sn_network_reserve(&self.network, rows) != SN_OK:
+            sn_network_free(&self.network)
+            raise MemoryError(f"no memory for the buffers of batches of {rows} rows")
+
+    def set_loss(self, kind, double parameter, int64_t targets):
+        """What is made small, and how many values a row of targets has."""
+        self.network.loss = loss_of(kind)
+        self.network.loss_parameter = parameter
+        if targets != (1 if self.network.loss == SN_LOSS_SOFTMAX else self.network.out):
+            raise ValueError(f"a row of targets has {targets} values, and predictions have {self.network.out}")
+        self.network.targets = targets
+
+    def set_optimizer(self, dict about, list gradients, list states):
+        """What follows the gradients: settings, an array for the gradient of each parameter, its states."""
+        cdef sn_optimizer *optimizer = &self.network.optimizer
+        cdef sn_parameter *parameter
+        cdef int64_t i, k
+        if len(gradients) != self.network.n_parameters or len(states) != self.network.n_parameters:
+            raise ValueError(f"gradients and states are of other than {self.network.n_parameters} parameters")
+        optimizer.clip_norm, optimizer.clip_value = about["clip_norm"] or 0.0, about["clip_value"] or 0.0
+        if about["kind"] == "adam":
+            optimizer.kind = SN_OPTIMIZER_ADAM
+            optimizer.adam.beta1, optimizer.adam.beta2 = about["betas"]
+            optimizer.adam.eps, optimizer.adam.weight_decay = about["eps"], about["weight_decay"]
+            optimizer.adam.decoupled, optimizer.adam.step = about["decoupled"], about["steps"]
+        else:
+            optimizer.kind = SN_OPTIMIZER_SGD
+            optimizer.sgd.momentum, optimizer.sgd.weight_decay = about["momentum"], about["weight_decay"]
+            optimizer.sgd.nesterov = about["nesterov"]
+        needed = 2 if optimizer.kind == SN_OPTIMIZER_ADAM else 1 if optimizer.sgd.momentum != 0.0 else 0
+        for i in range(self.network.n_parameters):
+            parameter = &self.network.parameters[i]
+            if len(states[i]) < needed:
+                raise ValueError(f"the optimizer has {len(states[i])} arrays for a parameter, and {needed} are wanted")
+            for array in (gradients[i], *states[i][:needed]):
+                check_plain(array, "an array of the optimizer", self.like)
+                if array.size != parameter.size or not array.flags.writeable:
+                    raise ValueError("an array of the optimizer is read-only or of another size than its parameter")
+        self.trained = [gradients, states]
+        for i in range(self.network.n_parameters):
+            parameter = &self.network.parameters[i]
+            parameter.gradient = data(gradients[i])
+            for k in range(2):
+                parameter.state[k] = data(states[i][k]) if k < needed else NULL
+
+    cdef int64_t check_rows(self, object x, object targets, object weights) except -1:
+        """Sizes and types of arrays whose rows are samples; how many there are."""
+        cdef int64_t rows
+        check_plain(x, "x", self.like)
+        if cnp.PyArray_NDIM(<cnp.ndarray>x) < 1:
+            raise ValueError("x has shape (); expected (N, ...)")
+        rows = cnp.PyArray_DIM(<cnp.ndarray>x, 0)
+        if product(<cnp.ndarray>x, 1, cnp.PyArray_NDIM(<cnp.ndarray>x)) != self.network.n_in:
+            raise ValueError(f"x has shape {x.shape}; expected rows of {self.network.n_in} values")
+        if self.network.n_layers > 0 and self.network.layers[0].kind == SN_LAYER_EMBEDDING:
+            check_codes(x, self.network.layers[0].columns, self.network.layers[0].buckets)
+        if targets is not None:
+            check_plain(targets, "y", self.like)
+            if targets.shape[0] != rows or targets.size != rows * self.network.targets:
+                raise ValueError(
+                    f"y has shape {targets.shape}, x has shape {x.shape}; expected {self.network.targets} values for "
+                    "each row"
+                )
+            if self.network.loss == SN_LOSS_SOFTMAX:
+                check_classes(targets, self.network.out)
+        if weights is not None:
+            check_plain(weights, "sample_weight", self.like)
+            check_shape(weights, "sample_weight", (rows,))
+        return rows
+
+    def train(self, x, targets, weights, order, rates, int64_t batch):
+        """A step for each batch of rows of x, as `order` lists them; the weighted sum of losses, and of weights."""
+        cdef sn_network *network = &self.network
+        cdef sn_epoch epoch
+        cdef sn_status status = SN_OK
+        cdef int64_t rows, i, least = 0, most = -1
+        self.batches_done = 0
+        if targets is None or batch < 1 or network.targets == 0:
+            raise ValueError("training takes targets, a loss and batches of at least one row")
+        for i in range(network.n_parameters):
+            if network.parameters[i].gradient == NULL:
+                raise ValueError("training takes an optimizer")
+        rows = self.check_rows(x, targets, weights)
+        memset(&epoch, 0, sizeof(sn_epoch))
+        epoch.x, epoch.targets, epoch.weights = data(x), data(targets), data(weights)
+        epoch.samples, epoch.batch = rows, batch
+        if order is not None:
+            if not isinstance(order, np.ndarray) or order.dtype != np.int64 or order.ndim != 1 \
+                    or not order.flags.c_contiguous or not order.flags.aligned:
+                raise TypeError("order is no C-contiguous array of int64 in one dimension")
+            epoch.order, epoch.samples = <const int64_t *>data(order), order.shape[0]
+            for i in range(epoch.samples):
+                least = min(least, epoch.order[i])
+                most = max(most, epoch.order[i])
+            if least < 0 or most >= rows:
+                raise IndexError(f"order has {least if least < 0 else most}, and x has {rows} rows")
+        epoch.n_batches = sn_epoch_batches(epoch.samples, batch)
+        check_plain(rates, "rates", rates)
+        if rates.dtype != np.float64 or rates.shape[0] != epoch.n_batches:
+            raise ValueError(f"there are {rates.shape[0]} rates of {rates.dtype} for {epoch.n_batches} batches")
+        epoch.rates = <const double *>data(rates)
+        self.reserve(min(epoch.samples, batch + 1))
+        try:
+            while epoch.next < epoch.n_batches:
+                with nogil:
+                    status = sn_network_train(network, &epoch, SLICE_NANOSECONDS)
+                if status != SN_OK:
+                    raise MemoryError
+                PyErr_CheckSignals()
+        finally:
+            self.batches_done = epoch.next
+        return epoch.loss, epoch.weight
+
+    def forward(self, x, out, int64_t chunk):
+        """What the network makes of x in evaluation mode, in `out`, so many rows at a time."""
+        cdef sn_network *network = &self.network
+        cdef sn_status status = SN_OK
+        cdef int64_t width = network.kernels.width, first = 0, n, rows = self.check_rows(x, None, None)
+        check_plain(out, "out", self.like)
+        if out.size != rows * network.out or not out.flags.writeable:
+            raise ValueError(f"out has shape {out.shape} or is read-only; expected {rows} rows of {network.out} values")
+        if rows > 0 and np.may_share_memory(out, x):
+            raise ValueError("out shares memory with x; pass an array of its own")
+        if chunk < 1:
+            raise ValueError(f"rows are taken {chunk} at a time; expected at least 1")
+        cdef const char *values = <const char *>data(x)
+        cdef char *to = <char *>data(out)
+        self.reserve(min(chunk, rows))
+        while first < rows:
+            n = min(chunk, rows - first)
+            with nogil:
+                status = sn_network_forward(network, to + first * network.out * width,
+                                            values + first * network.n_in * width, n)
+            if status != SN_OK:
+                raise MemoryError
+            first += n
+            PyErr_CheckSignals()
+        return out
+
+    def evaluate(self, x, targets, weights, int64_t chunk):
+        """The weighted sum of losses in evaluation mode, and of weights."""
+        cdef sn_network *network = &self.network
+        cdef sn_status status = SN_OK
+        cdef int64_t width = network.kernels.width, first = 0, n, rows
+        cdef double loss = 0.0, weight = 0.0
+        if targets is None or network.targets == 0 or chunk < 1:
+            raise ValueError("evaluation takes targets, a loss and at least one row at a time")
+        rows = self.check_rows(x, targets, weights)
+        cdef const char *values = <const char *>data(x)
+        cdef const char *wanted = <const char *>data(targets)
+        cdef const char *weighted = <const char *>data(weights)
+        self.reserve(min(chunk, rows))
+        while first < rows:
+            n = min(chunk, rows - first)
+            with nogil:
+                status = sn_network_evaluate(
+                    network, &loss, &weight, values + first * network.n_in * width,
+                    wanted + first * network.targets * width, weighted, n
+                )
+            if status != SN_OK:
+                raise MemoryError
+            first += n
+            if weighted != NULL:
+                weighted += n * width
+            PyErr_CheckSignals()
+        return loss, weight
