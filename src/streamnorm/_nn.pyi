@@ -1,9 +1,11 @@
-"""Types of the compiled normalization layers; streamnorm.nn.functional is where to import them from."""
+"""Types of the compiled layers, losses and optimizers; streamnorm.nn is where to import what is public from."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
+from typing_extensions import disjoint_base
 
 _Out = np.ndarray | tuple[np.ndarray | None, ...] | None
 _Gradients = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -189,3 +191,99 @@ def rms_norm_backward(
     out: _Out = None,
     threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]: ...
+def dense_forward(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray: ...
+def dense_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    bias: bool = True,
+    dx: bool = True,
+    out: tuple[np.ndarray | None, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]: ...
+def relu_forward(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def relu_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def tanh_forward(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def tanh_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def sigmoid_forward(x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def sigmoid_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def dropout_forward(x: np.ndarray, p: float, seed: int, step: int, out: np.ndarray | None = None) -> np.ndarray: ...
+def dropout_backward(dy: np.ndarray, p: float, seed: int, step: int, out: np.ndarray | None = None) -> np.ndarray: ...
+def embedding_forward(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+def embedding_backward(
+    dy: np.ndarray, x: np.ndarray, weight: np.ndarray, out: tuple[np.ndarray | None, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]: ...
+def loss_forward(
+    kind: str,
+    prediction: np.ndarray,
+    target: np.ndarray,
+    parameter: float = 0.0,
+    sample_weight: np.ndarray | None = None,
+) -> float: ...
+def loss_backward(
+    kind: str,
+    prediction: np.ndarray,
+    target: np.ndarray,
+    parameter: float = 0.0,
+    sample_weight: np.ndarray | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray: ...
+def sgd_step(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    velocity: np.ndarray | None,
+    lr: float,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    scale: float = 1.0,
+) -> None: ...
+def adam_step(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    step: int,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    scale: float = 1.0,
+) -> None: ...
+def square_norm(gradient: np.ndarray) -> float: ...
+
+@disjoint_base
+class Network:
+    @property
+    def batches_done(self) -> int: ...
+    def __init__(
+        self, dtype: DTypeLike, layers: list[dict[str, Any]], parameters: list[np.ndarray], n_in: int, n_out: int
+    ) -> None: ...
+    def reserve(self, rows: int) -> None: ...
+    def set_loss(self, kind: str, parameter: float, targets: int) -> None: ...
+    def set_optimizer(
+        self, about: dict[str, Any], gradients: list[np.ndarray], states: list[list[np.ndarray]]
+    ) -> None: ...
+    def train(
+        self,
+        x: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        order: np.ndarray | None,
+        rates: np.ndarray,
+        batch: int,
+    ) -> tuple[float, float]: ...
+    def forward(self, x: np.ndarray, out: np.ndarray, chunk: int) -> np.ndarray: ...
+    def evaluate(
+        self, x: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, chunk: int
+    ) -> tuple[float, float]: ...
