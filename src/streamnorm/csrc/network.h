@@ -106,12 +106,6 @@ SN_INLINE int64_t sn_epoch_batches(int64_t samples, int64_t batch) {
     return whole + (rest > 1 || (rest == 1 && whole == 0));
 }
 
-/* The rows of the smallest batch. */
-SN_INLINE int64_t sn_epoch_least(int64_t samples, int64_t batch) {
-    int64_t rest = samples % batch;
-    return samples < batch ? samples : rest > 1 ? rest : batch;
-}
-
 /* Batches from epoch->next on, until all are done or so many nanoseconds have passed. SN_ERR_NOMEM: a batch was not
  * finished, its parameters are as they were. */
 sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanoseconds);

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import _nn
 from . import losses
-from ._module import Module, Parameter
+from ._module import Module
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
 from .dense import Dense, Embedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
@@ -84,6 +84,7 @@ class Plan:
             raise TypeError(why)
         self._lock, self._training = threading.RLock(), False
         self._parameters = [parameter for layer in self.layers for parameter in layer.parameters()]
+        arrays: list[np.ndarray] = list(self._parameters)
         self._gradients: list[np.ndarray] | None = None
         self.dtype = self._parameters[0].dtype if self._parameters else np.dtype(np.float32)
         numbers = {id(parameter): i for i, parameter in enumerate(self._parameters)}
@@ -98,7 +99,7 @@ class Plan:
             shape = after
         self.output_shape = shape
         values = math.prod(self.sample_shape)
-        self._network = _nn.Network(self.dtype, described, self._parameters, values, math.prod(shape))
+        self._network = _nn.Network(self.dtype, described, arrays, values, math.prod(shape))
         self._one_by_one = any(about.get("values") == 1 for about in described)  # of a channel in a row
         if loss is not None:
             softmax = loss.kind == "softmax"
@@ -261,7 +262,8 @@ def _refusal(layers: Sequence[Module], loss: losses.Loss | None, optimizer: Opti
     """Why there is no plan, or None if there is one as far as shapes do not say."""
     if not layers:
         return "there are no layers"
-    seen: list[Parameter] = []
+    seen: set[int] = set()
+    dtype = None
     for i, layer in enumerate(layers):
         named = f"layer {i}, {type(layer).__name__},"
         if type(layer) not in LAYERS or not layer.__dict__.keys().isdisjoint(("forward", "backward")):
@@ -275,11 +277,12 @@ def _refusal(layers: Sequence[Module], loss: losses.Loss | None, optimizer: Opti
         for array in (*layer.parameters(), *_running(layer)):
             if array.dtype not in FLOATS or not array.flags.c_contiguous or not array.flags.writeable:
                 return f"{named} has an array that is not C-contiguous, writable and of float32 or float64"
-            if array.dtype != (seen[0].dtype if seen else array.dtype):
-                return f"{named} has {array.dtype}, and layers before it {seen[0].dtype}"
-            if any(array is other or np.may_share_memory(array, other) for other in seen):
+            dtype = array.dtype if dtype is None else dtype
+            if array.dtype != dtype:
+                return f"{named} has {array.dtype}, and layers before it {dtype}"
+            if id(array) in seen:
                 return f"{named} shares an array with another layer"
-            seen.append(array)
+            seen.add(id(array))
     if loss is not None and type(loss) not in LOSSES:
         return f"{type(loss).__name__} is no loss that a plan knows"
     if optimizer is not None and type(optimizer) not in (SGD, Adam, AdamW):
