@@ -18,6 +18,7 @@ typedef T NAME(loose) __attribute__((vector_size(LANES * sizeof(T)), may_alias, 
 #define LOAD(p) NAME(load)(p)
 #define STORE(p, v) (*(NAME(loose) *)(p) = (v))
 #define COLUMNS (VECTORS * LANES)
+#define TURNED (1 * LANES) /* values of each column of b that are turned at a time, for one row of c */
 #define ROW_VECTORS 8 /* where c has one row: enough sums at a time to keep the multipliers busy */
 
 SN_INLINE TARGET VEC NAME(load)(const T *p) { return *(const NAME(loose) *)p; }
@@ -59,7 +60,7 @@ SN_INLINE TARGET void NAME(transpose)(VEC *v) {
 /* Packs a panel of `width` columns (`columns` of them there, the others zero), `step` from column to column of the
  * source and `row` from k to k. A vector that reaches over the width is overwritten by what follows it, so that up to
  * LANES values behind the panel are written. */
-static TARGET void NAME(pack)(
+static TARGET __attribute__((noinline)) void NAME(pack)(
     T *restrict panel, const T *source, int64_t row, int64_t step, int64_t k, int64_t columns, int64_t width) {
     int64_t p = 0;
     if (step == 1) {
@@ -194,34 +195,25 @@ static TARGET void NAME(strip)(
     else NAME(strip_2)(c, c_row, start, start_row, a, a_row, a_col, b, b_row, m, k, columns);
 }
 
-/* One row of c from b's columns as they lie, each k values side by side. */
-static TARGET void NAME(row_of_columns)(
-    T *c, const T *start, const T *a, int64_t a_col, const T *b, int64_t b_col, int64_t k, int64_t vectors) {
-    VEC sum[ROW_VECTORS] = {0};
-    for (int64_t p = 0; p < k; p += LANES)
-        for (int64_t v = 0; v < vectors; v++) {
-            const T *corner = b + v * LANES * b_col + p;
-            VEC row[LANES], whole = sum[v];
-            if (k - p >= LANES) {
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) row[i] = LOAD(corner + i * b_col);
-                NAME(transpose)(row);
-#pragma GCC unroll 16
-                for (int i = 0; i < LANES; i++) {
-                    VEC left = SPLAT(a[(p + i) * a_col]);
-                    whole = FMA(left, row[i], whole);
-                }
-            } else {
-                for (int64_t i = 0; i < k - p; i++) {
-                    T values[LANES];
-                    for (int64_t j = 0; j < LANES; j++) values[j] = corner[j * b_col + i];
-                    VEC left = SPLAT(a[(p + i) * a_col]);
-                    whole = FMA(left, LOAD(values), whole);
-                }
-            }
-            sum[v] = whole;
+/* One row of c from b's columns as they lie, each k values side by side: some are turned into rows, and while these are
+ * multiplied, the processor turns the next ones. */
+SN_INLINE TARGET void NAME(row_of_columns)(
+    T *c, const T *start, const T *a, int64_t a_col, const T *b, int64_t b_col, int64_t k, const int vectors) {
+    T turned[TURNED * ROW_VECTORS * LANES] __attribute__((aligned(64)));
+    VEC sum[ROW_VECTORS];
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) sum[v] = (VEC){0};
+    for (int64_t p = 0; p < k; p += TURNED) {
+        int64_t count = k - p < TURNED ? k - p : TURNED;
+        NAME(pack)(turned, b + p, 1, b_col, count, vectors * LANES, vectors * LANES);
+        for (int64_t i = 0; i < count; i++) {
+            VEC left = SPLAT(a[(p + i) * a_col]);
+#pragma GCC unroll 8
+            for (int v = 0; v < vectors; v++) sum[v] = FMA(left, LOAD(turned + (i * vectors + v) * LANES), sum[v]);
         }
-    for (int64_t v = 0; v < vectors; v++) {
+    }
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; v++) {
         if (start != NULL) sum[v] += LOAD(start + v * LANES);
         STORE(c + v * LANES, sum[v]);
     }
@@ -236,31 +228,48 @@ static TARGET int64_t NAME(row)(
             NAME(tile)(c + j, 0, start == NULL ? NULL : start + j, 0, a, 0, a_col, b + j, b_row, k,
                        ROW_VECTORS * LANES, 1, ROW_VECTORS);
     else if (b_row == 1)
-        for (int64_t vectors; j + LANES <= n; j += vectors * LANES) {
-            vectors = (n - j) / LANES < 4 ? (n - j) / LANES : 4;
-            NAME(row_of_columns)(c + j, start == NULL ? NULL : start + j, a, a_col, b + j * b_col, b_col, k, vectors);
+        for (int vectors; j + LANES <= n; j += vectors * LANES) {
+            const T *begin = start == NULL ? NULL : start + j;
+            if (n - j >= 4 * LANES)
+                NAME(row_of_columns)(c + j, begin, a, a_col, b + j * b_col, b_col, k, vectors = 4);
+            else if (n - j >= 2 * LANES)
+                NAME(row_of_columns)(c + j, begin, a, a_col, b + j * b_col, b_col, k, vectors = 2);
+            else
+                NAME(row_of_columns)(c + j, begin, a, a_col, b + j * b_col, b_col, k, vectors = 1);
         }
     return j;
 }
 
-/* Small products: panel by panel of b, packed where its rows are not whole vectors; a as it lies. */
+/* So many values are a quarter of a first cache, or less. */
+SN_INLINE int NAME(is_near)(int64_t values) { return values * (int64_t)sizeof(T) <= 8192; }
+
+/* Small products: panel by panel of b, packed where its rows are not whole vectors; a as it lies. Where b is so small
+ * that c is most of what is moved, c is written row by row. */
 static TARGET void NAME(by_panels)(T *c, const T *a, const T *b, const sn_gemm *g) {
     T panel[SN_GEMM_BLOCK * COLUMNS + LANES] __attribute__((aligned(64)));
+    const int direct = g->b_col == 1 && g->n % LANES == 0;
+    const int64_t rows = direct && NAME(is_near)(g->k * g->n) && !NAME(is_near)(g->m * g->n) ? STRIP_ROWS : g->m;
     for (int64_t p = 0; p < g->k; p += SN_GEMM_BLOCK) {
-        int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK, j = 0;
-        int again = p > 0 || g->add;
-        const T *start = again ? c : g->bias, *left = a + p * g->a_col;
-        if (g->m == 1) j = NAME(row)(c, start, left, g->a_col, b + p * g->b_row, g->b_row, g->b_col, g->n, k);
-        for (; j < g->n; j += COLUMNS) {
-            int64_t columns = g->n - j < COLUMNS ? g->n - j : COLUMNS, b_row = g->b_row;
-            const T *right = b + p * g->b_row + j * g->b_col;
-            if (g->b_col != 1 || columns % LANES != 0) {
-                b_row = (columns + LANES - 1) / LANES * LANES;
-                NAME(pack)(panel, right, g->b_row, g->b_col, k, columns, b_row);
-                right = panel;
+        const int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK;
+        const int again = p > 0 || g->add;
+        const int64_t start_row = again ? g->c_row : 0;
+        const T *left = a + p * g->a_col, *top = b + p * g->b_row;
+        for (int64_t i = 0; i < g->m; i += rows) {
+            const int64_t m = g->m - i < rows ? g->m - i : rows;
+            const T *start = again ? c + i * g->c_row : g->bias;
+            int64_t j = 0;
+            if (g->m == 1) j = NAME(row)(c, start, left, g->a_col, top, g->b_row, g->b_col, g->n, k);
+            for (; j < g->n; j += COLUMNS) {
+                int64_t columns = g->n - j < COLUMNS ? g->n - j : COLUMNS, b_row = g->b_row;
+                const T *right = top + j * g->b_col;
+                if (g->b_col != 1 || columns % LANES != 0) {
+                    b_row = (columns + LANES - 1) / LANES * LANES;
+                    NAME(pack)(panel, right, g->b_row, g->b_col, k, columns, b_row);
+                    right = panel;
+                }
+                NAME(strip)(c + i * g->c_row + j, g->c_row, start == NULL ? NULL : start + j, start_row,
+                            left + i * g->a_row, g->a_row, g->a_col, right, b_row, m, k, columns);
             }
-            NAME(strip)(c + j, g->c_row, start == NULL ? NULL : start + j, again ? g->c_row : 0, left, g->a_row,
-                        g->a_col, right, b_row, g->m, k, columns);
         }
     }
 }
@@ -311,6 +320,7 @@ static TARGET void NAME(product)(void *c, const void *a, const void *b, const sn
 #undef STORE
 #undef COLUMNS
 #undef ROW_VECTORS
+#undef TURNED
 #undef STRIP
 #undef STRIP_OF
 #undef STRIP_ROWS
