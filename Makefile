@@ -14,8 +14,7 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q
 SOURCES := pyproject.toml setup.py README.md \
 	$(shell find src -name '*.py' -o -name '*.py[xdi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
 KERNEL_TESTS = $(wildcard $(patsubst %,tests/test_%*.py,core exact kernels sketch weights certificates norms reference \
-	network nn_plan \
-	parquet_pages parquet_statistics parquet_thrift summary scalers state))
+	gemm parquet_pages parquet_statistics parquet_thrift summary scalers state))
 SANITIZED = build/sanitize/venv
 BASE ?= HEAD~1
 

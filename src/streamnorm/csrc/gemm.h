@@ -1,10 +1,11 @@
 /* Products of dense matrices: c = a b + bias, or c += a b, in float32 and float64, for matrices of any strides.
  *
- * Element (i, j) of c starts as its old value, as bias[j] or as zero, and the sums of a[i][p] b[p][j] over blocks of
- * SN_GEMM_BLOCK values of p are added to it in order; a block's sum is a chain of fused multiply-adds in the order of p
- * that starts at zero. So an element's bits depend on its row of a and its column of b alone: not on the number of
- * threads, on how many other rows there are or on how wide the processor's vectors are. (An x86 processor without
- * fused multiply-add rounds twice, and has other bits.) NaN and infinities go the way of IEEE 754; no zero is skipped.
+ * Element (i, j) of c starts as its old value or as bias[j], if there is one, and the sums of a[i][p] b[p][j] over
+ * blocks of SN_GEMM_BLOCK values of p are added to it in order; a block's sum is a chain of fused multiply-adds in the
+ * order of p that starts at zero. So an element's bits depend on its row of a and its column of b alone: not on the
+ * number of threads, on how many other rows there are or on how wide the processor's vectors are. (An x86 processor
+ * without fused multiply-add rounds twice, and has other bits.) NaN and infinities go the way of IEEE 754; no zero is
+ * skipped.
  */
 #ifndef SN_GEMM_H
 #define SN_GEMM_H

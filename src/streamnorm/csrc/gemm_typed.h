@@ -60,7 +60,7 @@ SN_INLINE TARGET void NAME(transpose)(VEC *v) {
 /* Packs a panel of `width` columns (`columns` of them there, the others zero), `step` from column to column of the
  * source and `row` from k to k. A vector that reaches over the width is overwritten by what follows it, so that up to
  * LANES values behind the panel are written. */
-static TARGET __attribute__((noinline)) void NAME(pack)(
+static TARGET void NAME(pack)(
     T *restrict panel, const T *source, int64_t row, int64_t step, int64_t k, int64_t columns, int64_t width) {
     int64_t p = 0;
     if (step == 1) {
@@ -240,15 +240,14 @@ static TARGET int64_t NAME(row)(
     return j;
 }
 
-/* So many values are a quarter of a first cache, or less. */
-SN_INLINE int NAME(is_near)(int64_t values) { return values * (int64_t)sizeof(T) <= 8192; }
-
 /* Small products: panel by panel of b, packed where its rows are not whole vectors; a as it lies. Where b is so small
  * that c is most of what is moved, c is written row by row. */
 static TARGET void NAME(by_panels)(T *c, const T *a, const T *b, const sn_gemm *g) {
     T panel[SN_GEMM_BLOCK * COLUMNS + LANES] __attribute__((aligned(64)));
     const int direct = g->b_col == 1 && g->n % LANES == 0;
-    const int64_t rows = direct && NAME(is_near)(g->k * g->n) && !NAME(is_near)(g->m * g->n) ? STRIP_ROWS : g->m;
+    const int64_t rows = direct && g->k * g->n <= 8192 / (int64_t)sizeof(T) && g->m * g->n > 65536 / (int64_t)sizeof(T)
+                             ? STRIP_ROWS
+                             : g->m;
     for (int64_t p = 0; p < g->k; p += SN_GEMM_BLOCK) {
         const int64_t k = g->k - p < SN_GEMM_BLOCK ? g->k - p : SN_GEMM_BLOCK;
         const int again = p > 0 || g->add;
