@@ -15,13 +15,18 @@
 
 #include "parallel.h"
 
-#include <string.h>
-
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SN_GEMM_X86
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#endif
+
+/* In front of a loop of known length: all of it, so that arrays of vectors become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 #include "gemm_levels.h"
@@ -126,7 +131,7 @@ sn_gemm_level sn_gemm_best_level(void) {
     ((level) == SN_GEMM_AVX512 ? avx512_##type##_product                                                           \
                                : (level) == SN_GEMM_AVX2 ? avx2_##type##_product : portable_##type##_product)
 #else
-#define PRODUCT(type, level) portable_##type##_product
+#define PRODUCT(type, level) ((void)(level), portable_##type##_product)
 #endif
 
 /* What needs no multiplication, and columns as rows: a product of one column is that of b's one row, transposed. */

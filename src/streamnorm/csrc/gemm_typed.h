@@ -45,14 +45,14 @@ SN_INLINE TARGET void NAME(store_part)(T *p, VEC v, int64_t count) {
  * moves each value as a perfect shuffle does, and log2(LANES) of them exchange the two indexes. */
 SN_INLINE TARGET void NAME(transpose)(VEC *v) {
     VEC w[LANES];
-#pragma GCC unroll 4
+    UNROLL
     for (int step = 1; step < LANES; step *= 2) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < LANES / 2; i++) {
             w[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], LOW);
             w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], HIGH);
         }
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < LANES; i++) v[i] = w[i];
     }
 }
@@ -76,14 +76,14 @@ static TARGET void NAME(pack)(
             for (int64_t j = (width - 1) / LANES * LANES; j >= 0; j -= LANES) {
                 VEC v[LANES];
                 if (columns - j >= LANES) {
-#pragma GCC unroll 16
+                    UNROLL
                     for (int i = 0; i < LANES; i++) v[i] = LOAD(source + (j + i) * step);
                 } else {
-#pragma GCC unroll 16
+                    UNROLL
                     for (int i = 0; i < LANES; i++) v[i] = j + i < columns ? LOAD(source + (j + i) * step) : (VEC){0};
                 }
                 NAME(transpose)(v);
-#pragma GCC unroll 16
+                UNROLL
                 for (int i = 0; i < LANES; i++) STORE(panel + i * width + j, v[i]);
             }
     for (; p < k; p++, panel += width, source += row)
@@ -114,44 +114,44 @@ SN_INLINE TARGET void NAME(tile)(
     int64_t b_row, int64_t k, int64_t columns, const int rows, const int vectors) {
     VEC sum[ROWS][ROW_VECTORS];
     const T *of_row[ROWS];
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < rows; i++) {
         of_row[i] = a + i * a_row;
-#pragma GCC unroll 8
+        UNROLL
         for (int v = 0; v < vectors; v++) sum[i][v] = (VEC){0};
     }
     int64_t at = 0;
     for (int64_t p = 0; p < k; p++, b += b_row, at += a_col) {
         VEC right[ROW_VECTORS];
-#pragma GCC unroll 8
+        UNROLL
         for (int v = 0; v < vectors; v++) right[v] = LOAD(b + v * LANES);
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < rows; i++) {
             VEC left = SPLAT(of_row[i][at]);
-#pragma GCC unroll 8
+            UNROLL
             for (int v = 0; v < vectors; v++) sum[i][v] = FMA(left, right[v], sum[i][v]);
         }
     }
     if (columns != vectors * LANES) {
         T sums[ROWS * ROW_VECTORS * LANES];
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+            UNROLL
             for (int v = 0; v < vectors; v++) STORE(sums + (i * vectors + v) * LANES, sum[i][v]);
         NAME(finish)(c, c_row, start, start_row, sums, vectors * LANES, rows, columns);
         return;
     }
     if (start != NULL) {
-#pragma GCC unroll 16
+        UNROLL
         for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+            UNROLL
             for (int v = 0; v < vectors; v++)
                 STORE(c + i * c_row + v * LANES, LOAD(start + i * start_row + v * LANES) + sum[i][v]);
         return;
     }
-#pragma GCC unroll 16
+    UNROLL
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 8
+        UNROLL
         for (int v = 0; v < vectors; v++) STORE(c + i * c_row + v * LANES, sum[i][v]);
 }
 
@@ -201,18 +201,18 @@ SN_INLINE TARGET void NAME(row_of_columns)(
     T *c, const T *start, const T *a, int64_t a_col, const T *b, int64_t b_col, int64_t k, const int vectors) {
     T turned[TURNED * ROW_VECTORS * LANES] __attribute__((aligned(64)));
     VEC sum[ROW_VECTORS];
-#pragma GCC unroll 8
+    UNROLL
     for (int v = 0; v < vectors; v++) sum[v] = (VEC){0};
     for (int64_t p = 0; p < k; p += TURNED) {
         int64_t count = k - p < TURNED ? k - p : TURNED;
         NAME(pack)(turned, b + p, 1, b_col, count, vectors * LANES, vectors * LANES);
         for (int64_t i = 0; i < count; i++) {
             VEC left = SPLAT(a[(p + i) * a_col]);
-#pragma GCC unroll 8
+            UNROLL
             for (int v = 0; v < vectors; v++) sum[v] = FMA(left, LOAD(turned + (i * vectors + v) * LANES), sum[v]);
         }
     }
-#pragma GCC unroll 8
+    UNROLL
     for (int v = 0; v < vectors; v++) {
         if (start != NULL) sum[v] += LOAD(start + v * LANES);
         STORE(c + v * LANES, sum[v]);
