@@ -112,51 +112,42 @@ static TARGET __attribute__((noinline)) void NAME(finish)(
 SN_INLINE TARGET void NAME(tile)(
     T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, int64_t a_row, int64_t a_col, const T *b,
     int64_t b_row, int64_t k, int64_t columns, const int rows, const int vectors) {
-    VEC sum[ROWS][ROW_VECTORS];
+    VEC sum[ROWS * VECTORS]; /* not fewer than ROW_VECTORS */
     const T *of_row[ROWS];
     UNROLL
-    for (int i = 0; i < rows; i++) {
-        of_row[i] = a + i * a_row;
-        UNROLL
-        for (int v = 0; v < vectors; v++) sum[i][v] = (VEC){0};
-    }
+    for (int i = 0; i < rows; i++) of_row[i] = a + i * a_row;
+    UNROLL
+    for (int t = 0; t < rows * vectors; t++) sum[t] = (VEC){0};
     int64_t at = 0;
     for (int64_t p = 0; p < k; p++, b += b_row, at += a_col) {
         VEC right[ROW_VECTORS];
         UNROLL
         for (int v = 0; v < vectors; v++) right[v] = LOAD(b + v * LANES);
         UNROLL
-        for (int i = 0; i < rows; i++) {
-            VEC left = SPLAT(of_row[i][at]);
-            UNROLL
-            for (int v = 0; v < vectors; v++) sum[i][v] = FMA(left, right[v], sum[i][v]);
+        for (int t = 0; t < rows * vectors; t++) {
+            VEC left = SPLAT(of_row[t / vectors][at]);
+            sum[t] = FMA(left, right[t % vectors], sum[t]);
         }
     }
     if (columns != vectors * LANES) {
-        T sums[ROWS * ROW_VECTORS * LANES];
+        T sums[ROWS * VECTORS * LANES];
         UNROLL
-        for (int i = 0; i < rows; i++)
-            UNROLL
-            for (int v = 0; v < vectors; v++) STORE(sums + (i * vectors + v) * LANES, sum[i][v]);
+        for (int t = 0; t < rows * vectors; t++) STORE(sums + t * LANES, sum[t]);
         NAME(finish)(c, c_row, start, start_row, sums, vectors * LANES, rows, columns);
         return;
     }
     if (start != NULL) {
         UNROLL
-        for (int i = 0; i < rows; i++)
-            UNROLL
-            for (int v = 0; v < vectors; v++)
-                STORE(c + i * c_row + v * LANES, LOAD(start + i * start_row + v * LANES) + sum[i][v]);
-        return;
+        for (int t = 0; t < rows * vectors; t++)
+            sum[t] += LOAD(start + t / vectors * start_row + t % vectors * LANES);
     }
     UNROLL
-    for (int i = 0; i < rows; i++)
-        UNROLL
-        for (int v = 0; v < vectors; v++) STORE(c + i * c_row + v * LANES, sum[i][v]);
+    for (int t = 0; t < rows * vectors; t++)
+        STORE(c + t / vectors * c_row + t % vectors * LANES, sum[t]);
 }
 
 /* A full tile from packed panels. */
-static TARGET void NAME(packed_tile)(
+static TARGET __attribute__((noinline)) void NAME(packed_tile)(
     T *c, int64_t c_row, const T *start, int64_t start_row, const T *a, const T *b, int64_t k, int64_t columns) {
     NAME(tile)(c, c_row, start, start_row, a, 1, ROWS, b, COLUMNS, k, columns, ROWS, VECTORS);
 }
