@@ -17,7 +17,7 @@ def as_type(x: ArrayLike, dtype: np.dtype) -> np.ndarray:
     array = np.asarray(x)
     if array.dtype != dtype and array.dtype.kind not in "biuf":
         raise TypeError(f"numbers are wanted, got an array of {array.dtype}")
-    return np.ascontiguousarray(array, dtype)
+    return np.asarray(array, dtype, order="C")  # which keeps an array of no dimensions one
 
 
 def as_floats(x: ArrayLike) -> np.ndarray:

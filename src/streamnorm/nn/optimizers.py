@@ -94,7 +94,7 @@ class Optimizer:
                     f"this {type(self).__name__} trains another network, whose moments it keeps: make one for each"
                 )
             return
-        if self.state or self.steps:
+        if self.names and (self.state or self.steps):
             shapes = [tuple(array.shape for array in arrays) for arrays in self.state]
             wanted = [(parameter.shape,) * len(self.names) for parameter in parameters]
             if shapes != wanted:
