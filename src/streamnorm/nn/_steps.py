@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _kernels as kernels
+from .. import _nn as kernels
 from ._module import Module
 from .losses import Loss
 from .optimizers import Optimizer

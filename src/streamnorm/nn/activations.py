@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _kernels as kernels
+from .. import _nn as kernels
 from ._inputs import as_floats, as_type, seed_of
 from ._module import Module, check_int, check_real
 

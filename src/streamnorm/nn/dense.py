@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from . import _kernels as kernels
+from .. import _nn as kernels
 from ._inputs import as_type, check_wide_dtype, generator_of
 from ._module import Module, Parameter, accumulate, check_count
 

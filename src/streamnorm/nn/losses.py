@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from . import _kernels as kernels
+from .. import _nn as kernels
 from ._inputs import as_floats
 from ._module import check_real
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import _nn as kernels
 from ..errors import StateError
-from . import _kernels as kernels
 from ._module import Parameter, check_count, check_int, check_real
 from .losses import known
 

@@ -182,7 +182,7 @@ class Sequential(Module):
         FloatingPointError
             If the loss becomes NaN or infinite.
         """
-        loss = self._compiled("fit")
+        self._compiled("fit")
         epochs, batch_size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
         share = check_real(validation_split, "validation_split", 1.0)
         X, y, weight = self._rows(X, y, sample_weight, "X", "y")
@@ -198,7 +198,6 @@ class Sequential(Module):
             if not 0 < rows < len(X):
                 raise ValueError(f"validation_split={share:g} of {len(X)} rows leaves none to train on or to evaluate")
             held = X[rows:], y[rows:], None if weight is None else weight[rows:]
-        del loss
         rng = generator_of(random_state)
         runner = self.runner(X.shape[1:], min(batch_size, rows))
         x, targets, weights = X[:rows], y[:rows], None if weight is None else weight[:rows]
@@ -229,9 +228,9 @@ class Sequential(Module):
         ndarray of shape (N, ...)
         """
         X = self._inputs(X, "X")
-        shape = self._output_shape(X, "X")
+        sample = self._sample(X, "X")
         if not len(X):
-            return np.empty((0, *shape), self.dtype)
+            return np.empty((0, *sample.shape), sample.dtype)
         return self.runner(X.shape[1:], min(check_count(batch_size, "batch_size"), len(X))).forward(X)
 
     def evaluate(
@@ -253,8 +252,11 @@ class Sequential(Module):
         rows : int
             Rows of a batch.
         """
+        from ._plan import Plan
+
         layers = list(_flat(self))
-        return Steps(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
+        kind = Plan if Plan.covers(layers, sample_shape, loss=self.loss, optimizer=self.optimizer) else Steps
+        return kind(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
 
     # ------------------------------------------------------------ checks
 
@@ -270,8 +272,8 @@ class Sequential(Module):
         with np.errstate(over="ignore"):
             return as_type(array, self.dtype)
 
-    def _output_shape(self, X: np.ndarray, name: str) -> tuple[int, ...]:
-        """The shape of a row of the output, found by sending two rows of zeros through."""
+    def _sample(self, X: np.ndarray, name: str) -> np.ndarray:
+        """A row of the output, for its shape and type: two rows of zeros are sent through."""
         rows = np.zeros((2, *X.shape[1:]), X.dtype)
         with mode([self], False):
             for i, layer in enumerate(self):
@@ -284,7 +286,7 @@ class Sequential(Module):
                     ) from None
                 rows = after
         forget(self)
-        return rows.shape[1:]
+        return rows[0]
 
     def _rows(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
         """X, targets and weights as a runner takes them, checked."""
@@ -297,10 +299,10 @@ class Sequential(Module):
             raise ValueError(f"{x_name} has shape {inputs.shape}: at least one row is wanted")
         check_finite(inputs, x_name)
         check_finite(targets, y_name)
-        shape = self._output_shape(inputs, x_name)
-        targets = loss.targets(targets, (len(inputs), *shape), inputs.dtype)
+        sample = self._sample(inputs, x_name)
+        targets = loss.targets(targets, (len(inputs), *sample.shape), sample.dtype)
         check_finite(targets, y_name)  # float32 has not all numbers that float64 has
-        return inputs, targets, weights_of(sample_weight, len(inputs), inputs.dtype)
+        return inputs, targets, weights_of(sample_weight, len(inputs), sample.dtype)
 
 
 def _flat(network: Sequential) -> Iterator[Module]:
