@@ -84,7 +84,7 @@ def test_values_and_gradients_are_pytorchs(loss, weighted, dtype):
     expected.backward()
     tolerance = FLOAT64_TOLERANCE if dtype == np.float64 else FLOAT32_TOLERANCE
     assert loss(prediction, target, weight) == pytest.approx(
-        float(expected), rel=FLOAT64_TOLERANCE * 10 ** (6 * (dtype == np.float32))
+        expected.item(), rel=FLOAT64_TOLERANCE * 10 ** (6 * (dtype == np.float32))
     )
     gradient = loss.gradient(prediction, target, weight)
     assert gradient.dtype == dtype
@@ -105,7 +105,7 @@ def test_extreme_predictions_are_pytorchs(loss):
     expected.sum().backward()
     for row in range(len(edges)):
         at = slice(row, row + 1)
-        assert loss(prediction[at], target[at]) == pytest.approx(float(expected[row]), rel=1e-12)
+        assert loss(prediction[at], target[at]) == pytest.approx(expected[row].item(), rel=1e-12)
     if not isinstance(loss, nn.QuantileLoss):  # whose maximum of two equal ones PyTorch gives to both
         gradient = loss.gradient(prediction, target) * (len(edges))
         np.testing.assert_allclose(gradient, t.grad.numpy(), rtol=1e-12, atol=1e-300)
@@ -202,6 +202,7 @@ def test_a_column_matches_a_vector_and_nothing_else_matches():
         (lambda: nn.MSELoss()([0.0], [0.0], [1.0, 2.0]), ValueError, r"sample_weight has shape \(2,\), and \(1,\)"),
         (lambda: nn.MSELoss()([0.0], [0.0], [-1.0]), ValueError, "sample_weight is -1.0 in row 0"),
         (lambda: nn.MSELoss()([0.0], [0.0], [np.nan]), ValueError, "sample_weight is nan"),
+        (lambda: nn.Loss()([0.0], [0.0]), TypeError, "Loss is no loss that there are kernels for"),
         (lambda: nn.HuberLoss(0), ValueError, "delta must be greater than 0"),
         (lambda: nn.QuantileLoss(1), ValueError, "quantile must be between 0 and 1"),
         (lambda: nn.get_loss("hubert"), ValueError, "did you mean 'huber'"),

@@ -60,7 +60,9 @@ def train(
     ValueError
         If the feed is empty, or all weights are 0.
     """
-    history: dict[str, list[float]] = {"loss": []} | ({} if validation is None else {"val_loss": []})
+    history: dict[str, list[float]] = {"loss": []}
+    if validation is not None:
+        history["val_loss"] = []
     best, waited, kept = math.inf, 0, None
     lowest = math.inf
     for epoch in range(epochs):

@@ -100,6 +100,7 @@ class Dense(Module):
             raise ValueError(f"dy has shape {dy.shape}, and the last output had {(len(x), self.out_features)}")
         has_bias = self.bias is not None
         dx, dweight, dbias = kernels.dense_backward(dy, x, self.weight, bias=has_bias, threads=self.threads)
+        assert dx is not None
         accumulate(self.weight, dweight)
         accumulate(self.bias, dbias)
         if out is not None:

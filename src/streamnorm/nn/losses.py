@@ -78,22 +78,24 @@ class Loss:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(array, dtype).reshape(shape)
 
-    def _arrays(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Any, ...]:
-        prediction = as_floats(prediction)
-        if prediction.ndim == 0 or not len(prediction):
-            raise ValueError(f"predictions have shape {prediction.shape}: at least one row is wanted")
-        target = self.targets(target, prediction.shape, prediction.dtype)
-        return prediction, target, weights_of(sample_weight, len(prediction), prediction.dtype)
+    def _arguments(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Any, ...]:
+        """What the kernels take."""
+        if self.kind is None:
+            raise TypeError(f"{type(self).__name__} is no loss that there are kernels for: it must define both "
+                            "__call__ and gradient")  # fmt: skip
+        values = as_floats(prediction)
+        if values.ndim == 0 or not len(values):
+            raise ValueError(f"predictions have shape {values.shape}: at least one row is wanted")
+        targets = self.targets(target, values.shape, values.dtype)
+        return self.kind, values, targets, self.parameter, weights_of(sample_weight, len(values), values.dtype)
 
     def __call__(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """The mean of the loss over all elements; with weights, of shape (N,), the weighted mean."""
-        prediction, target, weight = self._arrays(prediction, target, sample_weight)
-        return kernels.loss_forward(self.kind, prediction, target, self.parameter, weight)
+        return kernels.loss_forward(*self._arguments(prediction, target, sample_weight))
 
     def gradient(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None = None) -> np.ndarray:
         """The derivative of the loss by each prediction, of their shape."""
-        prediction, target, weight = self._arrays(prediction, target, sample_weight)
-        return kernels.loss_backward(self.kind, prediction, target, self.parameter, weight)
+        return kernels.loss_backward(*self._arguments(prediction, target, sample_weight))
 
     def _shown(self) -> str:
         return ""

@@ -302,18 +302,9 @@ class Adam(Optimizer):
 
     def _update(self, parameter: Parameter, gradient: np.ndarray, arrays: tuple[np.ndarray, ...], lr: float,
                 scale: float) -> None:  # fmt: skip
-        kernels.adam_step(
-            parameter,
-            gradient,
-            *arrays,
-            self.steps,
-            lr,
-            *self.betas,
-            self.eps,
-            self.weight_decay,
-            self.decoupled,
-            scale,
-        )
+        m, v = arrays
+        kernels.adam_step(parameter, gradient, m, v, self.steps, lr, *self.betas, self.eps, self.weight_decay,
+                          self.decoupled, scale)  # fmt: skip
 
     def _shown(self) -> str:
         betas = f", betas={self.betas}" if self.betas != (0.9, 0.999) else ""

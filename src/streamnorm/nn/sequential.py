@@ -185,22 +185,23 @@ class Sequential(Module):
         self._compiled("fit")
         epochs, batch_size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
         share = check_real(validation_split, "validation_split", 1.0)
-        X, y, weight = self._rows(X, y, sample_weight, "X", "y")
-        rows, held = len(X), None
+        x, targets, weights = self._rows(X, y, sample_weight, "X", "y")
+        rows, held = len(x), None
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-            held = self._rows(*validation_data[:2], (*validation_data, None)[2], "validation X", "validation y")
-            if held[0].shape[1:] != X.shape[1:]:
-                raise ValueError(f"validation X has shape {held[0].shape}, and X has shape {X.shape}")
+            held_x, held_y, held_weight = (*validation_data, None)[:3]
+            held = self._rows(held_x, held_y, held_weight, "validation X", "validation y")
+            if held[0].shape[1:] != x.shape[1:]:
+                raise ValueError(f"validation X has shape {held[0].shape}, and X has shape {x.shape}")
         elif share:
-            rows = int(len(X) * (1 - share))
-            if not 0 < rows < len(X):
-                raise ValueError(f"validation_split={share:g} of {len(X)} rows leaves none to train on or to evaluate")
-            held = X[rows:], y[rows:], None if weight is None else weight[rows:]
+            rows = int(len(x) * (1 - share))
+            if not 0 < rows < len(x):
+                raise ValueError(f"validation_split={share:g} of {len(x)} rows leaves none to train on or to evaluate")
+            held = x[rows:], targets[rows:], None if weights is None else weights[rows:]
+            x, targets, weights = x[:rows], targets[:rows], None if weights is None else weights[:rows]
         rng = generator_of(random_state)
-        runner = self.runner(X.shape[1:], min(batch_size, rows))
-        x, targets, weights = X[:rows], y[:rows], None if weight is None else weight[:rows]
+        runner = self.runner(x.shape[1:], min(batch_size, rows))
 
         def feed(epoch: int) -> Iterator[_training.Piece]:
             yield x, targets, rng.permutation(rows) if shuffle else None, weights
@@ -227,11 +228,14 @@ class Sequential(Module):
         -------
         ndarray of shape (N, ...)
         """
-        X = self._inputs(X, "X")
-        sample = self._sample(X, "X")
-        if not len(X):
-            return np.empty((0, *sample.shape), sample.dtype)
-        return self.runner(X.shape[1:], min(check_count(batch_size, "batch_size"), len(X))).forward(X)
+        inputs = self._inputs(X, "X")
+        batch_size = check_count(batch_size, "batch_size")
+        runner = self.runner(inputs.shape[1:], max(1, min(batch_size, len(inputs))))
+        if not len(inputs) or type(runner) is Steps:  # a plan has looked at the shapes
+            sample = self._sample(inputs, "X")
+            if not len(inputs):
+                return np.empty((0, *sample.shape), sample.dtype)
+        return runner.forward(inputs)
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 1024
@@ -255,8 +259,10 @@ class Sequential(Module):
         from ._plan import Plan
 
         layers = list(_flat(self))
-        kind = Plan if Plan.covers(layers, sample_shape, loss=self.loss, optimizer=self.optimizer) else Steps
-        return kind(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
+        try:
+            return Plan(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
+        except (TypeError, ValueError):  # layers that no plan knows, or shapes of which the layers say what is wrong
+            return Steps(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
 
     # ------------------------------------------------------------ checks
 
