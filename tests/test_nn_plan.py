@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from streamnorm import nn
+from streamnorm import _nn, nn
 from streamnorm.nn._plan import Plan
 from streamnorm.nn._steps import Steps
 from streamnorm.nn.optimizers import CosineSchedule
@@ -197,6 +197,7 @@ def test_what_is_refused_changes_nothing():
     outside[50] = 101
     for error, match, arguments in (
         (ValueError, "one row", (x, y, 1)),
+        (ValueError, "batch_size is 0", (x, y, 0)),
         (ValueError, "one row", (x[:1], y[:1], 32)),
         (IndexError, "order has 101", (x, y, 32, outside)),
         (IndexError, "order has -1", (x, y, 32, np.array([0, -1]))),
@@ -263,6 +264,20 @@ def test_covers_says_what_there_is_a_plan_for():
         pass
 
     assert not Plan.covers([dense], loss=OwnLoss())
+
+
+def test_what_is_described_wrongly_is_no_network():
+    dense = np.ones((2, 3), np.float32)
+    about = {"kind": "dense", "n_in": 3, "n_out": 2, "weight": 0}
+    table = {"kind": "embedding", "n_in": 2, "n_out": 2, "weight": 1, "tables": (1, 4, 1)}
+    for match, layers in (
+        ("6 values", [about | {"n_out": 3}]),
+        ("parameter 2 of 2", [about | {"weight": 2}]),
+        ("not the first", [about, table]),
+        ("keeps shapes", [{"kind": "relu", "n_in": 3, "n_out": 2}]),
+    ):
+        with pytest.raises((ValueError, IndexError), match=match):
+            _nn.Network(np.float32, layers, [dense, np.ones((1, 4, 1), np.float32)], 3, 2)
 
 
 def test_a_training_plan_answers_to_a_signal():

@@ -171,6 +171,8 @@ cdef class Network:
         elif layer.kind == SN_LAYER_EMBEDDING:
             layer.columns, layer.buckets, layer.dim = about["tables"]
             self.expect(layer.weight, layer.columns * layer.buckets * layer.dim)
+            if layer != self.network.layers:
+                raise ValueError("an embedding is not the first layer, and only codes of the input are checked")
             if layer.out != layer.n_in + layer.columns * (layer.dim - 1) or layer.n_in < layer.columns:
                 raise ValueError(f"an embedding makes {layer.out} values of {layer.n_in}")
         elif layer.kind == SN_LAYER_NORM:

@@ -186,6 +186,8 @@ class Plan:
 
     def _train(self, x: np.ndarray, y: np.ndarray, batch_size: int, order: np.ndarray | None,
                sample_weight: np.ndarray | None, optimizer: Optimizer) -> tuple[float, float]:  # fmt: skip
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, and batches have at least one row")
         rows = len(x) if order is None else len(order)
         whole, rest = divmod(rows, batch_size)
         n_batches = whole + (rest > 1 or (rest == 1 and whole == 0))
