@@ -504,6 +504,26 @@ def test_layers_of_ones_own_are_trained():
     assert type(network.runner((1,), 32)) is Steps
 
 
+def test_a_network_that_goes_another_way_is_trained_its_way():
+    class Residual(nn.Sequential):
+        def forward(self, x, out=None):
+            return x + super().forward(x)
+
+        def backward(self, dy, out=None):
+            return dy + super().backward(dy)
+
+    X, y = problem()
+    inside = Residual([nn.Dense(7, 7, dtype=np.float64, random_state=0), nn.Tanh()])
+    outer = nn.Sequential([inside, nn.Dense(7, 1, dtype=np.float64, random_state=1)])
+    assert type(outer.runner((7,), 32)) is type(inside.runner((7,), 32)) is Steps
+    np.testing.assert_allclose(inside.predict(X), X + np.tanh(inside[0](X)), rtol=0, atol=1e-14)
+    inside.compile(nn.Adam(0.01)).fit(X, np.roll(X, 1, axis=1), epochs=1)
+    history = outer.compile(nn.Adam(0.01)).fit(X, y, epochs=60, random_state=0)
+    assert history["loss"][-1] < 0.2 * history["loss"][0]
+    with pytest.raises(ValueError, match=r"X has shape .* layer 0, Residual, gets rows of shape \(3,\)"):
+        inside.fit(X[:, :3], y)
+
+
 def test_progress_is_told_and_may_stop():
     calls = []
     _, history = trained(progress=lambda *call: calls.append(call), validation_split=0.1)
@@ -643,6 +663,19 @@ def test_values_that_are_no_numbers_are_placed(value, said):
     network = nn.Sequential([nn.Flatten(), nn.Dense(6, 1)]).compile()
     with pytest.raises(sn.DataError, match=r"in row 2, position \(1, 0\)"):
         network.fit(images, np.zeros(4))
+
+
+def test_masked_values_are_refused():
+    X, y = problem(50)
+    hidden = np.ma.array(X, mask=X > 2)
+    for call in (
+        lambda n: n.fit(hidden, y),
+        lambda n: n.fit(X, np.ma.array(y, mask=y > 0)),
+        lambda n: n.predict(hidden),
+    ):
+        with pytest.raises(sn.DataError, match="has masked values"):
+            call(small().compile())
+    small().compile().fit(np.ma.array(X), y)
 
 
 def test_a_value_beyond_float32_is_placed():

@@ -52,6 +52,13 @@ def seed_of(random_state: Any) -> int:
     return int(generator_of(random_state).integers(1 << 63))
 
 
+def unmasked(x: ArrayLike, name: str) -> np.ndarray:
+    """x as an array; masked values, which would come out from under their mask, are refused."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError(f"{name} has masked values: leave such rows out or fill in a value first")
+    return np.asarray(x)
+
+
 def check_finite(array: np.ndarray, name: str) -> None:
     """Raise a DataError that says where the first value is, by rows, that is NaN or infinite."""
     if array.dtype.kind not in "fc" or not array.size:

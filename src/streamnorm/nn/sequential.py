@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _training
-from ._inputs import as_type, check_finite, generator_of
+from ._inputs import as_type, check_finite, generator_of, unmasked
 from ._module import Module, check_count, check_real
 from ._steps import Steps, dtype_of, forget, mode
 from .losses import Loss, get_loss, weights_of
@@ -258,7 +258,7 @@ class Sequential(Module):
         """
         from ._plan import Plan
 
-        layers = list(_flat(self))
+        layers = list(_flat(self)) if self._is_plain else [self]
         try:
             return Plan(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
         except (TypeError, ValueError):  # layers that no plan knows, or shapes of which the layers say what is wrong
@@ -266,13 +266,20 @@ class Sequential(Module):
 
     # ------------------------------------------------------------ checks
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether the layers go one after the other, and not some other way that a child has defined."""
+        own = {*vars(self), *(name for kind in type(self).__mro__[: type(self).__mro__.index(Sequential)]
+                              for name in vars(kind))}  # fmt: skip
+        return own.isdisjoint(("forward", "backward"))
+
     def _compiled(self, what: str) -> Loss:
         if self.loss is None or self.optimizer is None:
             raise ValueError(f"{what} needs a loss and an optimizer: call compile first, as in compile('adam', 'mse')")
         return self.loss
 
     def _inputs(self, X: ArrayLike, name: str) -> np.ndarray:
-        array = np.asarray(X)
+        array = unmasked(X, name)
         if array.ndim < 2:
             raise ValueError(f"{name} has shape {array.shape}, and (N, ...) is wanted: rows of at least one value")
         with np.errstate(over="ignore"):
@@ -282,7 +289,7 @@ class Sequential(Module):
         """A row of the output, for its shape and type: two rows of zeros are sent through."""
         rows = np.zeros((2, *X.shape[1:]), X.dtype)
         with mode([self], False):
-            for i, layer in enumerate(self):
+            for i, layer in enumerate(self if self._is_plain else [self]):
                 try:
                     after = layer.forward(rows)
                 except ValueError as error:
@@ -298,7 +305,7 @@ class Sequential(Module):
         """X, targets and weights as a runner takes them, checked."""
         loss = self._compiled("training")
         inputs = self._inputs(X, x_name)
-        targets = np.asarray(y)
+        targets = unmasked(y, y_name)
         if targets.shape[:1] != inputs.shape[:1]:
             raise ValueError(f"{x_name} has shape {inputs.shape} and {y_name} has shape {targets.shape}: rows differ")
         if not len(inputs):
@@ -314,7 +321,7 @@ class Sequential(Module):
 def _flat(network: Sequential) -> Iterator[Module]:
     """The layers, and in place of networks inside the layers of those."""
     for layer in network:
-        if type(layer) is Sequential:
+        if type(layer) is Sequential and layer._is_plain:
             yield from _flat(layer)
         else:
             yield layer
