@@ -512,14 +512,15 @@ def test_a_network_that_goes_another_way_is_trained_its_way():
         def backward(self, dy, out=None):
             return dy + super().backward(dy)
 
-    X, y = problem()
+    X, _ = problem()
+    y = X[:, 1] - 2 * np.tanh(X[:, 0])
     inside = Residual([nn.Dense(7, 7, dtype=np.float64, random_state=0), nn.Tanh()])
     outer = nn.Sequential([inside, nn.Dense(7, 1, dtype=np.float64, random_state=1)])
     assert type(outer.runner((7,), 32)) is type(inside.runner((7,), 32)) is Steps
     np.testing.assert_allclose(inside.predict(X), X + np.tanh(inside[0](X)), rtol=0, atol=1e-14)
     inside.compile(nn.Adam(0.01)).fit(X, np.roll(X, 1, axis=1), epochs=1)
     history = outer.compile(nn.Adam(0.01)).fit(X, y, epochs=60, random_state=0)
-    assert history["loss"][-1] < 0.2 * history["loss"][0]
+    assert history["loss"][-1] < 0.05 * history["loss"][0]
     with pytest.raises(ValueError, match=r"X has shape .* layer 0, Residual, gets rows of shape \(3,\)"):
         inside.fit(X[:, :3], y)
 
