@@ -15,6 +15,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from . import nn as nn
+    from ._batches import Batches, batches
     from ._core import ColumnStats
     from ._sketch import QuantileSketch
     from .engine import fit, inverse, normalize, transform
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .summary import ColumnSummary, Summary
 
 __all__ = [
+    "Batches",
     "ColumnScaler",
     "ColumnStats",
     "ColumnSummary",
@@ -52,6 +54,7 @@ __all__ = [
     "StreamnormWarning",
     "Summary",
     "__version__",
+    "batches",
     "fit",
     "inspect",
     "inverse",
@@ -62,6 +65,7 @@ __all__ = [
 ]
 
 _NAMES_IN = {
+    "_batches": ("Batches", "batches"),
     "_core": ("ColumnStats",),
     "_sketch": ("QuantileSketch",),
     "engine": ("fit", "inverse", "normalize", "transform"),
@@ -80,7 +84,7 @@ _NAMES_IN = {
     "summary": ("ColumnSummary", "Summary"),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("errors", "nn", "reference", "scalers", "state", "summary")
+_MODULES = ("errors", "features", "nn", "reference", "scalers", "state", "summary")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,628 @@
+"""Batches for training: any source, scaled and shuffled on the way, in bounded memory and without a rewritten file."""
+
+# Design: the units of the source (row groups, slices) come in a random order, and their rows then go through a buffer
+# from which each row that comes in draws the one that goes out. Orders come from counters, never from a clock or a
+# thread, so that an epoch is the same whatever the threads are. One background thread reads, decodes, scales and
+# shuffles, ahead by a few pieces. Turned down: a permutation of all rows, which reads the file at random; and several
+# reading threads, which one trainer cannot keep busy.
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, open_source
+from .errors import DataError, StreamnormError
+from .features import FeatureMap, as_numbers, map_table
+from .matching import columns_in
+from .memory import parse_memory
+from .pipeline import join
+from .reference.batches import Shuffler, fill_matrix, mix, words
+from .scalers import BaseScaler
+from .scalers._select import as_names, check_columns, select_columns
+from .scalers._transform import AffineMap
+from .stream import Stream
+
+__all__ = ["Batches", "batches"]
+
+Columns = str | int | Sequence[str | int] | None
+Piece = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
+
+PIECE_ROWS = 1 << 14
+QUEUED = 2  # pieces that wait for the one who trains
+ORDER, BUFFER, HOLDOUT = 1, 2, 3  # what random words are for
+MASK = (1 << 64) - 1
+
+
+def batches(
+    source: Any,
+    scaler: Any = None,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    seed: int = 0,
+    *,
+    columns: Columns = None,
+    exclude: Columns = None,
+    target: Columns = None,
+    dtype: Any = np.float32,
+    drop_last: bool = False,
+    memory: str | int = "256MB",
+    threads: int | None = None,
+    sample_weight: str | int | None = None,
+    target_scaler: Any = None,
+    holdout: tuple[float, int] | None = None,
+    part: str | None = None,
+) -> Batches:
+    """Scaled and shuffled batches of a source, epoch after epoch.
+
+    Parameters
+    ----------
+    source : path, list of paths, glob, directory, or data
+        Parquet files, or anything that a scaler's ``fit`` takes.
+    scaler : scaler, FeatureMap, method, or None
+        A fitted scaler; a :class:`~streamnorm.features.FeatureMap`, which also imputes and embeds; a method as for
+        ``fit``, which is then fitted first, on the rows that are trained on; None: values as they are. Columns that a
+        scaler does not know come as they are.
+    batch_size : int, default 32
+    shuffle : bool, default True
+        False: the order of the source (files by name). Else see Notes.
+    seed : int, default 0
+    columns, exclude : str, int, sequence of those, or None
+        The features; None: those of a fitted scaler, or every integer, float and decimal column, without target and
+        weight. Arrays have positions.
+    target : str, int, sequence of those, or None
+        One column: y has shape (n,); a list of t: (n, t). Rows without a target (null or NaN in one) are left out.
+    dtype : dtype, default float32
+        float32 or float64. Values are computed in double and rounded once.
+    drop_last : bool, default False
+        Leave out a last batch that is not full.
+    memory : str or int, default "256MB"
+        Bound of all buffers. The rows of the shuffle buffer follow from it, and with them the order.
+    threads : int or None
+        1: everything happens in the thread that iterates; else one background thread works ahead. The result does not
+        depend on it.
+    sample_weight : str, int or None
+        A column of weights, for :meth:`Batches.pieces`. Rows whose weight is zero or missing are left out.
+    target_scaler : scaler or None
+        Fitted; maps the targets that it knows.
+    holdout : (float, int) or None
+        A fraction and a seed: that share of the rows, chosen by their number in the source, is for validation.
+    part : {"train", "validation"} or None
+        With `holdout`: which rows; None: "train".
+
+    Returns
+    -------
+    Batches
+
+    Notes
+    -----
+    With `shuffle`, the row groups of the files (slices of 65,536 rows of data in memory) come in a random order, and
+    their rows go through a buffer: each row that comes in takes the place of one drawn at random, which goes out. The
+    buffer holds ``memory / 2`` bytes of rows, at most 2**24 rows: a source that is no larger is shuffled
+    perfectly, every order being as likely as another. Of a larger one, a row waits in the buffer for as many rows as
+    this holds on average, so that a batch mixes the row groups of about the last two or three buffers. Data that only
+    flows (readers, iterators) has no units and is mixed by the buffer alone.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, streamnorm as sn
+    >>> table = pa.table({"fare": [2.0, 4.0, 9.0], "tip": [0.5, 1.0, None], "zone": ["a", "b", "a"]})
+    >>> for X, y in sn.batches(table, "minmax", batch_size=2, shuffle=False, target="tip"):
+    ...     print(X.tolist(), y.tolist())
+    [[0.0], [1.0]] [0.5, 1.0]
+    """
+    return Batches(
+        source,
+        scaler,
+        batch_size,
+        shuffle,
+        seed,
+        columns=columns,
+        exclude=exclude,
+        target=target,
+        dtype=dtype,
+        drop_last=drop_last,
+        memory=memory,
+        threads=threads,
+        sample_weight=sample_weight,
+        target_scaler=target_scaler,
+        holdout=holdout,
+        part=part,
+    )
+
+
+class Batches:
+    """What :func:`batches` returns: iterable, each time an epoch with an order of its own.
+
+    Attributes
+    ----------
+    features : FeatureMap
+    scaler : scaler or None
+        What was fitted, or given.
+    columns : list of str
+        The names of the columns of X.
+    target : str, int, list, or None
+    num_rows : int or None
+        Rows of an epoch; None until an epoch has found how many have a target and a weight.
+    source_rows : int or None
+        Rows of the source, where that is known.
+    rows_left_out : int or None
+        Rows of the last whole epoch that had no target or no weight.
+    epoch : int
+        The number of the next epoch.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        scaler: Any = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+        *,
+        columns: Columns = None,
+        exclude: Columns = None,
+        target: Columns = None,
+        dtype: Any = np.float32,
+        drop_last: bool = False,
+        memory: str | int = "256MB",
+        threads: int | None = None,
+        sample_weight: str | int | None = None,
+        target_scaler: Any = None,
+        holdout: tuple[float, int] | None = None,
+        part: str | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"threads must be a positive integer or None, got {threads!r}")
+        if part not in (None, "train", "validation"):
+            raise ValueError(f"part must be 'train' or 'validation', got {part!r}")
+        if holdout is None and part is not None:
+            raise ValueError("part goes with holdout, which says how the rows are parted")
+        if holdout is not None and not 0.0 < holdout[0] < 1.0:
+            raise ValueError(f"holdout takes a fraction between 0 and 1, got {holdout[0]!r}")
+        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
+        self.drop_last, self.memory, self.threads = bool(drop_last), parse_memory(memory), threads
+        self.holdout = None if holdout is None else (float(holdout[0]), int(holdout[1]))
+        self.part = None if holdout is None else part or "train"
+        self.target, self.sample_weight = target, sample_weight
+        self._source = open_source(source)
+        self._targets = _as_keys(target)
+        self._extra = self._targets + ([] if sample_weight is None else [sample_weight])
+        self.source_rows = self._source.num_rows
+        self.rows_left_out: int | None = None
+        self._found_rows: int | None = None
+        self.epoch = 0
+        self.scaler: BaseScaler | None = None
+        self._share: tuple[int, int] = (0, 1)
+        self._set_up(scaler, columns, exclude, dtype, target_scaler)
+
+    def _set_up(self, scaler: Any, columns: Columns, exclude: Columns, dtype: Any, target_scaler: Any) -> None:
+        """Find the columns, fit the scaler if that is asked for, and plan the memory."""
+        self._check_extra()
+        if isinstance(scaler, FeatureMap):
+            if columns is not None or exclude is not None:
+                raise ValueError("a feature map knows its columns: leave columns and exclude out")
+            self.features, self.scaler = scaler, None
+            if scaler.dtype != np.dtype(dtype):
+                raise ValueError(f"the feature map makes {scaler.dtype}, and dtype is {np.dtype(dtype)}: give one")
+        elif scaler is None or (isinstance(scaler, BaseScaler) and scaler.__sklearn_is_fitted__()):
+            self.scaler = scaler
+            names = self._feature_columns(columns, exclude)
+            self.features = FeatureMap(None, names, keep_missing=False, dtype=dtype)
+            if scaler is not None:
+                self.features = _map_of(scaler, names, dtype, self._matched(scaler))
+        else:
+            from .engine import make_scaler
+
+            names = self._feature_columns(columns, exclude)
+            self.features = FeatureMap(None, names, keep_missing=True, dtype=dtype)
+            self.scaler = self.fit_scaler(make_scaler(scaler), names)
+            by_name = self._source.schema is not None
+            self.features = _map_of(self.scaler, names, dtype, None if by_name else names)
+        if self._source.schema is not None:
+            self.features.check_schema(self._source.schema)
+        self._names = self._extra + self.features.names
+        read = list(dict.fromkeys(self._names))
+        self._read_names = read
+        self._positions = [read.index(name) for name in self._names]
+        self._source.check(read)
+        self.columns = self.features.feature_names
+        known = target_scaler._maps() if target_scaler is not None else {}
+        maps = [known.get(name, AffineMap()) for name in self._targets]
+        if target_scaler is not None and not any(name in known for name in self._targets):
+            if len(known) != len(self._targets):
+                raise DataError(f"target_scaler was fitted on {list(known)}, and the target is {self._targets}")
+            maps = list(known.values())
+        self._target_maps = map_table(maps + [AffineMap()] * (len(self._extra) - len(maps)))
+        self._plan_memory()
+
+    def _check_extra(self) -> None:
+        schema = self._source.schema
+        if schema is not None:
+            check_columns(schema, self._extra)
+        for name in self._extra if schema is None else ():
+            if isinstance(name, str) or not 0 <= name < self._source.width:
+                raise DataError(f"there is no column {name!r}: the array has {self._source.width} columns", column=name)
+        if len(set(self._extra)) < len(self._extra):
+            raise ValueError(f"target and weight name a column twice: {self._extra}")
+
+    def _matched(self, scaler: BaseScaler) -> list[Any]:
+        """The source's columns that a fitted scaler speaks of, in its order."""
+        if self._source.schema is not None:
+            if scaler.summary_.named:
+                return list(scaler.summary_)
+            rest = pa.schema([field for field in self._source.schema if field.name not in self._extra])
+            return columns_in(scaler, rest)
+        if scaler.summary_.named:
+            free = [j for j in range(self._source.width) if j not in self._extra]
+            if len(free) != len(scaler.summary_):
+                raise DataError(
+                    f"X has {len(free)} features, but the scaler is expecting {len(scaler.summary_)} features as input."
+                )
+            return free
+        return list(scaler.summary_)
+
+    def _feature_columns(self, columns: Columns, exclude: Columns) -> list[Any]:
+        wanted = None if columns is None else _as_keys(columns)
+        left_out = set(_as_keys(exclude))
+        if wanted is None and self.scaler is not None:
+            wanted = [name for name in self._matched(self.scaler) if name not in self._extra]
+        if self._source.schema is None:
+            names = [j for j in (range(self._source.width) if wanted is None else wanted) if j not in left_out]
+            if wanted is None:
+                names = [j for j in names if j not in self._extra]
+            for name in (*names, *left_out):
+                if isinstance(name, str) or not 0 <= name < self._source.width:
+                    raise DataError(f"there is no column {name!r}: the array has {self._source.width}", column=name)
+            if not names:
+                raise DataError("there is no column left to make batches of")
+            return names
+        if wanted is None:
+            rest = pa.schema([field for field in self._source.schema if field.name not in self._extra])
+            return select_columns(rest.with_metadata(self._source.schema.metadata), None, as_names(exclude))
+        check_columns(self._source.schema, [*wanted, *left_out])
+        names = [name for name in wanted if name not in left_out]
+        if not names:
+            raise DataError("there is no column left to make batches of")
+        return names
+
+    def fit_scaler(self, scaler: BaseScaler, columns: Sequence[Any]) -> BaseScaler:
+        """Fit a scaler on the rows of an epoch, their values as they are stored.
+
+        Parameters
+        ----------
+        scaler : scaler
+        columns : sequence of str or int
+            Features or targets.
+
+        Returns
+        -------
+        scaler
+            The same one.
+        """
+        if not self._source.rereadable:
+            raise DataError(
+                "the source can be read only once, and fitting a scaler reads it first: pass a fitted one, or give "
+                "files, a table or a list of batches"
+            )
+        options: dict[str, Any] = {} if self._source.schema is None else {"columns": list(columns)}
+        if self.holdout is None and not self._extra and isinstance(self._source, FileSource):
+            return scaler.fit([file.path for file in self._source.files], memory=self.memory, **options)
+        rows: Any = self._raw(list(columns))
+        if scaler._rereads() and self._source.schema is None:
+            rows = list(rows)
+        elif scaler._rereads():
+            schema = self._raw_schema(list(columns))
+            rows = Stream(lambda: pa.RecordBatchReader.from_batches(schema, self._raw(list(columns))), True)
+        return scaler.fit(rows, **options)
+
+    def _raw_schema(self, columns: list[Any]) -> pa.Schema:
+        return pa.schema([self._source.schema.field(name) for name in columns])
+
+    def _raw(self, columns: list[Any]) -> Iterator[Any]:
+        """The rows of an epoch in file order, as they are stored: record batches, or arrays."""
+        names = list(dict.fromkeys([*self._extra, *columns]))
+        at = [names.index(name) for name in columns]
+        extra = [names.index(name) for name in self._extra]
+        plain = map_table([AffineMap()] * len(extra))
+        for unit in self._source.units:
+            for chunk in self._source.read(unit, names, (), CHUNK_ROWS):
+                values = np.empty((chunk.rows, len(extra)))
+                keep = self._kept(chunk, [chunk.arrays[i] for i in extra], values, plain)
+                arrays = [chunk.arrays[i] for i in at]
+                if self._source.schema is None:
+                    matrix = np.column_stack(arrays)
+                    yield matrix if keep is None else matrix[keep.view(bool)]
+                else:
+                    batch = pa.RecordBatch.from_arrays(arrays, schema=self._raw_schema(columns))
+                    yield batch if keep is None else batch.filter(pa.array(keep.view(bool)))
+
+    def _plan_memory(self) -> None:
+        """How many rows the buffer, a piece and a chunk have: from the memory and the files, and nothing else."""
+        self._width = self.features.width + len(self._extra)
+        row = self._width * self.features.dtype.itemsize
+        need = self._source.reading_need(self._read_names, self.memory)
+        room = min(self.memory // 2, max(self.memory // 8, self.memory * 3 // 4 - need))
+        self.buffer_rows = min(1 << 24, max(1, room // row)) if self.shuffle else 0
+        if self.source_rows is not None:
+            self.buffer_rows = min(self.buffer_rows, self.source_rows)
+        most = max(1, self.memory // 64 // row)
+        self.piece_rows = max(1, min(PIECE_ROWS, most) // self.batch_size) * self.batch_size
+        read = max(1, self._source.row_bytes(self._read_names))
+        self._chunk_rows = max(1024, min(CHUNK_ROWS, self.memory // 64 // max(row, read)))
+
+    @property
+    def num_rows(self) -> int | None:
+        if self._found_rows is not None:
+            return self._found_rows
+        return self.source_rows if not self._extra and self.holdout is None else None
+
+    def __len__(self) -> int:
+        rows = self.num_rows
+        if rows is None:
+            raise TypeError("how many batches there are is known after the first epoch")
+        return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next iteration that of this epoch."""
+        self.epoch = int(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._sliced(self.pieces())
+
+    def _sliced(self, pieces: Iterator[Piece]) -> Iterator[Any]:
+        size = self.batch_size
+        try:
+            for x, y, _ in pieces:
+                for start in range(0, len(x), size):
+                    rows = x[start : start + size]
+                    yield rows if y is None else (rows, y[start : start + size])
+        finally:
+            pieces.close()
+
+    def pieces(self) -> Iterator[Piece]:
+        """One epoch in large pieces, for a trainer that cuts them into batches by itself.
+
+        Yields
+        ------
+        (X, y, weight)
+            Of whole multiples of `batch_size` rows but for the last, which never has a single row unless it is the only
+            one; y and weight are None without target and weights. The arrays are the caller's.
+        """
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        made = self._made(epoch)
+        return made if self.threads == 1 else ahead(made)
+
+    def _made(self, epoch: int) -> Iterator[Piece]:
+        """The pieces, made in the thread that iterates."""
+        d, rest = self.features.width, len(self._extra)
+        shuffler = Shuffler(self.buffer_rows, d + rest, self.features.dtype, self._key(BUFFER, epoch))
+        made, left_out = 0, 0
+        waiting: Piece | None = None
+        x, y, at = *self._room(d, rest), 0
+        for chunk in self._chunks(epoch):
+            rows, keep = self._rows(chunk)
+            left_out += self._left_out
+            start = 0
+            while start < chunk.rows:
+                at, start = shuffler.push(x, y, at, rows, start, keep)
+                if at == len(x):
+                    if waiting is not None:
+                        yield self._piece(waiting)
+                    made, waiting = made + at, (x, y, None)
+                    x, y, at = *self._room(d, rest), 0
+        while shuffler.count:
+            at = shuffler.drain(x, y, at)
+            if at == len(x):
+                if waiting is not None:
+                    yield self._piece(waiting)
+                made, waiting = made + at, (x, y, None)
+                x, y, at = *self._room(d, rest), 0
+        self._source.check_unchanged()
+        made += at
+        if self._share == (0, 1):
+            self._found_rows, self.rows_left_out = made, left_out
+        if self.drop_last:
+            at -= at % self.batch_size
+        if waiting is not None and at == 1:
+            waiting, at = (np.concatenate([waiting[0], x[:1]]), np.concatenate([waiting[1], y[:1]]), None), 0
+        if waiting is not None:
+            yield self._piece(waiting)
+        if at:
+            yield self._piece((x[:at], y[:at], None))
+
+    def _room(self, d: int, rest: int) -> tuple[np.ndarray, np.ndarray]:
+        dtype = self.features.dtype
+        return np.empty((self.piece_rows, d), dtype), np.empty((self.piece_rows, rest), dtype)
+
+    def _piece(self, made: Piece) -> Piece:
+        x, rest, _ = made
+        assert rest is not None
+        t = len(self._targets)
+        weight = np.ascontiguousarray(rest[:, t]) if self.sample_weight is not None else None
+        if not t:
+            return x, None, weight
+        y = np.ascontiguousarray(rest[:, :t])
+        return x, y if isinstance(self.target, (list, tuple)) else y[:, 0], weight
+
+    def _key(self, purpose: int, epoch: int) -> int:
+        """A key for random words: of the seed, what they are for, and the epoch."""
+        return mix((mix((self.seed + purpose * 0x9E3779B97F4A7C15) & MASK) + epoch) & MASK)
+
+    def _chunks(self, epoch: int) -> Iterator[Chunk]:
+        index, share = self._share
+        units = [unit for i, unit in enumerate(self._source.units) if i % share == index]
+        if self.shuffle:
+            order = np.argsort(words(self._key(ORDER, epoch), 0, len(units)), kind="stable")
+            units = [units[i] for i in order]
+        encoded = [name for name in self.features.embed if self._dictionary(name)]
+        for unit in units:
+            yield from self._source.read(unit, self._read_names, encoded, self._chunk_rows)
+
+    def _dictionary(self, name: Any) -> bool:
+        """Whether a column to embed is best read as a dictionary, whose strings are hashed once."""
+        kind = self._source.schema.field(name).type
+        return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+    def _rows(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
+        """A chunk as rows: features, targets, weight; and which of them are in this epoch."""
+        k = len(self._extra)
+        arrays = [chunk.arrays[i] for i in self._positions]
+        rows = np.empty((chunk.rows, self._width), self.features.dtype)
+        keep = self._kept(chunk, arrays[:k], rows[:, self.features.width :], self._target_maps, rows)
+        try:
+            missing = self.features.fill(rows, arrays[k:], keep)
+        except DataError as error:
+            raise self._located(chunk, error) from error
+        if missing is not None:
+            from .features import MISSING
+
+            raise chunk.unit.error(MISSING, chunk.first_row + missing[1], missing[0])
+        return rows, keep
+
+    def _located(self, chunk: Chunk, error: DataError) -> DataError:
+        if chunk.unit.file is None or error.file is not None:
+            return error
+        file = chunk.unit.file
+        return DataError(f"{file.path}: {error}", file=str(file.path), column=error.column)
+
+    def _kept(
+        self,
+        chunk: Chunk,
+        arrays: Sequence[Any],
+        values: np.ndarray,
+        maps: np.ndarray,
+        rows: np.ndarray | None = None,
+    ) -> np.ndarray | None:
+        """Which rows of a chunk are in this epoch: 1 or 0 for each; None if all are. Fills in targets and weights.
+
+        `values` is the part of `rows` that they go to.
+        """
+        keep: np.ndarray | None = None
+        self._left_out = 0
+        if self.holdout is not None:
+            keep = held_out(*self.holdout, chunk.first_row, chunk.rows)
+            if self.part == "train":
+                keep ^= 1
+        if not len(arrays):
+            return keep
+        out = values if rows is None else rows
+        first = 0 if rows is None else rows.shape[1] - len(arrays)
+        numbers = [as_numbers(name, array) for name, array in zip(self._extra, arrays, strict=True)]
+        places = np.arange(first, first + len(arrays), dtype=np.int64)
+        nothing = np.full(len(arrays), np.nan), np.full(len(arrays), -1, dtype=np.int64)
+        missing = fill_matrix(out, numbers, places, maps, *nothing, keep)
+        self._check_extra_values(chunk, values, keep)
+        weights = values[:, -1] if self.sample_weight is not None else None
+        if (missing < 0).all() and (weights is None or (weights > 0).all()):
+            return keep
+        good = ~np.isnan(values).any(axis=1)
+        if weights is not None:
+            good &= weights > 0
+        before = chunk.rows if keep is None else int(keep.sum())
+        keep = good.view(np.uint8) if keep is None else keep & good.view(np.uint8)
+        self._left_out = before - int(keep.sum())
+        return keep
+
+    def _check_extra_values(self, chunk: Chunk, values: np.ndarray, keep: np.ndarray | None) -> None:
+        """Raise DataError for a target that is infinite, or a weight that is that or negative."""
+        t = len(self._targets)
+        bad = np.isinf(values)
+        if t < values.shape[1]:
+            bad[:, t] |= values[:, t] < 0
+        if not bad.any():
+            return
+        if keep is not None:
+            bad &= keep.view(bool)[:, None]
+        for j, name in enumerate(self._extra):
+            found = np.flatnonzero(bad[:, j])
+            if len(found):
+                what = "holds an infinite target" if j < t else "holds a weight that is negative or infinite"
+                raise chunk.unit.error(
+                    f"{what}: correct it, or leave the row out", chunk.first_row + int(found[0]), name
+                )
+
+    def to_torch(self) -> Any:
+        """The same batches as a ``torch.utils.data.IterableDataset``, for ``DataLoader(dataset, batch_size=None)``.
+
+        With workers, each row comes once: the units of the source are dealt out to them, in a way that is the same in
+        every epoch, while the order within each differs. Tensors share memory with the arrays.
+        """
+        from ._torch_batches import BatchesDataset
+
+        return BatchesDataset(self)
+
+
+def held_out(fraction: float, seed: int, first_row: int, rows: int) -> np.ndarray:
+    """1 for the rows that are for validation, by their numbers alone."""
+    limit = np.uint64(min(int(fraction * 2.0**64), MASK))
+    key = mix((seed + HOLDOUT * 0x9E3779B97F4A7C15) & MASK)
+    return (words(key, first_row, rows) < limit).view(np.uint8)
+
+
+def _as_keys(names: Columns) -> list[Any]:
+    if names is None:
+        return []
+    return [names] if isinstance(names, str | int | np.integer) else list(names)
+
+
+def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any] | None) -> FeatureMap:
+    """A feature map of these columns with the maps of the scaler's, which it may know by position."""
+    made = FeatureMap(None, names, dtype=dtype)
+    maps = scaler._maps() if matched is None else dict(zip(matched, scaler._maps().values(), strict=True))
+    made.maps = {name: maps.get(name, AffineMap()) for name in names}
+    made._finish()
+    return made
+
+
+def ahead(made: Iterator[Piece]) -> Iterator[Piece]:
+    """The same pieces, made by a background thread, a few ahead."""
+    ready: queue.Queue[Any] = queue.Queue(QUEUED)
+    stop = threading.Event()
+    process = os.getpid()
+
+    def put(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for piece in made:
+                if not put((piece, None)):
+                    break
+            else:
+                put((None, None))
+        except BaseException as error:  # handed over to whom it concerns
+            put((None, error))
+        finally:
+            made.close()
+
+    worker = threading.Thread(target=work, name="streamnorm-batches", daemon=True)
+    worker.start()
+    try:
+        while True:
+            if os.getpid() != process:
+                raise StreamnormError("these batches were begun in another process: iterate anew in this one")
+            piece, error = ready.get()
+            if error is not None:
+                raise error
+            if piece is None:
+                return
+            yield piece
+    finally:
+        stop.set()
+        if os.getpid() == process:
+            join(worker)
