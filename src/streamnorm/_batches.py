@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, open_source
+from ._rows import Shuffler, fill_matrix, words
 from .errors import DataError, StreamnormError
 from .features import FeatureMap, as_numbers, map_table
 from .matching import columns_in
 from .memory import parse_memory
 from .pipeline import join
-from .reference.batches import Shuffler, fill_matrix, mix, words
 from .scalers import BaseScaler
 from .scalers._select import as_names, check_columns, select_columns
 from .scalers._transform import AffineMap
@@ -455,7 +455,7 @@ class Batches:
 
     def _key(self, purpose: int, epoch: int) -> int:
         """A key for random words: of the seed, what they are for, and the epoch."""
-        return mix((mix((self.seed + purpose * 0x9E3779B97F4A7C15) & MASK) + epoch) & MASK)
+        return random_key(self.seed, purpose, epoch)
 
     def _chunks(self, epoch: int) -> Iterator[Chunk]:
         index, share = self._share
@@ -564,8 +564,13 @@ class Batches:
 def held_out(fraction: float, seed: int, first_row: int, rows: int) -> np.ndarray:
     """1 for the rows that are for validation, by their numbers alone."""
     limit = np.uint64(min(int(fraction * 2.0**64), MASK))
-    key = mix((seed + HOLDOUT * 0x9E3779B97F4A7C15) & MASK)
-    return (words(key, first_row, rows) < limit).view(np.uint8)
+    return (words(random_key(seed, HOLDOUT, 0), first_row, rows) < limit).view(np.uint8)
+
+
+def random_key(seed: int, purpose: int, epoch: int) -> int:
+    """The key of the random words of a seed for one purpose in one epoch."""
+    of_seed = int(words(seed & MASK, purpose, 1)[0])
+    return int(words(of_seed, epoch & MASK, 1)[0])
 
 
 def _as_keys(names: Columns) -> list[Any]:

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ._rows import fill_matrix, hash_strings
 from .errors import DataError, StateError, StatisticNotCollected
-from .reference.batches import fill_matrix, hash_strings
 from .scalers._frames import as_frame
 from .scalers._inputs import as_matrix, is_frame
 from .scalers._select import as_names, check_numeric, numeric_chunk, value_type
