@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,9 @@ class BatchSource(ABC):
     def check_unchanged(self) -> None:  # noqa: B027
         """Raise DataError if the source is not what it was."""
 
+    def close(self) -> None:  # noqa: B027
+        """Let go of what the calling thread has opened."""
+
 
 def open_source(source: Any) -> BatchSource:
     """Whatever a fit takes, as rows for batches."""
@@ -129,13 +133,20 @@ class FileSource(BatchSource):
                     self.units.append(Unit(first + file_row, rows, file, groups, file_row))
                 file_row += rows
             first += file_row
-        self.readers = ReaderCache()
+        self._readers, self._process = ReaderCache(), os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "readers": None}
+        return {**self.__dict__, "_readers": None, "_process": None}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, readers=ReaderCache())
+    @property
+    def readers(self) -> ReaderCache:
+        """Of this process: what was open when it was forked stays the parent's."""
+        if self._process != os.getpid():
+            self._readers, self._process = ReaderCache(), os.getpid()
+        return self._readers
+
+    def close(self) -> None:
+        self.readers.close()
 
     def check(self, names: Sequence[Any]) -> None:
         check_same_types(self.files, names)

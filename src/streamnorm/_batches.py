@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import queue
 import threading
@@ -20,9 +21,9 @@ import pyarrow as pa
 from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, open_source
 from ._rows import Shuffler, fill_matrix, words
 from .errors import DataError, StreamnormError
-from .features import FeatureMap, as_numbers, map_table
+from .features import MISSING, FeatureMap, as_numbers, map_table
 from .matching import columns_in
-from .memory import parse_memory
+from .memory import MIN_MEMORY, parse_memory
 from .pipeline import join
 from .scalers import BaseScaler
 from .scalers._select import as_names, check_columns, select_columns
@@ -272,6 +273,9 @@ class Batches:
 
     def _feature_columns(self, columns: Columns, exclude: Columns) -> list[Any]:
         wanted = None if columns is None else _as_keys(columns)
+        both = [name for name in wanted or () if name in self._extra]
+        if both:
+            raise ValueError(f"{both} are in columns and are target or weight: decide for one")
         left_out = set(_as_keys(exclude))
         if wanted is None and self.scaler is not None:
             wanted = [name for name in self._matched(self.scaler) if name not in self._extra]
@@ -336,7 +340,7 @@ class Batches:
         for unit in self._source.units:
             for chunk in self._source.read(unit, names, (), CHUNK_ROWS):
                 values = np.empty((chunk.rows, len(extra)))
-                keep = self._kept(chunk, [chunk.arrays[i] for i in extra], values, plain)
+                keep, _ = self._kept(chunk, [chunk.arrays[i] for i in extra], values, plain)
                 arrays = [chunk.arrays[i] for i in at]
                 if self._source.schema is None:
                     matrix = np.column_stack(arrays)
@@ -367,7 +371,7 @@ class Batches:
 
     def __len__(self) -> int:
         rows = self.num_rows
-        if rows is None:
+        if rows is None or self._share != (0, 1):
             raise TypeError("how many batches there are is known after the first epoch")
         return rows // self.batch_size if self.drop_last else -(-rows // self.batch_size)
 
@@ -403,14 +407,20 @@ class Batches:
 
     def _made(self, epoch: int) -> Iterator[Piece]:
         """The pieces, made in the thread that iterates."""
+        try:
+            yield from self._mix(epoch)
+        finally:
+            self._source.close()
+
+    def _mix(self, epoch: int) -> Iterator[Piece]:
         d, rest = self.features.width, len(self._extra)
         shuffler = Shuffler(self.buffer_rows, d + rest, self.features.dtype, self._key(BUFFER, epoch))
         made, left_out = 0, 0
         waiting: Piece | None = None
         x, y, at = *self._room(d, rest), 0
         for chunk in self._chunks(epoch):
-            rows, keep = self._rows(chunk)
-            left_out += self._left_out
+            rows, keep, out = self._rows(chunk)
+            left_out += out
             start = 0
             while start < chunk.rows:
                 at, start = shuffler.push(x, y, at, rows, start, keep)
@@ -472,21 +482,20 @@ class Batches:
         kind = self._source.schema.field(name).type
         return pa.types.is_string(kind) or pa.types.is_binary(kind)
 
-    def _rows(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
-        """A chunk as rows: features, targets, weight; and which of them are in this epoch."""
+    def _rows(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """A chunk as rows of features, targets, weight; which of them are in this epoch, and how many had no target."""
         k = len(self._extra)
         arrays = [chunk.arrays[i] for i in self._positions]
         rows = np.empty((chunk.rows, self._width), self.features.dtype)
-        keep = self._kept(chunk, arrays[:k], rows[:, self.features.width :], self._target_maps, rows)
+        values = rows[:, self.features.width :]
+        keep, left_out = self._kept(chunk, arrays[:k], values, self._target_maps, rows)
         try:
             missing = self.features.fill(rows, arrays[k:], keep)
         except DataError as error:
             raise self._located(chunk, error) from error
         if missing is not None:
-            from .features import MISSING
-
             raise chunk.unit.error(MISSING, chunk.first_row + missing[1], missing[0])
-        return rows, keep
+        return rows, keep, left_out
 
     def _located(self, chunk: Chunk, error: DataError) -> DataError:
         if chunk.unit.file is None or error.file is not None:
@@ -501,19 +510,18 @@ class Batches:
         values: np.ndarray,
         maps: np.ndarray,
         rows: np.ndarray | None = None,
-    ) -> np.ndarray | None:
-        """Which rows of a chunk are in this epoch: 1 or 0 for each; None if all are. Fills in targets and weights.
+    ) -> tuple[np.ndarray | None, int]:
+        """Which rows of a chunk are in this epoch, 1 or 0 for each, None if all are; and how many had no target.
 
-        `values` is the part of `rows` that they go to.
+        Fills in targets and weights; `values` is the part of `rows` that they go to.
         """
         keep: np.ndarray | None = None
-        self._left_out = 0
         if self.holdout is not None:
             keep = held_out(*self.holdout, chunk.first_row, chunk.rows)
             if self.part == "train":
                 keep ^= 1
         if not len(arrays):
-            return keep
+            return keep, 0
         out = values if rows is None else rows
         first = 0 if rows is None else rows.shape[1] - len(arrays)
         numbers = [as_numbers(name, array) for name, array in zip(self._extra, arrays, strict=True)]
@@ -523,14 +531,13 @@ class Batches:
         self._check_extra_values(chunk, values, keep)
         weights = values[:, -1] if self.sample_weight is not None else None
         if (missing < 0).all() and (weights is None or (weights > 0).all()):
-            return keep
+            return keep, 0
         good = ~np.isnan(values).any(axis=1)
         if weights is not None:
             good &= weights > 0
         before = chunk.rows if keep is None else int(keep.sum())
         keep = good.view(np.uint8) if keep is None else keep & good.view(np.uint8)
-        self._left_out = before - int(keep.sum())
-        return keep
+        return keep, before - int(keep.sum())
 
     def _check_extra_values(self, chunk: Chunk, values: np.ndarray, keep: np.ndarray | None) -> None:
         """Raise DataError for a target that is infinite, or a weight that is that or negative."""
@@ -545,10 +552,24 @@ class Batches:
         for j, name in enumerate(self._extra):
             found = np.flatnonzero(bad[:, j])
             if len(found):
-                what = "holds an infinite target" if j < t else "holds a weight that is negative or infinite"
+                what = "an infinite target" if j < t else "a negative or infinite weight"
                 raise chunk.unit.error(
-                    f"{what}: correct it, or leave the row out", chunk.first_row + int(found[0]), name
+                    f"holds {what}: correct it, or leave the row out", chunk.first_row + int(found[0]), name
                 )
+
+    def share(self, index: int, parts: int) -> Batches:
+        """The same batches of a part of the rows: every `parts`-th unit of the source, from number `index` on.
+
+        For processes side by side, each with its part of the memory. Everything happens in the thread that iterates.
+        """
+        if not 0 <= index < parts:
+            raise ValueError(f"there is no part {index} of {parts}")
+        mine = copy.copy(self)
+        mine._share, mine.threads = (index, parts), 1
+        mine.memory = max(MIN_MEMORY, self.memory // parts)
+        mine._found_rows = mine.rows_left_out = None
+        mine._plan_memory()
+        return mine
 
     def to_torch(self) -> Any:
         """The same batches as a ``torch.utils.data.IterableDataset``, for ``DataLoader(dataset, batch_size=None)``.
@@ -623,7 +644,10 @@ def ahead(made: Iterator[Piece]) -> Iterator[Piece]:
                 raise StreamnormError("these batches were begun in another process: iterate anew in this one")
             piece, error = ready.get()
             if error is not None:
-                raise error
+                try:
+                    raise error
+                finally:
+                    del error  # its traceback leads back to this frame
             if piece is None:
                 return
             yield piece

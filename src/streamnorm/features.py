@@ -21,7 +21,7 @@ from ._rows import fill_matrix, hash_strings
 from .errors import DataError, StateError, StatisticNotCollected
 from .scalers._frames import as_frame
 from .scalers._inputs import as_matrix, is_frame
-from .scalers._select import as_names, check_numeric, numeric_chunk, value_type
+from .scalers._select import as_names, check_columns, numeric_chunk, value_type
 from .scalers._transform import AffineMap
 from .sources import one_line
 from .state_values import _decode_float, _encode_float
@@ -55,7 +55,7 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
     --------
     >>> import pyarrow as pa
     >>> bucket_numbers(pa.array(["JFK", "LGA", None, "JFK"]), 1000)
-    array([265, 844,   0, 265], dtype=int32)
+    array([378, 173,   0, 378], dtype=int32)
     """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
@@ -139,9 +139,9 @@ class FeatureMap:
     >>> scaler = sn.StandardScaler().fit(table, columns="fare")
     >>> features = FeatureMap(scaler, impute=True, embed=["zone"], buckets=10)
     >>> features.matrix(table)
-    array([[-1.,  0.,  5.],
+    array([[-1.,  0.,  1.],
            [ 0.,  1.,  0.],
-           [ 1.,  0.,  5.]], dtype=float32)
+           [ 1.,  0.,  1.]], dtype=float32)
     """
 
     def __init__(
@@ -216,23 +216,19 @@ class FeatureMap:
 
     def check_schema(self, schema: pa.Schema) -> None:
         """Raise DataError unless each column is there, once, with a type that can be taken."""
-        for name in self.names:
-            found = schema.get_all_field_indices(str(name))
+        check_columns(schema, [str(name) for name in self.columns])
+        for name in self.embed:
+            found = schema.get_all_field_indices(name)
             if len(found) != 1:
                 what = "there is no column" if not found else f"there are {len(found)} columns"
                 hint = near_matches(name, schema.names) if not found else "give them different names"
                 raise DataError(f"{what} {name!r}: {hint}", column=name)
-            self._check_type(name, schema.field(found[0]).type)
-
-    def _check_type(self, name: Key, kind: pa.DataType) -> None:
-        if name in self.embed:
+            kind = schema.field(found[0]).type
             if not can_be_hashed(kind):
                 raise DataError(
                     f"column {name!r} holds {kind}, which is not embedded: strings, integers and booleans are",
                     column=name,
                 )
-        else:
-            check_numeric(str(name), kind)
 
     def matrix(self, batch: Any, out: np.ndarray | None = None) -> np.ndarray:
         """The rows of a record batch, table, frame or array.
@@ -263,7 +259,10 @@ class FeatureMap:
             if self.embed:
                 raise DataError(f"an array has no strings to embed as {list(self.embed)}: pass a table or a frame")
             if matrix.shape[1] != len(self.columns):
-                raise DataError(f"X has {matrix.shape[1]} features, expected {len(self.columns)}")
+                raise DataError(
+                    f"X has {matrix.shape[1]} features, but {type(self).__name__} is expecting {len(self.columns)} "
+                    "features as input."
+                )
             rows = len(matrix)
             columns = [[matrix[:, j]] for j in range(matrix.shape[1])]
         if out is None:
