@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import streamnorm as sn
-from streamnorm import _batches
+from streamnorm._batch_rows import held_out
 from streamnorm._rows import Shuffler, fill_matrix, words
 from streamnorm.errors import DataError
 from streamnorm.features import FeatureMap
@@ -348,14 +348,14 @@ def test_parts_are_disjoint_complete_and_the_same_in_every_epoch(kind, table, tm
     other = part("validation", shuffle=False, seed=8, threads=1, memory="16MB")
     assert ids(other) == first[1]
     assert 0.2 * ROWS < len(first[1]) < 0.3 * ROWS and validation.num_rows == len(first[1])
-    assert first[1] == np.flatnonzero(_batches.held_out(0.25, 3, 0, ROWS)).tolist()
+    assert first[1] == np.flatnonzero(held_out(0.25, 3, 0, ROWS)).tolist()
     assert ids(sn.batches(source, None, 16, False, holdout=(0.25, 4), part="validation")) != first[1]
 
 
 def test_a_share_of_the_rows_is_held_out():
     n = 200_000
     for fraction in (0.001, 0.1, 0.5, 0.999):
-        held = _batches.held_out(fraction, 0, 10**12, n)
+        held = held_out(fraction, 0, 10**12, n)
         assert abs(held.mean() - fraction) < 5 * np.sqrt(fraction * (1 - fraction) / n)
 
 
@@ -427,7 +427,7 @@ def test_memory_is_bounded(tmp_path):
 # ------------------------------------------------------------------ threads and trouble
 
 def workers():
-    return [thread for thread in threading.enumerate() if thread.name == "streamnorm-batches"]
+    return [thread for thread in threading.enumerate() if thread.name == "streamnorm-ahead"]
 
 
 def test_closing_an_iterator_early_leaves_no_thread(table, tmp_path):

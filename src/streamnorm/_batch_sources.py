@@ -152,7 +152,7 @@ class FileSource(BatchSource):
         check_same_types(self.files, names)
 
     def reading_need(self, names: Sequence[Any], memory: int) -> int:
-        return max((unit.file.reading_need(unit.row_groups, names, memory) for unit in self.units), default=0)
+        return max((_reading_need(unit, names, memory) for unit in self.units), default=0)
 
     def read(self, unit: Unit, names: Sequence[Any], encoded: Sequence[Any], rows: int) -> Iterator[Chunk]:
         at = unit.first_row
@@ -174,6 +174,15 @@ class FileSource(BatchSource):
     def check_unchanged(self) -> None:
         for file in self.files:
             file.check_unchanged()
+
+
+def _reading_need(unit: Unit, names: Sequence[Any], memory: int) -> int:
+    """By the pages, unless one is so large that the chunks must do: what they say is an upper bound."""
+    assert unit.file is not None
+    try:
+        return unit.file.reading_need(unit.row_groups, names, memory // 8)
+    except DataError:
+        return unit.file.reading_need(unit.row_groups, names, memory)
 
 
 def _empty_chunks(unit: Unit, rows: int) -> Iterator[Chunk]:

@@ -9,22 +9,20 @@
 from __future__ import annotations
 
 import copy
-import os
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ._ahead import ahead
+from ._batch_rows import Chosen, RowMaker, random_key
 from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, open_source
-from ._rows import Shuffler, fill_matrix, words
-from .errors import DataError, StreamnormError
-from .features import MISSING, FeatureMap, as_numbers, map_table
+from ._rows import Shuffler, words
+from .errors import DataError
+from .features import FeatureMap, map_table
 from .matching import columns_in
 from .memory import MIN_MEMORY, parse_memory
-from .pipeline import join
 from .scalers import BaseScaler
 from .scalers._select import as_names, check_columns, select_columns
 from .scalers._transform import AffineMap
@@ -36,9 +34,7 @@ Columns = str | int | Sequence[str | int] | None
 Piece = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 PIECE_ROWS = 1 << 14
-QUEUED = 2  # pieces that wait for the one who trains
-ORDER, BUFFER, HOLDOUT = 1, 2, 3  # what random words are for
-MASK = (1 << 64) - 1
+ORDER, BUFFER = 1, 2  # what random words are for
 
 
 def batches(
@@ -195,8 +191,8 @@ class Batches:
         self.part = None if holdout is None else part or "train"
         self.target, self.sample_weight = target, sample_weight
         self._source = open_source(source)
-        self._targets = _as_keys(target)
-        self._extra = self._targets + ([] if sample_weight is None else [sample_weight])
+        self._chosen = Chosen(tuple(_as_keys(target)), sample_weight, self.holdout, self.part)
+        self._targets, self._extra = list(self._chosen.targets), self._chosen.columns
         self.source_rows = self._source.num_rows
         self.rows_left_out: int | None = None
         self._found_rows: int | None = None
@@ -214,6 +210,11 @@ class Batches:
             self.features, self.scaler = scaler, None
             if scaler.dtype != np.dtype(dtype):
                 raise ValueError(f"the feature map makes {scaler.dtype}, and dtype is {np.dtype(dtype)}: give one")
+            both = [name for name in scaler.names if name in self._extra]
+            if both:
+                raise ValueError(f"{both} are features and are target or weight: decide for one")
+            if self._source.schema is None:
+                self._check_positions(scaler.names)
         elif scaler is None or (isinstance(scaler, BaseScaler) and scaler.__sklearn_is_fitted__()):
             self.scaler = scaler
             names = self._feature_columns(columns, exclude)
@@ -230,11 +231,9 @@ class Batches:
             self.features = _map_of(self.scaler, names, dtype, None if by_name else names)
         if self._source.schema is not None:
             self.features.check_schema(self._source.schema)
-        self._names = self._extra + self.features.names
-        read = list(dict.fromkeys(self._names))
-        self._read_names = read
-        self._positions = [read.index(name) for name in self._names]
-        self._source.check(read)
+        names = self._extra + self.features.names
+        self._read_names = list(dict.fromkeys(names))
+        self._source.check(self._read_names)
         self.columns = self.features.feature_names
         known = target_scaler._maps() if target_scaler is not None else {}
         maps = [known.get(name, AffineMap()) for name in self._targets]
@@ -242,18 +241,26 @@ class Batches:
             if len(known) != len(self._targets):
                 raise DataError(f"target_scaler was fitted on {list(known)}, and the target is {self._targets}")
             maps = list(known.values())
-        self._target_maps = map_table(maps + [AffineMap()] * (len(self._extra) - len(maps)))
+        table = map_table(maps + [AffineMap()] * (len(self._extra) - len(maps)))
+        self._maker = RowMaker(self._chosen, self.features, table, [self._read_names.index(name) for name in names])
         self._plan_memory()
 
     def _check_extra(self) -> None:
         schema = self._source.schema
         if schema is not None:
             check_columns(schema, self._extra)
-        for name in self._extra if schema is None else ():
-            if isinstance(name, str) or not 0 <= name < self._source.width:
-                raise DataError(f"there is no column {name!r}: the array has {self._source.width} columns", column=name)
+        else:
+            self._check_positions(self._extra)
         if len(set(self._extra)) < len(self._extra):
             raise ValueError(f"target and weight name a column twice: {self._extra}")
+
+    def _check_positions(self, names: Sequence[Any]) -> None:
+        for name in names:
+            if isinstance(name, str) or not 0 <= name < self._source.width:
+                raise DataError(
+                    f"there is no column {name!r}: an array's columns are called 0 to {self._source.width - 1}",
+                    column=name,
+                )
 
     def _matched(self, scaler: BaseScaler) -> list[Any]:
         """The source's columns that a fitted scaler speaks of, in its order."""
@@ -283,9 +290,7 @@ class Batches:
             names = [j for j in (range(self._source.width) if wanted is None else wanted) if j not in left_out]
             if wanted is None:
                 names = [j for j in names if j not in self._extra]
-            for name in (*names, *left_out):
-                if isinstance(name, str) or not 0 <= name < self._source.width:
-                    raise DataError(f"there is no column {name!r}: the array has {self._source.width}", column=name)
+            self._check_positions([*names, *left_out])
             if not names:
                 raise DataError("there is no column left to make batches of")
             return names
@@ -340,7 +345,7 @@ class Batches:
         for unit in self._source.units:
             for chunk in self._source.read(unit, names, (), CHUNK_ROWS):
                 values = np.empty((chunk.rows, len(extra)))
-                keep, _ = self._kept(chunk, [chunk.arrays[i] for i in extra], values, plain)
+                keep, _ = self._chosen.kept(chunk, [chunk.arrays[i] for i in extra], values, 0, plain)
                 arrays = [chunk.arrays[i] for i in at]
                 if self._source.schema is None:
                     matrix = np.column_stack(arrays)
@@ -351,8 +356,7 @@ class Batches:
 
     def _plan_memory(self) -> None:
         """How many rows the buffer, a piece and a chunk have: from the memory and the files, and nothing else."""
-        self._width = self.features.width + len(self._extra)
-        row = self._width * self.features.dtype.itemsize
+        row = self._maker.width * self.features.dtype.itemsize
         need = self._source.reading_need(self._read_names, self.memory)
         room = min(self.memory // 2, max(self.memory // 8, self.memory * 3 // 4 - need))
         self.buffer_rows = min(1 << 24, max(1, room // row)) if self.shuffle else 0
@@ -382,7 +386,7 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         return self._sliced(self.pieces())
 
-    def _sliced(self, pieces: Iterator[Piece]) -> Iterator[Any]:
+    def _sliced(self, pieces: Generator[Piece, None, None]) -> Iterator[Any]:
         size = self.batch_size
         try:
             for x, y, _ in pieces:
@@ -392,7 +396,7 @@ class Batches:
         finally:
             pieces.close()
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self) -> Generator[Piece, None, None]:
         """One epoch in large pieces, for a trainer that cuts them into batches by itself.
 
         Yields
@@ -405,7 +409,7 @@ class Batches:
         made = self._made(epoch)
         return made if self.threads == 1 else ahead(made)
 
-    def _made(self, epoch: int) -> Iterator[Piece]:
+    def _made(self, epoch: int) -> Generator[Piece, None, None]:
         """The pieces, made in the thread that iterates."""
         try:
             yield from self._mix(epoch)
@@ -414,12 +418,13 @@ class Batches:
 
     def _mix(self, epoch: int) -> Iterator[Piece]:
         d, rest = self.features.width, len(self._extra)
-        shuffler = Shuffler(self.buffer_rows, d + rest, self.features.dtype, self._key(BUFFER, epoch))
+        key = random_key(self.seed, BUFFER, epoch)
+        shuffler = Shuffler(self.buffer_rows, d + rest, self.features.dtype, key)
         made, left_out = 0, 0
         waiting: Piece | None = None
         x, y, at = *self._room(d, rest), 0
         for chunk in self._chunks(epoch):
-            rows, keep, out = self._rows(chunk)
+            rows, keep, out = self._maker.rows(chunk)
             left_out += out
             start = 0
             while start < chunk.rows:
@@ -463,15 +468,11 @@ class Batches:
         y = np.ascontiguousarray(rest[:, :t])
         return x, y if isinstance(self.target, (list, tuple)) else y[:, 0], weight
 
-    def _key(self, purpose: int, epoch: int) -> int:
-        """A key for random words: of the seed, what they are for, and the epoch."""
-        return random_key(self.seed, purpose, epoch)
-
     def _chunks(self, epoch: int) -> Iterator[Chunk]:
         index, share = self._share
         units = [unit for i, unit in enumerate(self._source.units) if i % share == index]
         if self.shuffle:
-            order = np.argsort(words(self._key(ORDER, epoch), 0, len(units)), kind="stable")
+            order = np.argsort(words(random_key(self.seed, ORDER, epoch), 0, len(units)), kind="stable")
             units = [units[i] for i in order]
         encoded = [name for name in self.features.embed if self._dictionary(name)]
         for unit in units:
@@ -481,81 +482,6 @@ class Batches:
         """Whether a column to embed is best read as a dictionary, whose strings are hashed once."""
         kind = self._source.schema.field(name).type
         return pa.types.is_string(kind) or pa.types.is_binary(kind)
-
-    def _rows(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """A chunk as rows of features, targets, weight; which of them are in this epoch, and how many had no target."""
-        k = len(self._extra)
-        arrays = [chunk.arrays[i] for i in self._positions]
-        rows = np.empty((chunk.rows, self._width), self.features.dtype)
-        values = rows[:, self.features.width :]
-        keep, left_out = self._kept(chunk, arrays[:k], values, self._target_maps, rows)
-        try:
-            missing = self.features.fill(rows, arrays[k:], keep)
-        except DataError as error:
-            raise self._located(chunk, error) from error
-        if missing is not None:
-            raise chunk.unit.error(MISSING, chunk.first_row + missing[1], missing[0])
-        return rows, keep, left_out
-
-    def _located(self, chunk: Chunk, error: DataError) -> DataError:
-        if chunk.unit.file is None or error.file is not None:
-            return error
-        file = chunk.unit.file
-        return DataError(f"{file.path}: {error}", file=str(file.path), column=error.column)
-
-    def _kept(
-        self,
-        chunk: Chunk,
-        arrays: Sequence[Any],
-        values: np.ndarray,
-        maps: np.ndarray,
-        rows: np.ndarray | None = None,
-    ) -> tuple[np.ndarray | None, int]:
-        """Which rows of a chunk are in this epoch, 1 or 0 for each, None if all are; and how many had no target.
-
-        Fills in targets and weights; `values` is the part of `rows` that they go to.
-        """
-        keep: np.ndarray | None = None
-        if self.holdout is not None:
-            keep = held_out(*self.holdout, chunk.first_row, chunk.rows)
-            if self.part == "train":
-                keep ^= 1
-        if not len(arrays):
-            return keep, 0
-        out = values if rows is None else rows
-        first = 0 if rows is None else rows.shape[1] - len(arrays)
-        numbers = [as_numbers(name, array) for name, array in zip(self._extra, arrays, strict=True)]
-        places = np.arange(first, first + len(arrays), dtype=np.int64)
-        nothing = np.full(len(arrays), np.nan), np.full(len(arrays), -1, dtype=np.int64)
-        missing = fill_matrix(out, numbers, places, maps, *nothing, keep)
-        self._check_extra_values(chunk, values, keep)
-        weights = values[:, -1] if self.sample_weight is not None else None
-        if (missing < 0).all() and (weights is None or (weights > 0).all()):
-            return keep, 0
-        good = ~np.isnan(values).any(axis=1)
-        if weights is not None:
-            good &= weights > 0
-        before = chunk.rows if keep is None else int(keep.sum())
-        keep = good.view(np.uint8) if keep is None else keep & good.view(np.uint8)
-        return keep, before - int(keep.sum())
-
-    def _check_extra_values(self, chunk: Chunk, values: np.ndarray, keep: np.ndarray | None) -> None:
-        """Raise DataError for a target that is infinite, or a weight that is that or negative."""
-        t = len(self._targets)
-        bad = np.isinf(values)
-        if t < values.shape[1]:
-            bad[:, t] |= values[:, t] < 0
-        if not bad.any():
-            return
-        if keep is not None:
-            bad &= keep.view(bool)[:, None]
-        for j, name in enumerate(self._extra):
-            found = np.flatnonzero(bad[:, j])
-            if len(found):
-                what = "an infinite target" if j < t else "a negative or infinite weight"
-                raise chunk.unit.error(
-                    f"holds {what}: correct it, or leave the row out", chunk.first_row + int(found[0]), name
-                )
 
     def share(self, index: int, parts: int) -> Batches:
         """The same batches of a part of the rows: every `parts`-th unit of the source, from number `index` on.
@@ -582,18 +508,6 @@ class Batches:
         return BatchesDataset(self)
 
 
-def held_out(fraction: float, seed: int, first_row: int, rows: int) -> np.ndarray:
-    """1 for the rows that are for validation, by their numbers alone."""
-    limit = np.uint64(min(int(fraction * 2.0**64), MASK))
-    return (words(random_key(seed, HOLDOUT, 0), first_row, rows) < limit).view(np.uint8)
-
-
-def random_key(seed: int, purpose: int, epoch: int) -> int:
-    """The key of the random words of a seed for one purpose in one epoch."""
-    of_seed = int(words(seed & MASK, purpose, 1)[0])
-    return int(words(of_seed, epoch & MASK, 1)[0])
-
-
 def _as_keys(names: Columns) -> list[Any]:
     if names is None:
         return []
@@ -607,51 +521,3 @@ def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any]
     made.maps = {name: maps.get(name, AffineMap()) for name in names}
     made._finish()
     return made
-
-
-def ahead(made: Iterator[Piece]) -> Iterator[Piece]:
-    """The same pieces, made by a background thread, a few ahead."""
-    ready: queue.Queue[Any] = queue.Queue(QUEUED)
-    stop = threading.Event()
-    process = os.getpid()
-
-    def put(item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work() -> None:
-        try:
-            for piece in made:
-                if not put((piece, None)):
-                    break
-            else:
-                put((None, None))
-        except BaseException as error:  # handed over to whom it concerns
-            put((None, error))
-        finally:
-            made.close()
-
-    worker = threading.Thread(target=work, name="streamnorm-batches", daemon=True)
-    worker.start()
-    try:
-        while True:
-            if os.getpid() != process:
-                raise StreamnormError("these batches were begun in another process: iterate anew in this one")
-            piece, error = ready.get()
-            if error is not None:
-                try:
-                    raise error
-                finally:
-                    del error  # its traceback leads back to this frame
-            if piece is None:
-                return
-            yield piece
-    finally:
-        stop.set()
-        if os.getpid() == process:
-            join(worker)
