@@ -161,11 +161,36 @@ def test_epochs_differ_and_can_be_chosen(table):
     assert ids(again) == epochs[2]
 
 
+@pytest.mark.parametrize("options", [{}, {"holdout": (0.2, 1)}, {"drop_last": True}])
+def test_rows_that_are_kept_come_in_the_order_of_those_that_are_read_again(options, tmp_path):
+    table = make_table(20_000)
+    y = pa.array([None if i % 10 == 3 else float(i) for i in range(len(table))])
+    path = write(table.append_column("y", y), tmp_path / "t.parquet", row_group_size=1500)
+    kept, read = (sn.batches(path, None, 64, seed=1, target="y", **options) for _ in range(2))
+    assert kept._holds
+    read._holds = False
+    for _ in range(3):
+        assert same_bits(epoch(kept), epoch(read))
+        assert (kept.num_rows, kept.rows_left_out) == (read.num_rows, read.rows_left_out)
+    assert kept._held is not None and read._held is None
+
+
+def test_rows_that_are_kept_do_not_hide_a_change(table, tmp_path):
+    path = SOURCES["file"](table, tmp_path)
+    batches = sn.batches(path, None)
+    list(batches)
+    time.sleep(0.01)
+    SOURCES["file"](make_table(seed=1), tmp_path)
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(batches)
+
+
 def test_a_large_source_has_the_same_bits_on_any_thread_through_a_buffer_that_it_overflows(tmp_path, monkeypatch):
     path = write(make_table(20_000), tmp_path / "t.parquet", row_group_size=1500)
     made = [sn.batches(path, None, 64, seed=1, threads=threads) for threads in (1, None)]
     for batches in made:
         batches.buffer_rows, batches.piece_rows, batches._chunk_rows = 3000, 128, 1024
+        batches._holds = False
     assert same_bits(epoch(made[0]), epoch(made[1]))
     made[0]._chunk_rows, made[0].piece_rows = 500, 640
     made[0].set_epoch(0), made[1].set_epoch(0)
@@ -366,7 +391,7 @@ def test_a_sorted_file_is_mixed_well(tmp_path):
     rows, groups = 400_000, 20
     path = write(pa.table({"id": np.arange(rows)}), tmp_path / "t.parquet", row_group_size=rows // groups)
     batches = sn.batches(path, None, 32, seed=2)
-    batches.buffer_rows = rows // 5
+    batches.buffer_rows, batches._holds = rows // 5, False
     order = np.array(ids(batches))
     assert sorted(order) == list(range(rows))
     related = np.corrcoef(order, np.arange(rows))[0, 1]

@@ -117,10 +117,10 @@ class RowMaker:
         """Values a row: features, targets, weight."""
         return self.features.width + len(self.maps)
 
-    def rows(self, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None, int]:
-        """All rows of a chunk; which of them are in the epoch, and how many have no target or weight."""
+    def rows(self, chunk: Chunk, out: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray | None, int]:
+        """All rows of a chunk, in `out` if given; which are in the epoch, and how many have no target or weight."""
         k, arrays = len(self.maps), [chunk.arrays[i] for i in self.positions]
-        rows = np.empty((chunk.rows, self.width), self.features.dtype)
+        rows = np.empty((chunk.rows, self.width), self.features.dtype) if out is None else out
         try:
             keep, left_out = self.chosen.kept(chunk, arrays[:k], rows, self.features.width, self.maps)
             missing = self.features.fill(rows, arrays[k:], keep)

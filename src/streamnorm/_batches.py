@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from ._ahead import ahead
 from ._batch_rows import Chosen, RowMaker, random_key
-from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, open_source
+from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, Unit, open_source
 from ._rows import Shuffler, words
 from .errors import DataError
 from .features import FeatureMap, map_table
@@ -34,6 +34,7 @@ Columns = str | int | Sequence[str | int] | None
 Piece = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 PIECE_ROWS = 1 << 14
+NUMBER_BYTES = 16  # that shuffling the number of a row takes
 ORDER, BUFFER = 1, 2  # what random words are for
 
 
@@ -104,7 +105,8 @@ def batches(
     buffer holds ``memory / 2`` bytes of rows, at most 2**24 rows: a source that is no larger is shuffled
     perfectly, every order being as likely as another. Of a larger one, a row waits in the buffer for as many rows as
     this holds on average, so that a batch mixes the row groups of about the last two or three buffers. Data that only
-    flows (readers, iterators) has no units and is mixed by the buffer alone.
+    flows (readers, iterators) has no units and is mixed by the buffer alone. Rows of files that fit the buffer with 16
+    bytes more each are kept from the first epoch on, and later ones read nothing.
 
     Examples
     --------
@@ -362,6 +364,10 @@ class Batches:
         self.buffer_rows = min(1 << 24, max(1, room // row)) if self.shuffle else 0
         if self.source_rows is not None:
             self.buffer_rows = min(self.buffer_rows, self.source_rows)
+        # A file's rows that would fill the buffer once, and never leave it before the end, stay for the next epoch.
+        self._holds = self.shuffle and isinstance(self._source, FileSource)
+        self._holds = self._holds and self._source.num_rows * (row + NUMBER_BYTES) <= room
+        self._held: tuple[np.ndarray, dict[int, tuple[int, int]], int] | None = None
         most = max(1, self.memory // 64 // row)
         self.piece_rows = max(1, min(PIECE_ROWS, most) // self.batch_size) * self.batch_size
         read = max(1, self._source.row_bytes(self._read_names))
@@ -416,47 +422,83 @@ class Batches:
         finally:
             self._source.close()
 
-    def _mix(self, epoch: int) -> Iterator[Piece]:
-        d, rest = self.features.width, len(self._extra)
-        key = random_key(self.seed, BUFFER, epoch)
-        shuffler = Shuffler(self.buffer_rows, d + rest, self.features.dtype, key)
-        made, left_out = 0, 0
+    def _mix(self, epoch: int) -> Generator[Piece, None, None]:
+        tally = [0, 0]
         waiting: Piece | None = None
-        x, y, at = *self._room(d, rest), 0
-        for chunk in self._chunks(epoch):
-            rows, keep, out = self._maker.rows(chunk)
-            left_out += out
-            start = 0
-            while start < chunk.rows:
-                at, start = shuffler.push(x, y, at, rows, start, keep)
-                if at == len(x):
-                    if waiting is not None:
-                        yield self._piece(waiting)
-                    made, waiting = made + at, (x, y, None)
-                    x, y, at = *self._room(d, rest), 0
-        while shuffler.count:
-            at = shuffler.drain(x, y, at)
-            if at == len(x):
-                if waiting is not None:
-                    yield self._piece(waiting)
-                made, waiting = made + at, (x, y, None)
-                x, y, at = *self._room(d, rest), 0
+        for x, rest in self._held_rows(epoch, tally) if self._holds else self._flowing_rows(epoch, tally):
+            tally[0] += len(x)
+            if self.drop_last and len(x) < self.piece_rows:
+                size = len(x) - len(x) % self.batch_size
+                x, rest = x[:size], rest[:size]
+            if waiting is not None and len(x) == 1 < self.piece_rows:
+                x, rest = np.concatenate([waiting[0], x]), np.concatenate([waiting[1], rest])
+            elif waiting is not None:
+                yield self._piece(waiting)
+            waiting = (x, rest, None) if len(x) else None
         self._source.check_unchanged()
-        made += at
         if self._share == (0, 1):
-            self._found_rows, self.rows_left_out = made, left_out
-        if self.drop_last:
-            at -= at % self.batch_size
-        if waiting is not None and at == 1:
-            waiting, at = (np.concatenate([waiting[0], x[:1]]), np.concatenate([waiting[1], y[:1]]), None), 0
+            self._found_rows, self.rows_left_out = tally
         if waiting is not None:
             yield self._piece(waiting)
-        if at:
-            yield self._piece((x[:at], y[:at], None))
 
-    def _room(self, d: int, rest: int) -> tuple[np.ndarray, np.ndarray]:
-        dtype = self.features.dtype
-        return np.empty((self.piece_rows, d), dtype), np.empty((self.piece_rows, rest), dtype)
+    def _flowing_rows(self, epoch: int, tally: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Features and the rest of rows that go through the buffer."""
+        shape = [(self.piece_rows, self.features.width), (self.piece_rows, len(self._extra))]
+        dtype, at = self.features.dtype, 0
+        shuffler = Shuffler(self.buffer_rows, self._maker.width, dtype, random_key(self.seed, BUFFER, epoch))
+        x, rest = (np.empty(each, dtype) for each in shape)
+        for unit in self._units(epoch):
+            for chunk in self._read(unit):
+                rows, keep, left_out = self._maker.rows(chunk)
+                tally[1] += left_out
+                start = 0
+                while start < chunk.rows:
+                    at, start = shuffler.push(x, rest, at, rows, start, keep)
+                    if at == len(x):
+                        yield x, rest
+                        x, rest = (np.empty(each, dtype) for each in shape)
+                        at = 0
+        while shuffler.count:
+            at = shuffler.drain(x, rest, at)
+            if at == len(x):
+                yield x, rest
+                x, rest = (np.empty(each, dtype) for each in shape)
+                at = 0
+        if at:
+            yield x[:at], rest[:at]
+
+    def _held_rows(self, epoch: int, tally: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """The same out of rows that are all in memory, made in the first epoch: their numbers are shuffled."""
+        self._source.check_unchanged()
+        held = self._held or self._hold()
+        self._held = held
+        rows, places, tally[1] = held
+        order = [np.arange(*places[unit.first_row]) for unit in self._units(epoch)]
+        numbers = np.concatenate([*order, np.arange(0)]).view(np.float64)[:, None]  # moved about as they are
+        shuffler = Shuffler(len(numbers), 1, np.float64, random_key(self.seed, BUFFER, epoch))
+        drawn, nothing = np.empty((self.piece_rows, 1)), np.empty((self.piece_rows, 0))
+        shuffler.push(drawn, nothing, 0, numbers, 0)
+        del numbers, order
+        d = self.features.width
+        while shuffler.count:
+            at = shuffler.drain(drawn, nothing, 0)
+            taken = rows.take(drawn[:at, 0].view(np.int64), axis=0)
+            yield (np.ascontiguousarray(taken[:, :d]), taken[:, d:]) if self._extra else (taken, taken[:, d:])
+
+    def _hold(self) -> tuple[np.ndarray, dict[int, tuple[int, int]], int]:
+        """All rows of the part, where those of each unit are, and how many had no target."""
+        rows = np.empty((self.source_rows or 0, self._maker.width), self.features.dtype)
+        places, at, left_out = {}, 0, 0
+        for unit in self._units(None):
+            first = at
+            for chunk in self._read(unit):
+                made, keep, out = self._maker.rows(chunk, rows[at : at + chunk.rows])
+                if keep is not None:
+                    made = made[keep.view(bool)]
+                    rows[at : at + len(made)] = made
+                at, left_out = at + len(made), left_out + out
+            places[unit.first_row] = first, at
+        return rows[:at], places, left_out
 
     def _piece(self, made: Piece) -> Piece:
         x, rest, _ = made
@@ -468,15 +510,18 @@ class Batches:
         y = np.ascontiguousarray(rest[:, :t])
         return x, y if isinstance(self.target, (list, tuple)) else y[:, 0], weight
 
-    def _chunks(self, epoch: int) -> Iterator[Chunk]:
+    def _units(self, epoch: int | None) -> list[Unit]:
+        """The units of our part in the order of an epoch; of the source for None."""
         index, share = self._share
-        units = [unit for i, unit in enumerate(self._source.units) if i % share == index]
-        if self.shuffle:
-            order = np.argsort(words(random_key(self.seed, ORDER, epoch), 0, len(units)), kind="stable")
-            units = [units[i] for i in order]
+        units = self._source.units[index::share]
+        if not self.shuffle or epoch is None:
+            return units
+        order = np.argsort(words(random_key(self.seed, ORDER, epoch), 0, len(units)), kind="stable")
+        return [units[i] for i in order]
+
+    def _read(self, unit: Unit) -> Iterator[Chunk]:
         encoded = [name for name in self.features.embed if self._dictionary(name)]
-        for unit in units:
-            yield from self._source.read(unit, self._read_names, encoded, self._chunk_rows)
+        return self._source.read(unit, self._read_names, encoded, self._chunk_rows)
 
     def _dictionary(self, name: Any) -> bool:
         """Whether a column to embed is best read as a dictionary, whose strings are hashed once."""
@@ -496,6 +541,9 @@ class Batches:
         mine._found_rows = mine.rows_left_out = None
         mine._plan_memory()
         return mine
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_held": None}
 
     def to_torch(self) -> Any:
         """The same batches as a ``torch.utils.data.IterableDataset``, for ``DataLoader(dataset, batch_size=None)``.

@@ -30,6 +30,7 @@ class BatchesDataset(IterableDataset):
     def __init__(self, batches: Batches) -> None:
         super().__init__()
         self.batches = batches
+        self._mine: tuple[tuple[int, int], Batches] | None = None
         self.begun = torch.full((MAX_WORKERS,), batches.epoch, dtype=torch.int64).share_memory_()
 
     def set_epoch(self, epoch: int) -> None:
@@ -43,9 +44,15 @@ class BatchesDataset(IterableDataset):
             raise ValueError(f"there are {workers} workers, and {MAX_WORKERS} is the most")
         epoch = int(self.begun[worker])
         self.begun[worker] += 1
-        mine = self.batches if info is None else self.batches.share(worker, workers)
+        mine = self.batches if info is None else self._share(worker, workers)
         mine.set_epoch(epoch)
         return map(_tensors, mine)
+
+    def _share(self, worker: int, workers: int) -> Batches:
+        """A worker's part, which keeps what it holds if the worker stays."""
+        if self._mine is None or self._mine[0] != (worker, workers):
+            self._mine = (worker, workers), self.batches.share(worker, workers)
+        return self._mine[1]
 
 
 def _tensors(batch: Any) -> Any:
