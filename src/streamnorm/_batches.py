@@ -24,7 +24,7 @@ from .features import FeatureMap, map_table
 from .matching import columns_in
 from .memory import MIN_MEMORY, parse_memory
 from .scalers import BaseScaler
-from .scalers._select import as_names, check_columns, select_columns
+from .scalers._select import check_columns, select_columns
 from .scalers._transform import AffineMap
 from .stream import Stream
 
@@ -298,7 +298,7 @@ class Batches:
             return names
         if wanted is None:
             rest = pa.schema([field for field in self._source.schema if field.name not in self._extra])
-            return select_columns(rest.with_metadata(self._source.schema.metadata), None, as_names(exclude))
+            return select_columns(rest.with_metadata(self._source.schema.metadata), None, _as_keys(exclude) or None)
         check_columns(self._source.schema, [*wanted, *left_out])
         names = [name for name in wanted if name not in left_out]
         if not names:
@@ -366,7 +366,7 @@ class Batches:
             self.buffer_rows = min(self.buffer_rows, self.source_rows)
         # A file's rows that would fill the buffer once, and never leave it before the end, stay for the next epoch.
         self._holds = self.shuffle and isinstance(self._source, FileSource)
-        self._holds = self._holds and self._source.num_rows * (row + NUMBER_BYTES) <= room
+        self._holds = self._holds and (self._source.num_rows or 0) * (row + NUMBER_BYTES) <= room
         self._held: tuple[np.ndarray, dict[int, tuple[int, int]], int] | None = None
         most = max(1, self.memory // 64 // row)
         self.piece_rows = max(1, min(PIECE_ROWS, most) // self.batch_size) * self.batch_size
@@ -447,9 +447,12 @@ class Batches:
         dtype, at = self.features.dtype, 0
         shuffler = Shuffler(self.buffer_rows, self._maker.width, dtype, random_key(self.seed, BUFFER, epoch))
         x, rest = (np.empty(each, dtype) for each in shape)
+        room = np.empty((0, self._maker.width), dtype)
         for unit in self._units(epoch):
             for chunk in self._read(unit):
-                rows, keep, left_out = self._maker.rows(chunk)
+                if chunk.rows > len(room):
+                    room = np.empty((chunk.rows, self._maker.width), dtype)
+                rows, keep, left_out = self._maker.rows(chunk, room[: chunk.rows])
                 tally[1] += left_out
                 start = 0
                 while start < chunk.rows:

@@ -358,10 +358,12 @@ class FeatureMap:
                 dtype=state["dtype"],
             )
             for name, column in columns.items():
-                made.maps[name] = AffineMap(
-                    *(_decode_float(column[key], key) for key in ("center", "scale", "offset")),
-                    None if column["clip"] is None else tuple(_decode_float(bound, "clip") for bound in column["clip"]),
-                )
+                center, scale, offset = (_decode_float(column[key], key) for key in ("center", "scale", "offset"))
+                clip = None
+                if column["clip"] is not None:
+                    low, high = (_decode_float(bound, "clip") for bound in column["clip"])
+                    clip = (low, high)
+                made.maps[name] = AffineMap(center, scale, offset, clip)
                 if state["impute"]:
                     made.fills[name] = _decode_float(column["fill"], "fill")
             made.impute = bool(state["impute"])
