@@ -175,17 +175,17 @@ def test_rows_that_are_kept_come_in_the_order_of_those_that_are_read_again(optio
     assert kept._held is not None and read._held is None
 
 
-def test_rows_that_are_kept_do_not_hide_a_change(table, tmp_path):
-    path = SOURCES["file"](table, tmp_path)
+def test_rows_that_are_kept_do_not_hide_a_change(tmp_path):
+    path = write(make_table(40_000), tmp_path / "t.parquet")
     batches = sn.batches(path, None)
     list(batches)
     time.sleep(0.01)
-    SOURCES["file"](make_table(seed=1), tmp_path)
+    write(make_table(40_000, seed=1), path)
     with pytest.raises(DataError, match="changed while it was read"):
         next(iter(batches))
 
 
-def test_a_large_source_has_the_same_bits_on_any_thread_through_a_buffer_that_it_overflows(tmp_path, monkeypatch):
+def test_a_large_source_has_the_same_bits_on_any_thread_through_a_buffer_that_it_overflows(tmp_path):
     path = write(make_table(20_000), tmp_path / "t.parquet", row_group_size=1500)
     made = [sn.batches(path, None, 64, seed=1, threads=threads) for threads in (1, None)]
     for batches in made:
