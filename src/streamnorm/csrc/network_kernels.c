@@ -21,6 +21,19 @@ SN_INLINE double sum_of_lanes(const double *lane) {
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
+#define WORDS 256 /* of a generator, at a time */
+
+SN_INLINE void lower_halves_first(uint32_t *words, const uint64_t *pairs) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    memcpy(words, pairs, WORDS * sizeof *words);
+#else
+    for (int j = 0; j < WORDS / 2; j++) {
+        words[2 * j] = (uint32_t)pairs[j];
+        words[2 * j + 1] = (uint32_t)(pairs[j] >> 32);
+    }
+#endif
+}
+
 /* base^n by squaring, the same everywhere, which pow is not. */
 SN_INLINE double power(double base, int64_t n) {
     double result = 1.0;

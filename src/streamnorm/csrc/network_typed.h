@@ -37,17 +37,24 @@ ELEMENTWISE_BACKWARD(sigmoid_backward, dy * (y * ((REAL)1 - y)))
 SN_CLONES static void NAME(dropout)(void *to, const void *from, int64_t n, double p, uint64_t key) {
     REAL *y = to;
     const REAL *x = from;
-    uint64_t least = (uint64_t)(p * 0x1p32); /* 2^32 for 1, which no word reaches */
-    REAL scale = p < 1.0 ? (REAL)(1.0 / (1.0 - p)) : (REAL)0;
-    INDEPENDENT
-    for (int64_t j = 0; j < n / 2; j++) {
-        uint64_t pair = sn_mix(key + ((uint64_t)j + 1) * SN_GOLDEN);
-        y[2 * j] = (pair & UINT32_MAX) >= least ? x[2 * j] * scale : (REAL)0;
-        y[2 * j + 1] = (pair >> 32) >= least ? x[2 * j + 1] * scale : (REAL)0;
+    if (!(p < 1.0)) {
+        memset(y, 0, (size_t)n * sizeof(REAL));
+        return;
     }
-    if (n % 2 == 1) {
-        uint64_t pair = sn_mix(key + ((uint64_t)(n / 2) + 1) * SN_GOLDEN);
-        y[n - 1] = (pair & UINT32_MAX) >= least ? x[n - 1] * scale : (REAL)0;
+    uint32_t least = (uint32_t)(p * 0x1p32);
+    REAL scale = (REAL)(1.0 / (1.0 - p));
+    for (int64_t first = 0; first < n; first += WORDS) { /* by blocks: mixing and choosing are vectors by themselves */
+        uint64_t pairs[WORDS / 2];
+        uint32_t words[WORDS];
+        int64_t count = n - first < WORDS ? n - first : WORDS;
+        for (int64_t j = 0; j < WORDS / 2; j++)
+            pairs[j] = sn_mix(key + ((uint64_t)(first / 2 + j) + 1) * SN_GOLDEN);
+        lower_halves_first(words, pairs);
+        INDEPENDENT
+        for (int64_t i = 0; i < count; i++) {
+            REAL scaled = x[first + i] * scale;
+            y[first + i] = words[i] >= least ? scaled : (REAL)0;
+        }
     }
 }
 
