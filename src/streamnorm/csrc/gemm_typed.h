@@ -289,7 +289,8 @@ static TARGET void NAME(by_blocks)(T *c, const T *a, const T *b, const sn_gemm *
                         NAME(packed_tile)(corner + i * g->c_row, g->c_row, start == NULL ? NULL : start + i * start_row,
                                           start_row, left + i * k, right + j * k, k, columns);
                     if (whole < m)
-                        NAME(strip)(corner + whole * g->c_row, g->c_row, start == NULL ? NULL : start + whole * start_row,
+                        NAME(strip)(corner + whole * g->c_row, g->c_row,
+                                    start == NULL ? NULL : start + whole * start_row,
                                     start_row, rows + whole * g->a_row, g->a_row, g->a_col, right + j * k, COLUMNS,
                                     m - whole, k, columns);
                 }
