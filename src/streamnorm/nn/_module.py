@@ -9,6 +9,7 @@ goes on with it, and shape and type stay what the layer was made with.
 """
 
 import copy
+import itertools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ..errors import StateError
 
 FLOATS = (np.float16, np.float32, np.float64)
+_changes = itertools.count(1)
 COUNTERS = ("num_batches_tracked", "num_steps")  # what a state may be without: older ones and PyTorch's are
 
 
@@ -102,6 +104,7 @@ class Module(ABC):
     _buffers: tuple[str, ...] = ()
     _modules: tuple[str, ...] = ()
     _kept: tuple[Any, ...] | None = None
+    _changed: int = 0  # a number that no other change of any layer has
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._parameters or name in self._buffers:
@@ -111,7 +114,11 @@ class Module(ABC):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
             self.__dict__["_modules"] = (*(each for each in self._modules if each != name), name)
+        self._set(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
         self.__dict__[name] = value
+        self.__dict__["_changed"] = next(_changes)
 
     def _copy_into(self, name: str, value: Any) -> None:
         held = self.__dict__[name]
@@ -124,12 +131,12 @@ class Module(ABC):
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Add a parameter; None for one that this layer could have and has not."""
         self.__dict__["_parameters"] = (*(each for each in self._parameters if each != name), name)
-        self.__dict__[name] = value
+        self._set(name, value)
 
     def register_buffer(self, name: str, value: np.ndarray | None) -> None:
         """Add an array that belongs to the state and is not trained; None for one that this layer has not."""
         self.__dict__["_buffers"] = (*(each for each in self._buffers if each != name), name)
-        self.__dict__[name] = value
+        self._set(name, value)
 
     @abstractmethod
     def forward(self, x: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
@@ -147,6 +154,10 @@ class Module(ABC):
         if self._kept is None:
             raise ValueError(f"backward uses what forward has kept: call this {type(self).__name__} on data first")
         return self._kept
+
+    def _version(self) -> tuple[int, ...]:
+        """What changes when an attribute is set, here or in a layer inside; values of arrays are none."""
+        return (self._changed, *(each for _, child in self.children() for each in child._version()))
 
     def children(self) -> Iterator[tuple[str, "Module"]]:
         """The layers that this one is made of, by name."""

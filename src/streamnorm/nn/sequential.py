@@ -1,5 +1,9 @@
 """A network: layers one after the other, trained on arrays."""
 
+# Design: what predicts is kept for the next call, because to make it takes longer than to predict a row. It is good for
+# as long as no attribute of a layer is set; a call takes it away meanwhile, so that calls on other threads make their
+# own instead of waiting.
+
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -230,12 +234,19 @@ class Sequential(Module):
         """
         inputs = self._inputs(X, "X")
         batch_size = check_count(batch_size, "batch_size")
-        runner = self.runner(inputs.shape[1:], max(1, min(batch_size, len(inputs))))
+        key = inputs.shape[1:], self._version()
+        known, runner = self.__dict__.pop("_predictor", None) or (None, None)
+        rows = max(1, min(batch_size, len(inputs)))
+        if known != key or runner.rows < rows:
+            runner = self._runner(inputs.shape[1:], rows, None, None)
         if not len(inputs) or type(runner) is Steps:  # a plan has looked at the shapes
             sample = self._sample(inputs, "X")
             if not len(inputs):
                 return np.empty((0, *sample.shape), sample.dtype)
-        return runner.forward(inputs)
+        predictions = runner.forward(inputs)
+        if type(runner) is not Steps:
+            self.__dict__["_predictor"] = key, runner
+        return predictions
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 1024
@@ -256,13 +267,20 @@ class Sequential(Module):
         rows : int
             Rows of a batch.
         """
+        return self._runner(sample_shape, rows, self.loss, self.optimizer)
+
+    def _runner(
+        self, sample_shape: tuple[int, ...], rows: int, loss: Loss | None, optimizer: Optimizer | None
+    ) -> Any:
         from ._plan import Plan
 
         layers = list(_flat(self)) if self._is_plain else [self]
-        try:
-            return Plan(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
-        except (TypeError, ValueError):  # layers that no plan knows, or shapes of which the layers say what is wrong
-            return Steps(layers, sample_shape, rows, loss=self.loss, optimizer=self.optimizer, threads=self.threads)
+        # For shapes that do not fit there is no plan: the layers themselves say what is wrong.
+        kind = Plan if Plan.covers(layers, sample_shape, loss=loss, optimizer=optimizer) else Steps
+        return kind(layers, sample_shape, rows, loss=loss, optimizer=optimizer, threads=self.threads)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
 
     # ------------------------------------------------------------ checks
 
