@@ -269,9 +269,7 @@ class Sequential(Module):
         """
         return self._runner(sample_shape, rows, self.loss, self.optimizer)
 
-    def _runner(
-        self, sample_shape: tuple[int, ...], rows: int, loss: Loss | None, optimizer: Optimizer | None
-    ) -> Any:
+    def _runner(self, sample_shape: tuple[int, ...], rows: int, loss: Loss | None, optimizer: Optimizer | None) -> Any:
         from ._plan import Plan
 
         layers = list(_flat(self)) if self._is_plain else [self]
