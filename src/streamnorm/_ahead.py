@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -20,8 +21,14 @@ QUEUED = 2  # items that wait
 T = TypeVar("T")
 
 
-def ahead(made: Generator[T, None, None]) -> Generator[T, None, None]:
+def ahead(made: Generator[T, None, None], stop: threading.Event) -> Generator[T, None, None]:
     """The same items, made by a background thread from when the first is asked for.
+
+    Parameters
+    ----------
+    made : generator
+    stop : Event
+        Set when no more items are wanted, for `made` to look at in long work.
 
     Raises
     ------
@@ -29,7 +36,6 @@ def ahead(made: Generator[T, None, None]) -> Generator[T, None, None]:
         If another process than the one that began goes on, which has no such thread.
     """
     ready: queue.Queue[Any] = queue.Queue(QUEUED)
-    stop = threading.Event()
     process = os.getpid()
 
     def put(item: Any) -> bool:
@@ -44,7 +50,7 @@ def ahead(made: Generator[T, None, None]) -> Generator[T, None, None]:
     def work() -> None:
         try:
             for piece in made:
-                if not put((piece, None)):
+                if not put((piece, None)) or stop.is_set():
                     break
             else:
                 put((None, None))
@@ -70,5 +76,8 @@ def ahead(made: Generator[T, None, None]) -> Generator[T, None, None]:
             yield piece
     finally:
         stop.set()
-        if os.getpid() == process:
+        # A cycle of references may be collected by the worker itself, which ends soon after.
+        if os.getpid() == process and threading.current_thread() is not worker:
+            with contextlib.suppress(queue.Empty):
+                ready.get_nowait()  # wakes a worker that waits for room
             join(worker)

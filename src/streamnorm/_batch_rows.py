@@ -79,7 +79,9 @@ class Chosen:
         weights = None if self.weight is None else values[:, -1]
         if (missing < 0).all() and (weights is None or (weights > 0).all()):
             return keep, 0
-        good = ~np.isnan(values).any(axis=1)
+        good = np.ones(chunk.rows, dtype=bool)
+        for column in values.T:
+            good &= column == column
         if weights is not None:
             good &= weights > 0
         before = chunk.rows if keep is None else int(keep.sum())
@@ -98,7 +100,10 @@ class Chosen:
         for j, name in enumerate(self.columns):
             found = np.flatnonzero(bad[:, j])
             if len(found):
-                what = "an infinite target" if j < len(self.targets) else "a negative or infinite weight"
+                kind = values.dtype
+                what = (
+                    f"a target that is infinite in {kind}" if j < len(self.targets) else "a negative or infinite weight"
+                )
                 row = chunk.first_row + int(found[0])
                 raise chunk.unit.error(f"holds {what}: correct it, or leave the row out", row, name)
 

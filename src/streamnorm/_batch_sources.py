@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import os
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -96,8 +96,12 @@ class BatchSource(ABC):
     def check_unchanged(self) -> None:  # noqa: B027
         """Raise DataError if the source is not what it was."""
 
+    def session(self) -> BatchSource:
+        """The source for one iterator, which may go on beside others in the same thread."""
+        return self
+
     def close(self) -> None:  # noqa: B027
-        """Let go of what the calling thread has opened."""
+        """Let go of what this session has opened in the calling thread."""
 
 
 def open_source(source: Any) -> BatchSource:
@@ -133,20 +137,18 @@ class FileSource(BatchSource):
                     self.units.append(Unit(first + file_row, rows, file, groups, file_row))
                 file_row += rows
             first += file_row
-        self._readers, self._process = ReaderCache(), os.getpid()
+        self._readers = ReaderCache()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_readers": None, "_process": None}
+        return {**self.__dict__, "_readers": None}
 
-    @property
-    def readers(self) -> ReaderCache:
-        """Of this process: what was open when it was forked stays the parent's."""
-        if self._process != os.getpid():
-            self._readers, self._process = ReaderCache(), os.getpid()
-        return self._readers
+    def session(self) -> FileSource:
+        mine = copy.copy(self)
+        mine._readers = ReaderCache()
+        return mine
 
     def close(self) -> None:
-        self.readers.close()
+        self._readers.close()
 
     def check(self, names: Sequence[Any]) -> None:
         check_same_types(self.files, names)
@@ -161,7 +163,7 @@ class FileSource(BatchSource):
             yield from _empty_chunks(unit, rows)
             return
         for arrays in column_batches(
-            unit.file, self.readers, unit.row_groups, names, batch_rows=rows, encoded=encoded
+            unit.file, self._readers, unit.row_groups, names, batch_rows=rows, encoded=encoded
         ):
             yield Chunk(unit, at, len(arrays[0]), arrays)
             at += len(arrays[0])

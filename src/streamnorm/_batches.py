@@ -1,11 +1,5 @@
 """Batches for training: any source, scaled and shuffled on the way, in bounded memory and without a rewritten file."""
 
-# Design: the units of the source (row groups, slices) come in a random order, and their rows then go through a buffer
-# from which each row that comes in draws the one that goes out. Orders come from counters, never from a clock or a
-# thread, so that an epoch is the same whatever the threads are. One background thread reads, decodes, scales and
-# shuffles, ahead by a few pieces. Turned down: a permutation of all rows, which reads the file at random; and several
-# reading threads, which one trainer cannot keep busy.
-
 from __future__ import annotations
 
 import copy
@@ -16,26 +10,21 @@ import numpy as np
 import pyarrow as pa
 
 from ._ahead import ahead
-from ._batch_rows import Chosen, RowMaker, random_key
-from ._batch_sources import CHUNK_ROWS, Chunk, FileSource, Unit, open_source
-from ._rows import Shuffler, words
+from ._batch_columns import Columns, NamedColumns, as_keys, whole_number
+from ._batch_mixing import NUMBER_BYTES, Piece, RowMixer, Run
+from ._batch_rows import Chosen, RowMaker
+from ._batch_sources import CHUNK_ROWS, FileSource, open_source
 from .errors import DataError
 from .features import FeatureMap, map_table
-from .matching import columns_in
 from .memory import MIN_MEMORY, parse_memory
 from .scalers import BaseScaler
-from .scalers._select import check_columns, select_columns
 from .scalers._transform import AffineMap
 from .stream import Stream
 
 __all__ = ["Batches", "batches"]
 
-Columns = str | int | Sequence[str | int] | None
-Piece = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 PIECE_ROWS = 1 << 14
-NUMBER_BYTES = 16  # that shuffling the number of a row takes
-ORDER, BUFFER = 1, 2  # what random words are for
 
 
 def batches(
@@ -136,7 +125,7 @@ def batches(
     )
 
 
-class Batches:
+class Batches(RowMixer):
     """What :func:`batches` returns: iterable, each time an epoch with an order of its own.
 
     Attributes
@@ -177,7 +166,7 @@ class Batches:
         holdout: tuple[float, int] | None = None,
         part: str | None = None,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        if whole_number("batch_size", batch_size, "a positive integer") < 1:
             raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads must be a positive integer or None, got {threads!r}")
@@ -185,15 +174,15 @@ class Batches:
             raise ValueError(f"part must be 'train' or 'validation', got {part!r}")
         if holdout is None and part is not None:
             raise ValueError("part goes with holdout, which says how the rows are parted")
-        if holdout is not None and not 0.0 < holdout[0] < 1.0:
-            raise ValueError(f"holdout takes a fraction between 0 and 1, got {holdout[0]!r}")
-        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), int(seed)
+        if target_scaler is not None and not isinstance(target_scaler, BaseScaler):
+            raise ValueError(f"target_scaler must be a fitted scaler or None, got {target_scaler!r}")
+        self.batch_size, self.shuffle, self.seed = int(batch_size), bool(shuffle), whole_number("seed", seed)
         self.drop_last, self.memory, self.threads = bool(drop_last), parse_memory(memory), threads
-        self.holdout = None if holdout is None else (float(holdout[0]), int(holdout[1]))
+        self.holdout = None if holdout is None else _checked_holdout(holdout)
         self.part = None if holdout is None else part or "train"
         self.target, self.sample_weight = target, sample_weight
         self._source = open_source(source)
-        self._chosen = Chosen(tuple(_as_keys(target)), sample_weight, self.holdout, self.part)
+        self._chosen = Chosen(tuple(as_keys(target)), sample_weight, self.holdout, self.part)
         self._targets, self._extra = list(self._chosen.targets), self._chosen.columns
         self.source_rows = self._source.num_rows
         self.rows_left_out: int | None = None
@@ -205,7 +194,7 @@ class Batches:
 
     def _set_up(self, scaler: Any, columns: Columns, exclude: Columns, dtype: Any, target_scaler: Any) -> None:
         """Find the columns, fit the scaler if that is asked for, and plan the memory."""
-        self._check_extra()
+        named = NamedColumns(self._source, self._extra)
         if isinstance(scaler, FeatureMap):
             if columns is not None or exclude is not None:
                 raise ValueError("a feature map knows its columns: leave columns and exclude out")
@@ -216,17 +205,17 @@ class Batches:
             if both:
                 raise ValueError(f"{both} are features and are target or weight: decide for one")
             if self._source.schema is None:
-                self._check_positions(scaler.names)
+                named.check_positions(scaler.names)
         elif scaler is None or (isinstance(scaler, BaseScaler) and scaler.__sklearn_is_fitted__()):
             self.scaler = scaler
-            names = self._feature_columns(columns, exclude)
+            names = named.features(columns, exclude, scaler)
             self.features = FeatureMap(None, names, keep_missing=False, dtype=dtype)
             if scaler is not None:
-                self.features = _map_of(scaler, names, dtype, self._matched(scaler))
+                self.features = _map_of(scaler, names, dtype, named.matched(scaler))
         else:
             from .engine import make_scaler
 
-            names = self._feature_columns(columns, exclude)
+            names = named.features(columns, exclude)
             self.features = FeatureMap(None, names, keep_missing=True, dtype=dtype)
             self.scaler = self.fit_scaler(make_scaler(scaler), names)
             by_name = self._source.schema is not None
@@ -246,64 +235,6 @@ class Batches:
         table = map_table(maps + [AffineMap()] * (len(self._extra) - len(maps)))
         self._maker = RowMaker(self._chosen, self.features, table, [self._read_names.index(name) for name in names])
         self._plan_memory()
-
-    def _check_extra(self) -> None:
-        schema = self._source.schema
-        if schema is not None:
-            check_columns(schema, self._extra)
-        else:
-            self._check_positions(self._extra)
-        if len(set(self._extra)) < len(self._extra):
-            raise ValueError(f"target and weight name a column twice: {self._extra}")
-
-    def _check_positions(self, names: Sequence[Any]) -> None:
-        for name in names:
-            if isinstance(name, str) or not 0 <= name < self._source.width:
-                raise DataError(
-                    f"there is no column {name!r}: an array's columns are called 0 to {self._source.width - 1}",
-                    column=name,
-                )
-
-    def _matched(self, scaler: BaseScaler) -> list[Any]:
-        """The source's columns that a fitted scaler speaks of, in its order."""
-        if self._source.schema is not None:
-            if scaler.summary_.named:
-                return list(scaler.summary_)
-            rest = pa.schema([field for field in self._source.schema if field.name not in self._extra])
-            return columns_in(scaler, rest)
-        if scaler.summary_.named:
-            free = [j for j in range(self._source.width) if j not in self._extra]
-            if len(free) != len(scaler.summary_):
-                raise DataError(
-                    f"X has {len(free)} features, but the scaler is expecting {len(scaler.summary_)} features as input."
-                )
-            return free
-        return list(scaler.summary_)
-
-    def _feature_columns(self, columns: Columns, exclude: Columns) -> list[Any]:
-        wanted = None if columns is None else _as_keys(columns)
-        both = [name for name in wanted or () if name in self._extra]
-        if both:
-            raise ValueError(f"{both} are in columns and are target or weight: decide for one")
-        left_out = set(_as_keys(exclude))
-        if wanted is None and self.scaler is not None:
-            wanted = [name for name in self._matched(self.scaler) if name not in self._extra]
-        if self._source.schema is None:
-            names = [j for j in (range(self._source.width) if wanted is None else wanted) if j not in left_out]
-            if wanted is None:
-                names = [j for j in names if j not in self._extra]
-            self._check_positions([*names, *left_out])
-            if not names:
-                raise DataError("there is no column left to make batches of")
-            return names
-        if wanted is None:
-            rest = pa.schema([field for field in self._source.schema if field.name not in self._extra])
-            return select_columns(rest.with_metadata(self._source.schema.metadata), None, _as_keys(exclude) or None)
-        check_columns(self._source.schema, [*wanted, *left_out])
-        names = [name for name in wanted if name not in left_out]
-        if not names:
-            raise DataError("there is no column left to make batches of")
-        return names
 
     def fit_scaler(self, scaler: BaseScaler, columns: Sequence[Any]) -> BaseScaler:
         """Fit a scaler on the rows of an epoch, their values as they are stored.
@@ -344,8 +275,9 @@ class Batches:
         at = [names.index(name) for name in columns]
         extra = [names.index(name) for name in self._extra]
         plain = map_table([AffineMap()] * len(extra))
-        for unit in self._source.units:
-            for chunk in self._source.read(unit, names, (), CHUNK_ROWS):
+        source = self._source.session()
+        for unit in source.units:
+            for chunk in source.read(unit, names, (), CHUNK_ROWS):
                 values = np.empty((chunk.rows, len(extra)))
                 keep, _ = self._chosen.kept(chunk, [chunk.arrays[i] for i in extra], values, 0, plain)
                 arrays = [chunk.arrays[i] for i in at]
@@ -367,7 +299,7 @@ class Batches:
         # A file's rows that would fill the buffer once, and never leave it before the end, stay for the next epoch.
         self._holds = self.shuffle and isinstance(self._source, FileSource)
         self._holds = self._holds and (self._source.num_rows or 0) * (row + NUMBER_BYTES) <= room
-        self._held: tuple[np.ndarray, dict[int, tuple[int, int]], int] | None = None
+        self._held = None
         most = max(1, self.memory // 64 // row)
         self.piece_rows = max(1, min(PIECE_ROWS, most) // self.batch_size) * self.batch_size
         read = max(1, self._source.row_bytes(self._read_names))
@@ -411,135 +343,22 @@ class Batches:
             Of whole multiples of `batch_size` rows but for the last, which never has a single row unless it is the only
             one; y and weight are None without target and weights. The arrays are the caller's.
         """
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        made = self._made(epoch)
-        return made if self.threads == 1 else ahead(made)
-
-    def _made(self, epoch: int) -> Generator[Piece, None, None]:
-        """The pieces, made in the thread that iterates."""
-        try:
-            yield from self._mix(epoch)
-        finally:
-            self._source.close()
-
-    def _mix(self, epoch: int) -> Generator[Piece, None, None]:
-        tally = [0, 0]
-        waiting: Piece | None = None
-        for x, rest in self._held_rows(epoch, tally) if self._holds else self._flowing_rows(epoch, tally):
-            tally[0] += len(x)
-            if self.drop_last and len(x) < self.piece_rows:
-                size = len(x) - len(x) % self.batch_size
-                x, rest = x[:size], rest[:size]
-            if waiting is not None and len(x) == 1 < self.piece_rows:
-                x, rest = np.concatenate([waiting[0], x]), np.concatenate([waiting[1], rest])
-            elif waiting is not None:
-                yield self._piece(waiting)
-            waiting = (x, rest, None) if len(x) else None
-        self._source.check_unchanged()
-        if self._share == (0, 1):
-            self._found_rows, self.rows_left_out = tally
-        if waiting is not None:
-            yield self._piece(waiting)
-
-    def _flowing_rows(self, epoch: int, tally: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Features and the rest of rows that go through the buffer."""
-        shape = [(self.piece_rows, self.features.width), (self.piece_rows, len(self._extra))]
-        dtype, at = self.features.dtype, 0
-        shuffler = Shuffler(self.buffer_rows, self._maker.width, dtype, random_key(self.seed, BUFFER, epoch))
-        x, rest = (np.empty(each, dtype) for each in shape)
-        room = np.empty((0, self._maker.width), dtype)
-        for unit in self._units(epoch):
-            for chunk in self._read(unit):
-                if chunk.rows > len(room):
-                    room = np.empty((chunk.rows, self._maker.width), dtype)
-                rows, keep, left_out = self._maker.rows(chunk, room[: chunk.rows])
-                tally[1] += left_out
-                start = 0
-                while start < chunk.rows:
-                    at, start = shuffler.push(x, rest, at, rows, start, keep)
-                    if at == len(x):
-                        yield x, rest
-                        x, rest = (np.empty(each, dtype) for each in shape)
-                        at = 0
-        while shuffler.count:
-            at = shuffler.drain(x, rest, at)
-            if at == len(x):
-                yield x, rest
-                x, rest = (np.empty(each, dtype) for each in shape)
-                at = 0
-        if at:
-            yield x[:at], rest[:at]
-
-    def _held_rows(self, epoch: int, tally: list[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The same out of rows that are all in memory, made in the first epoch: their numbers are shuffled."""
-        self._source.check_unchanged()
-        held = self._held or self._hold()
-        self._held = held
-        rows, places, tally[1] = held
-        order = [np.arange(*places[unit.first_row]) for unit in self._units(epoch)]
-        numbers = np.concatenate([*order, np.arange(0)]).view(np.float64)[:, None]  # moved about as they are
-        shuffler = Shuffler(len(numbers), 1, np.float64, random_key(self.seed, BUFFER, epoch))
-        drawn, nothing = np.empty((self.piece_rows, 1)), np.empty((self.piece_rows, 0))
-        shuffler.push(drawn, nothing, 0, numbers, 0)
-        del numbers, order
-        d = self.features.width
-        while shuffler.count:
-            at = shuffler.drain(drawn, nothing, 0)
-            taken = rows.take(drawn[:at, 0].view(np.int64), axis=0)
-            yield (np.ascontiguousarray(taken[:, :d]), taken[:, d:]) if self._extra else (taken, taken[:, d:])
-
-    def _hold(self) -> tuple[np.ndarray, dict[int, tuple[int, int]], int]:
-        """All rows of the part, where those of each unit are, and how many had no target."""
-        rows = np.empty((self.source_rows or 0, self._maker.width), self.features.dtype)
-        places, at, left_out = {}, 0, 0
-        for unit in self._units(None):
-            first = at
-            for chunk in self._read(unit):
-                made, keep, out = self._maker.rows(chunk, rows[at : at + chunk.rows])
-                if keep is not None:
-                    made = made[keep.view(bool)]
-                    rows[at : at + len(made)] = made
-                at, left_out = at + len(made), left_out + out
-            places[unit.first_row] = first, at
-        return rows[:at], places, left_out
-
-    def _piece(self, made: Piece) -> Piece:
-        x, rest, _ = made
-        assert rest is not None
-        t = len(self._targets)
-        weight = np.ascontiguousarray(rest[:, t]) if self.sample_weight is not None else None
-        if not t:
-            return x, None, weight
-        y = np.ascontiguousarray(rest[:, :t])
-        return x, y if isinstance(self.target, (list, tuple)) else y[:, 0], weight
-
-    def _units(self, epoch: int | None) -> list[Unit]:
-        """The units of our part in the order of an epoch; of the source for None."""
-        index, share = self._share
-        units = self._source.units[index::share]
-        if not self.shuffle or epoch is None:
-            return units
-        order = np.argsort(words(random_key(self.seed, ORDER, epoch), 0, len(units)), kind="stable")
-        return [units[i] for i in order]
-
-    def _read(self, unit: Unit) -> Iterator[Chunk]:
-        encoded = [name for name in self.features.embed if self._dictionary(name)]
-        return self._source.read(unit, self._read_names, encoded, self._chunk_rows)
-
-    def _dictionary(self, name: Any) -> bool:
-        """Whether a column to embed is best read as a dictionary, whose strings are hashed once."""
-        kind = self._source.schema.field(name).type
-        return pa.types.is_string(kind) or pa.types.is_binary(kind)
+        run = Run(self.epoch, self._source.session())
+        self.epoch += 1
+        made = self._made(run)
+        return made if self.threads == 1 else ahead(made, run.stop)
 
     def share(self, index: int, parts: int) -> Batches:
-        """The same batches of a part of the rows: every `parts`-th unit of the source, from number `index` on.
+        """The same batches of a part of the rows: every `parts`-th unit, from number `index` on.
 
-        For processes side by side, each with its part of the memory. Everything happens in the thread that iterates.
+        For processes side by side, each with its part of the memory. Everything happens in the thread that iterates. A
+        share may be shared out again: that of a machine among its processes.
         """
         if not 0 <= index < parts:
             raise ValueError(f"there is no part {index} of {parts}")
         mine = copy.copy(self)
-        mine._share, mine.threads = (index, parts), 1
+        first, step = self._share
+        mine._share, mine.threads = (first + step * index, step * parts), 1
         mine.memory = max(MIN_MEMORY, self.memory // parts)
         mine._found_rows = mine.rows_left_out = None
         mine._plan_memory()
@@ -559,10 +378,13 @@ class Batches:
         return BatchesDataset(self)
 
 
-def _as_keys(names: Columns) -> list[Any]:
-    if names is None:
-        return []
-    return [names] if isinstance(names, str | int | np.integer) else list(names)
+def _checked_holdout(holdout: Any) -> tuple[float, int]:
+    if not isinstance(holdout, (tuple, list)) or len(holdout) != 2:
+        raise ValueError(f"holdout takes a fraction and a seed, like (0.1, 0), got {holdout!r}")
+    fraction, seed = holdout
+    if not isinstance(fraction, float | int | np.number) or not 0.0 < fraction < 1.0:
+        raise ValueError(f"holdout takes a fraction between 0 and 1, got {fraction!r}")
+    return float(fraction), whole_number("the seed of holdout", seed)
 
 
 def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any] | None) -> FeatureMap:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
-__all__ = ["Shuffler", "fill_matrix", "hash_strings", "words"]
+__all__ = ["Shuffler", "fill_matrix", "gather_rows", "hash_strings", "pack_rows", "words"]
 
 def words(key: int, first: int, n: int) -> NDArray[np.uint64]: ...
 def hash_strings(array: Any) -> NDArray[np.uint64]: ...
@@ -18,6 +18,10 @@ def fill_matrix(
     flags: NDArray[np.int64],
     keep: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.int64]: ...
+def pack_rows(rows: NDArray[np.floating], keep: NDArray[np.uint8] | None = None) -> int: ...
+def gather_rows(
+    x: NDArray[np.floating], y: NDArray[np.floating], rows: NDArray[np.floating], order: NDArray[np.int64]
+) -> None: ...
 @disjoint_base
 class Shuffler:
     def __init__(self, capacity: int, width: int, dtype: DTypeLike, key: int) -> None: ...

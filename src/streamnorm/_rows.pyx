@@ -62,9 +62,12 @@ cdef extern from "matrix.h" nogil:
     int64_t sn_shuffler_push(char *x, char *y, int64_t *taken, sn_shuffler *shuffler, const char *rows,
                              const uint8_t *keep, int64_t x_width, int64_t room, int64_t n)
     int64_t sn_shuffler_drain(char *x, char *y, sn_shuffler *shuffler, int64_t x_width, int64_t room)
+    int64_t sn_rows_pack(char *rows, const uint8_t *keep, int64_t width, int64_t n)
+    void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, int64_t width, int64_t x_width,
+                        int64_t n)
 
 
-__all__ = ["Shuffler", "fill_matrix", "hash_strings", "words"]
+__all__ = ["Shuffler", "fill_matrix", "gather_rows", "hash_strings", "pack_rows", "words"]
 
 include "_arrays.pxi"
 
@@ -205,6 +208,38 @@ cdef char *start_of(object array, int64_t width, object dtype, list held) except
     buffer = NumpyBuffer(array)
     held.append(buffer)
     return <char *>(<NumpyBuffer>buffer).view.buf if array.size else NULL
+
+
+def pack_rows(rows, keep=None):
+    """Move the rows that are kept to the front, and say how many there are; see the twin."""
+    cdef list held = []
+    cdef int64_t n = rows.shape[0], width = rows.shape[1] * rows.itemsize, kept_rows
+    cdef char *start = start_of(rows, rows.shape[1], rows.dtype, held)
+    cdef const uint8_t *wanted = kept(keep, n, held)
+    if wanted == NULL or start == NULL:
+        return n if keep is None else int(np.count_nonzero(keep))
+    with nogil:
+        kept_rows = sn_rows_pack(start, wanted, width, n)
+    return kept_rows
+
+
+def gather_rows(x, y, rows, order):
+    """Copy the rows of these numbers, their first columns to x and the others to y; see the twin."""
+    cdef list held = []
+    cdef int64_t d = x.shape[1], width = rows.shape[1], count = rows.shape[0], n = len(order), i, size = rows.itemsize
+    cdef const int64_t[::1] numbers = order
+    cdef char *to_x = start_of(x, d, rows.dtype, held)
+    cdef char *to_y = start_of(y, width - d, rows.dtype, held)
+    cdef char *source = start_of(rows, width, rows.dtype, held)
+    if x.shape[0] != n or y.shape[0] != n:
+        raise ValueError(f"x and y must have {n} rows, got {x.shape[0]} and {y.shape[0]}")
+    if n == 0:
+        return
+    for i in range(n):
+        if not 0 <= numbers[i] < count:
+            raise ValueError(f"there are {count} rows, and {numbers[i]} is none of them")
+    with nogil:
+        sn_rows_gather(to_x, to_y, source, &numbers[0], width * size, d * size, n)
 
 
 cdef class Shuffler:

@@ -57,6 +57,9 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
     >>> bucket_numbers(pa.array(["JFK", "LGA", None, "JFK"]), 1000)
     array([378, 173,   0, 378], dtype=int32)
     """
+    _check_buckets(buckets)
+    if not isinstance(array, pa.Array):
+        raise TypeError(f"bucket_numbers takes a pyarrow.Array, got {type(array).__name__}")
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_run_end_encoded(array.type):
@@ -70,7 +73,9 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
         if array.indices.null_count:
             found[array.indices.is_null().to_numpy(zero_copy_only=False)] = 0
         return found
-    strings = array if _is_stringlike(array.type) else array.cast(pa.string())
+    if not can_be_hashed(array.type):
+        raise TypeError(f"strings, binary, integers and booleans have buckets, and {array.type} has none")
+    strings = array if _is_stringlike(array.type) else array.cast(pa.binary() if _is_bytes(array.type) else pa.string())
     high = hash_strings(strings) >> np.uint64(32)
     found = (1 + ((high * np.uint64(buckets - 1)) >> np.uint64(32))).astype(np.int32)
     if strings.null_count:
@@ -87,16 +92,28 @@ def _is_stringlike(kind: pa.DataType) -> bool:
     )
 
 
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Whether these are bytes in another layout than that of binary."""
+    is_view = getattr(pa.types, "is_binary_view", lambda kind: False)
+    return pa.types.is_fixed_size_binary(kind) or is_view(kind)
+
+
+def _check_buckets(buckets: Any) -> None:
+    if isinstance(buckets, bool) or not isinstance(buckets, int | np.integer) or not 2 <= buckets < 1 << 24:
+        raise ValueError(f"buckets must be a whole number, at least 2 and below 2**24, got {buckets!r}")
+
+
 def can_be_hashed(kind: pa.DataType) -> bool:
     """Whether a column of this type may be embedded."""
     kind = value_type(kind)
-    views = (getattr(pa.types, name, lambda kind: False) for name in ("is_string_view", "is_binary_view"))
+    is_string_view = getattr(pa.types, "is_string_view", lambda kind: False)
     return (
         _is_stringlike(kind)
         or pa.types.is_integer(kind)
         or pa.types.is_boolean(kind)
         or pa.types.is_null(kind)
-        or any(is_view(kind) for is_view in views)
+        or is_string_view(kind)
+        or _is_bytes(kind)
     )
 
 
@@ -166,8 +183,7 @@ class FeatureMap:
         both = [name for name in self.columns if name in self.embed]
         if both or len(set(self.columns)) < len(self.columns) or len(set(self.embed)) < len(self.embed):
             raise ValueError(f"a column is taken once, as a number or embedded, got {list(columns)} and {self.embed}")
-        if not 2 <= buckets < 1 << 24:
-            raise ValueError(f"buckets must be at least 2 and below 2**24, got {buckets!r}")
+        _check_buckets(buckets)
         self.buckets = int(buckets)
         self.impute, self.keep_missing = bool(impute), bool(keep_missing)
         self.dtype = _float_type(dtype)
@@ -284,9 +300,7 @@ class FeatureMap:
             name, row = missing
             raise DataError(f"column {name!r} {MISSING}", column=name)
 
-    def fill(
-        self, out: np.ndarray, arrays: Sequence[Any], keep: np.ndarray | None = None
-    ) -> tuple[Key, int] | None:
+    def fill(self, out: np.ndarray, arrays: Sequence[Any], keep: np.ndarray | None = None) -> tuple[Key, int] | None:
         """Write rows into the first columns of a matrix.
 
         Parameters
@@ -409,8 +423,11 @@ def map_table(maps: Sequence[AffineMap]) -> np.ndarray:
 
 
 def _float_type(dtype: Any) -> np.dtype:
-    found = np.dtype(dtype)
-    if found not in (np.dtype(np.float32), np.dtype(np.float64)):
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
     return found
 

@@ -175,3 +175,28 @@ int64_t sn_shuffler_drain(char *x, char *y, sn_shuffler *s, int64_t x_width, int
     }
     return given;
 }
+
+int64_t sn_rows_pack(char *rows, const uint8_t *keep, int64_t width, int64_t n) {
+    int64_t at = 0, i = 0;
+    while (i < n) {
+        while (i < n && !keep[i]) i++;
+        int64_t first = i;
+        while (i < n && keep[i]) i++;
+        if (first != at && i != first) memmove(rows + at * width, rows + first * width, (size_t)((i - first) * width));
+        at += i - first;
+    }
+    return at;
+}
+
+void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, int64_t width, int64_t x_width,
+                    int64_t n) {
+    int64_t y_width = width - x_width;
+    for (int64_t i = 0; i < n; i++) {
+        if (i + DRAWS < n) {
+            const char *row = rows + order[i + DRAWS] * width;
+            for (int64_t b = 0; b < width && b < 512; b += 64) __builtin_prefetch(row + b);
+            __builtin_prefetch(row + width - 1);
+        }
+        give(x + i * x_width, y + i * y_width, rows + order[i] * width, x_width, y_width);
+    }
+}

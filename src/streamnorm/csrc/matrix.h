@@ -52,4 +52,11 @@ int64_t sn_shuffler_push(char *x, char *y, int64_t *taken, sn_shuffler *shuffler
 /* Gives out what is left, in random order, up to `room` rows; returns how many. */
 int64_t sn_shuffler_drain(char *x, char *y, sn_shuffler *shuffler, int64_t x_width, int64_t room);
 
+/* Moves the rows that `keep` does not hold 0 for to the front; returns how many there are. */
+int64_t sn_rows_pack(char *rows, const uint8_t *keep, int64_t width, int64_t n);
+
+/* Rows order[0], ..., order[n - 1] of a matrix: the first x_width bytes of each go to x, the others to y. */
+void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, int64_t width, int64_t x_width,
+                    int64_t n);
+
 #endif

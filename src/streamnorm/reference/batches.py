@@ -116,6 +116,39 @@ def fill_matrix(
     return first
 
 
+def pack_rows(rows: np.ndarray, keep: np.ndarray | None = None) -> int:
+    """Move the rows that `keep` does not hold 0 for to the front, and say how many there are.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, width), C-contiguous
+    keep : ndarray of uint8, shape (n,), or None
+        None: all.
+
+    Returns
+    -------
+    int
+    """
+    if keep is None:
+        return len(rows)
+    kept = rows[keep != 0]
+    rows[: len(kept)] = kept
+    return len(kept)
+
+
+def gather_rows(x: np.ndarray, y: np.ndarray, rows: np.ndarray, order: np.ndarray) -> None:
+    """Copy the rows of these numbers, their first columns to x and the others to y.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n, d) and (n, width - d), C-contiguous
+    rows : ndarray of shape (any, width), C-contiguous
+    order : ndarray of int64, shape (n,)
+    """
+    d = x.shape[1]
+    x[:], y[:] = rows[order, :d], rows[order, d:]
+
+
 class Shuffler:
     """A buffer of rows that gives them out in another order.
 
