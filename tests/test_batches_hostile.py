@@ -18,7 +18,8 @@ from streamnorm.features import FeatureMap, bucket_numbers
 from streamnorm.reference import batches as twins
 
 SEED = 20130101
-ROWS = 50_000
+ROWS = 120_000
+LONG = {"row_group_size": ROWS, "use_dictionary": False, "data_page_size": 1 << 12}  # read page by page
 SLOW_READ = 0.2  # seconds
 
 
@@ -29,7 +30,7 @@ def table():
 
 @pytest.fixture
 def path(table, tmp_path):
-    pq.write_table(table, tmp_path / "t.parquet", row_group_size=ROWS)
+    pq.write_table(table, tmp_path / "t.parquet", **LONG)
     return tmp_path / "t.parquet"
 
 
@@ -41,16 +42,16 @@ def ids(batches):
 
 @pytest.mark.parametrize("threads", [1, None])
 def test_iterators_of_one_thread_do_not_close_each_others_files(threads, path, table, tmp_path):
-    pq.write_table(table, tmp_path / "u.parquet", row_group_size=ROWS)
-    batches = sn.batches([path, tmp_path / "u.parquet"], None, 1000, False, threads=threads)
+    pq.write_table(table, tmp_path / "u.parquet", **LONG)
+    batches = sn.batches([path, tmp_path / "u.parquet"], None, 1000, False, threads=threads, memory="16MB")
     one, other = iter(batches), iter(batches)
-    first = [next(one) for _ in range(60)]
+    first = [next(one) for _ in range(ROWS // 1000 + 20)]
     second = [next(other) for _ in range(5)]
     assert ids(first + list(one)) == ids(second + list(other)) == 2 * list(range(ROWS))
 
 
 def test_breaking_off_inside_another_loop_leaves_that_alone(path):
-    batches = sn.batches(path, None, 1000, False, threads=1)
+    batches = sn.batches(path, None, 1000, False, threads=1, memory="16MB")
     seen = []
     for X in batches:
         seen.append(X)
@@ -94,7 +95,8 @@ def test_closing_breaks_off_what_is_being_read(path, monkeypatch):
     pieces = batches.pieces()
     taker = threading.Thread(target=lambda: next(pieces, None), daemon=True)
     taker.start()
-    while not chunks:
+    deadline = time.monotonic() + 10
+    while not chunks and time.monotonic() < deadline:
         time.sleep(0.001)
     pieces.gi_frame.f_locals["stop"].set()  # what closing it does, which a generator that runs does not allow
     for thread in [t for t in threading.enumerate() if t.name == "streamnorm-ahead"]:
