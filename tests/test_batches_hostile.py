@@ -12,6 +12,7 @@ import pytest
 
 import streamnorm as sn
 from streamnorm._ahead import ahead
+from streamnorm._batch_mixing import Run
 from streamnorm._rows import gather_rows, pack_rows
 from streamnorm.errors import DataError
 from streamnorm.features import FeatureMap, bucket_numbers
@@ -127,6 +128,28 @@ def test_a_cycle_collected_by_the_thread_itself_does_not_hold_it_up():
         assert time.perf_counter() - begun < 0.8
     finally:
         gc.enable()
+
+
+# ------------------------------------------------------------------ strings
+
+@pytest.mark.parametrize("encoding", ["PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", None])
+def test_strings_are_embedded_however_they_are_encoded(encoding, tmp_path):
+    rows = pa.table({"a": np.arange(1000.0), "s": [f"k{i % 7}" for i in range(1000)]})
+    options = {} if encoding is None else {"use_dictionary": False, "column_encoding": {"s": encoding}}
+    pq.write_table(rows, tmp_path / "s.parquet", **options)
+    features = FeatureMap(None, ["a"], embed="s")
+    [X] = sn.batches(tmp_path / "s.parquet", features, 1000, False)
+    np.testing.assert_array_equal(X, features.matrix(rows))
+
+
+@pytest.mark.parametrize(("distinct", "folded"), [(50, True), (ROWS, False)])
+def test_only_pages_of_indices_are_read_as_dictionaries(distinct, folded, tmp_path):
+    rows = pa.table({"s": [f"a rather long string {i % distinct}" for i in range(ROWS)]})
+    pq.write_table(rows, tmp_path / "s.parquet", row_group_size=ROWS)
+    batches = sn.batches(tmp_path / "s.parquet", FeatureMap(None, [], embed="s"))
+    [unit] = batches._source.units
+    chunk = next(batches._read(Run(0, batches._source.session()), unit))
+    assert pa.types.is_dictionary(chunk.arrays[0].type) == folded
 
 
 # ------------------------------------------------------------------ arguments
