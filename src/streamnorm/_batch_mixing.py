@@ -187,5 +187,6 @@ class RowMixer:
 
     def _dictionary(self, name: Any) -> bool:
         """Whether a column to embed is best read as a dictionary, whose strings are hashed once."""
+        assert self._source.schema is not None  # of arrays nothing is embedded
         kind = self._source.schema.field(name).type
         return pa.types.is_string(kind) or pa.types.is_binary(kind)

@@ -290,8 +290,8 @@ class StreamSource(BatchSource):
         if isinstance(first, ArraySource):
             self.width = first.width
         else:
-            self.schema = self._schema if first is None else first.schema
-            self.width = len(self.schema)
+            schema: Any = self._schema if first is None else first.schema
+            self.schema, self.width = schema, len(schema)
         self.units = [Unit(0, self.num_rows)]
 
     def _parts(self) -> Iterator[BatchSource]:
@@ -332,7 +332,7 @@ class StreamSource(BatchSource):
     def _check_part(self, part: BatchSource, names: Sequence[Any], types: list[pa.DataType] | None) -> None:
         if (part.schema is None) != (types is None) or (types is None and part.width != self.width):
             raise DataError("the source's batches differ: all of them are tables, or arrays with as many columns")
-        if types is None:
+        if types is None or part.schema is None:
             return
         for name, kind in zip(names, types, strict=True):
             index = part.schema.get_field_index(name)

@@ -267,7 +267,9 @@ class Batches(RowMixer):
         return scaler.fit(rows, **options)
 
     def _raw_schema(self, columns: list[Any]) -> pa.Schema:
-        return pa.schema([self._source.schema.field(name) for name in columns])
+        schema = self._source.schema
+        assert schema is not None
+        return pa.schema([schema.field(name) for name in columns])
 
     def _raw(self, columns: list[Any]) -> Iterator[Any]:
         """The rows of an epoch in file order, as they are stored: record batches, or arrays."""
