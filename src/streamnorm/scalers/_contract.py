@@ -15,11 +15,8 @@ from ..errors import not_fitted_error
 from ..summary import Summary
 
 
-class ScikitLearnContract:
-    """What scikit-learn asks of a transformer, without importing it until it asks."""
-
-    summary_: Summary
-    n_features_in_: int
+class Parameters:
+    """What scikit-learn asks of any estimator: parameters by name, a representation, and whether it is fitted."""
 
     @classmethod
     def _param_names(cls) -> tuple[str, ...]:
@@ -58,7 +55,7 @@ class ScikitLearnContract:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __sklearn_is_fitted__(self) -> bool:
-        return "summary_" in self.__dict__
+        return "n_features_in_" in self.__dict__
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
@@ -67,6 +64,16 @@ class ScikitLearnContract:
                 "arguments before "
                 f"using this estimator."
             )
+
+
+class ScikitLearnContract(Parameters):
+    """What scikit-learn asks of a transformer, without importing it until it asks."""
+
+    summary_: Summary
+    n_features_in_: int
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "summary_" in self.__dict__
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
