@@ -201,16 +201,28 @@ def identity_scaler() -> StandardScaler:
 def make_optimizer(model: Any) -> Optimizer:
     """An optimizer that has not done a step and is nobody else's."""
     if isinstance(model.optimizer, Optimizer):
-        return copy.deepcopy(model.optimizer)
-    rate = model.learning_rate
-    if not callable(rate) and (
-        isinstance(rate, bool | np.bool_) or not isinstance(rate, Real) or not 0 < rate < math.inf
-    ):
-        raise _wrong("learning_rate", "must be a positive number or a schedule", model)
+        made = copy.copy(model.optimizer)
+        made.state, made.steps, made._bound = [], 0, None
+        return made
     try:
-        return get_optimizer(model.optimizer, rate if callable(rate) else float(rate))
+        return get_optimizer(model.optimizer, _rate(model))
     except (TypeError, ValueError) as error:
         raise ValueError(f"the parameter optimizer of {type(model).__name__} is no optimizer: {error}") from None
+
+
+def set_rate(optimizer: Optimizer, model: Any) -> None:
+    """Let an optimizer that goes on do so at the learning rate that the regressor says now."""
+    if not isinstance(model.optimizer, Optimizer):
+        optimizer.lr = _rate(model)
+
+
+def _rate(model: Any) -> Any:
+    rate = model.learning_rate
+    if callable(rate):
+        return rate
+    if isinstance(rate, bool | np.bool_) or not isinstance(rate, Real) or not 0 < rate < math.inf:
+        raise _wrong("learning_rate", "must be a positive number or a schedule", model)
+    return float(rate)
 
 
 def groups_of(width: int) -> int:

@@ -108,18 +108,21 @@ def as_fitted(inputs: Any, named: bool, scaling: Scaling, owner: str) -> Any:
     """Inputs that go by position, checked for their number; an array of a table, if the fit saw none."""
     if named and scaling.named:
         return inputs
-    width = inputs.num_columns if named else inputs.shape[1]
-    if width != len(scaling.features.names):
-        raise DataError(
-            f"X has {width} features, but {owner} is expecting {len(scaling.features.names)} features as input"
-        )
+    check_width(inputs.num_columns if named else inputs.shape[1], scaling, owner)
     return np.stack([numbers(column) for column in inputs.columns], axis=1) if named else inputs
+
+
+def check_width(width: int, scaling: Scaling, owner: str) -> None:
+    """Raise DataError if there are more or fewer inputs than in fit."""
+    expected = len(scaling.features.names)
+    if width != expected:
+        raise DataError(f"X has {width} features, but {owner} is expecting {expected} features as input")
 
 
 def rows_in_memory(
     source: Source, scaling: Scaling, owner: str
-) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-    """Inputs, target and weights of data in memory, for a model that is fitted, in pieces."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Inputs as the network takes them, target and weights of data in memory, in pieces."""
     if scaling.named:
         source = replace(source, columns=list(scaling.features.columns), exclude=None)
     given = read_rows(source, scaling.features.embed, owner)
@@ -131,7 +134,7 @@ def rows_in_memory(
     at = 0
     for piece in in_chunks(inputs):
         rows = slice(at, at + len(piece))
-        yield piece, given.target[rows], weight[rows]
+        yield inputs_of(piece, scaling.features), given.target[rows], weight[rows]
         at += len(piece)
 
 
@@ -243,16 +246,19 @@ def inputs_of(inputs: Any, features: FeatureMap) -> np.ndarray:
     x = np.empty((len(inputs), features.width), features.dtype)
     at = 0
     for piece in in_chunks(inputs):
-        part = features.matrix(piece, out=x[at : at + len(piece)])
+        with np.errstate(over="ignore"):
+            check_finite(features.matrix(piece, out=x[at : at + len(piece)]), features)
         at += len(piece)
-        if not np.isfinite(part).all():
-            raise _not_finite(part, features)
     return x
 
 
-def _not_finite(x: np.ndarray, features: FeatureMap) -> DataError:
-    column = features.names[int(np.argmin(np.isfinite(x).all(axis=0)[: len(features.columns)]))]
-    return DataError(
+def check_finite(x: np.ndarray, features: FeatureMap) -> None:
+    """Raise DataError, which names the column, if an input is infinite."""
+    good = np.isfinite(x)
+    if good.all():
+        return
+    column = features.names[int(np.argmin(good.all(axis=0)[: len(features.columns)]))]
+    raise DataError(
         f"column {column!r} contains infinity or a value too large for {x.dtype} after scaling: leave out such rows, or "
         "set the value to missing and use impute=True",
         column=column,

@@ -15,11 +15,12 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..errors import DataError
 from ..scalers import BaseScaler
 from ..scalers._contract import Parameters
 from ..scalers._inputs import kind_of
 from ..scalers._select import as_names
-from ._regressor_network import Recipe, make_network, make_optimizer, read_recipe, seed_of
+from ._regressor_network import Recipe, make_network, make_optimizer, read_recipe, seed_of, set_rate
 from ._regressor_rows import Source, frame_or_matrix, in_chunks
 from ._regressor_scaling import (
     Material,
@@ -32,7 +33,6 @@ from ._regressor_scaling import (
     rows_in_memory,
 )
 from ._regressor_training import Progress, Run, train_network
-from .optimizers import Optimizer
 from .sequential import Sequential
 
 __all__ = ["Regressor"]
@@ -135,7 +135,6 @@ class Regressor(Parameters):
     feature_names_in_: np.ndarray
     target_names_: list[str] | None
     n_outputs_: int
-    _optimizer: Optimizer
     _seed: int
 
     def __init__(
@@ -225,7 +224,8 @@ class Regressor(Parameters):
         threads : int or None
             At most so many; the result does not depend on it.
         progress : callable or None
-            Called after every epoch, with the epochs done, those in all, and the history so far.
+            Called as ``progress(epochs_done, epochs, losses)`` after each epoch, with a dict of "loss" and perhaps
+            "val_loss".
 
         Returns
         -------
@@ -290,13 +290,17 @@ class Regressor(Parameters):
             read = material_in_memory
         material = read(source, recipe, seed, known, type(self).__name__)
         if known is None:
-            network = make_network(recipe, material.scaling.features.width, material.scaling.outputs, seed, threads)
-            optimizer, history, done = make_optimizer(self), {}, 0
-        else:  # copies, so that nothing has changed if training fails
-            network, optimizer = copy.deepcopy(self.network_), copy.deepcopy(self._optimizer_again())
-            history = {name: list(values) for name, values in self.history_.items()}
-            done = self.n_iter_
-        run = Run(network, optimizer, history, done, threads, progress)
+            features, outputs = material.scaling.features, material.scaling.outputs
+            network = make_network(recipe, features.width, outputs, seed, threads)
+            optimizer = make_optimizer(self)
+            run = Run(network, {}, 0, progress)
+        else:  # a copy, so that nothing has changed if training fails
+            network = copy.deepcopy(self.network_)
+            optimizer = network.optimizer if network.optimizer is not None else make_optimizer(self)
+            set_rate(optimizer, self)
+            run = Run(network, self.history_, self.n_iter_, progress)
+        network.compile(optimizer, recipe.loss, threads=threads)
+        run.history = {name: list(values) for name, values in run.history.items()}
         train_network(run, material, recipe)
         self._adopt(run, material, recipe, seed)
 
@@ -310,7 +314,7 @@ class Regressor(Parameters):
         self.__dict__.pop("feature_names_in_", None)
         if scaling.named:
             self.feature_names_in_ = np.array(scaling.features.names, dtype=object)
-        self._optimizer, self._seed, self._structure = run.optimizer, seed, recipe.structure
+        self._seed, self._structure = seed, recipe.structure
 
     def _known(self, recipe: Recipe) -> Scaling:
         """The scaling to go on with; ValueError if parameters ask for another network than there is."""
@@ -324,10 +328,6 @@ class Regressor(Parameters):
     def _seed_again(self) -> int:
         """The seed of the fit before; a model that was loaded gets one."""
         return self.__dict__["_seed"] if "_seed" in self.__dict__ else seed_of(self.random_state)
-
-    def _optimizer_again(self) -> Optimizer:
-        """The optimizer of the fit before; a model that was loaded gets one."""
-        return self.__dict__["_optimizer"] if "_optimizer" in self.__dict__ else make_optimizer(self)
 
     def predict(self, X: Any, *, memory: str | int = "256MB", threads: int | None = None) -> np.ndarray:
         """Predict the target.
@@ -353,24 +353,22 @@ class Regressor(Parameters):
         """
         self._check_fitted()
         scaling = self._scaling()
+        owner = type(self).__name__
         if kind_of(X) == "files":
             from ._regressor_files import inputs_in_files
 
-            pieces = inputs_in_files(X, scaling, memory, threads)
+            pieces = inputs_in_files(X, scaling, memory, threads, owner)
         else:
-            pieces = in_chunks(inputs_like(frame_or_matrix(X, type(self).__name__), scaling, type(self).__name__))
-        found = [self._predict_piece(piece, scaling) for piece in pieces]
-        return np.concatenate(found) if found else self._predict_nothing()
+            inputs = inputs_like(frame_or_matrix(X, owner), scaling, owner)
+            pieces = (inputs_of(piece, scaling.features) for piece in in_chunks(inputs))
+        found = [own_units(self.network_.predict(x), scaling.target_scaler) for x in pieces]
+        if not found:
+            return np.empty(0 if self.n_outputs_ == 1 else (0, self.n_outputs_))
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _scaling(self) -> Scaling:
         named = "feature_names_in_" in self.__dict__
         return Scaling(self.features_, self.scaler_, self.target_scaler_, self.n_outputs_, self.target_names_, named)
-
-    def _predict_piece(self, piece: Any, scaling: Scaling) -> np.ndarray:
-        return own_units(self.network_.predict(inputs_of(piece, scaling.features)), scaling.target_scaler)
-
-    def _predict_nothing(self) -> np.ndarray:
-        return np.empty(0 if self.n_outputs_ == 1 else (0, self.n_outputs_))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None, *, target: Names = None) -> float:
         """The coefficient of determination, R^2, of the predictions; with several targets the mean of theirs.
@@ -385,14 +383,17 @@ class Regressor(Parameters):
         names = as_names(target) if target is not None or y is not None else self.target_names_
         source = Source(X, y, names, sample_weight, None, None, "256MB", None)
         if kind_of(X) == "files":
-            from ._regressor_files import rows_with_target as read
+            from ._regressor_files import rows_of_files as read
         else:
             read = rows_in_memory
+        scaling = self._scaling()
         truth, guess, weight = [], [], []
-        for inputs, goal, weights in read(source, self._scaling(), type(self).__name__):
+        for x, goal, weights in read(source, scaling, type(self).__name__):
             truth.append(goal)
-            guess.append(self._predict_piece(inputs, self._scaling()).reshape(len(goal), -1))
+            guess.append(own_units(self.network_.predict(x), scaling.target_scaler).reshape(len(goal), -1))
             weight.append(weights)
+        if not truth:
+            raise DataError("there is no row with a target to score the predictions by")
         return r_squared(np.concatenate(truth), np.concatenate(guess), np.concatenate(weight))
 
     def save(self, path: Any, *, overwrite: bool = False) -> None:
