@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
     from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
     from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
+    from .regressor import Regressor
     from .sequential import Sequential
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "QuantileLoss",
     "RMSNorm",
     "ReLU",
+    "Regressor",
     "SGD",
     "Sequential",
     "Sigmoid",
@@ -74,6 +76,7 @@ _NAMES_IN = {
         "get_loss",
     ),
     "optimizers": ("SGD", "Adam", "AdamW", "CosineSchedule", "Optimizer", "StepSchedule", "get_optimizer"),
+    "regressor": ("Regressor",),
     "sequential": ("Sequential",),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}

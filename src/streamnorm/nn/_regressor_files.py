@@ -17,6 +17,7 @@ from ..scalers import select_columns
 from ._regressor_network import HOLDOUT, ORDER, Recipe, generator, make_scaler
 from ._regressor_rows import Source, check_one_target, check_target, input_columns, target_values
 from ._regressor_scaling import (
+    READING,
     Material,
     Piece,
     Scaling,
@@ -27,8 +28,6 @@ from ._regressor_scaling import (
     make_features,
     scaler_of_inputs,
 )
-
-READING: dict[str, Any] = {"exclude": None, "progress": None, "memory": "256MB", "threads": None}
 
 
 def material_of_files(source: Source, recipe: Recipe, seed: int, known: Scaling | None, owner: str) -> Material:
@@ -94,7 +93,13 @@ def _seed(seed: int, purpose: int) -> int:
 
 
 def _batches(
-    opened: BatchSource, features: FeatureMap, source: Source, recipe: Recipe, seed: int, target_scaler: Any, **split: Any
+    opened: BatchSource,
+    features: FeatureMap,
+    source: Source,
+    recipe: Recipe,
+    seed: int,
+    target_scaler: Any,
+    **split: Any,
 ) -> Batches:
     return Batches(
         opened,
@@ -121,8 +126,8 @@ def _fit_scaling(rows: Batches, numeric: list[str], source: Source, recipe: Reci
     for scaler in (new, goal):
         if scaler is not None and scaler._rereads():
             raise DataError(
-                f"exact quantiles take passes of their own over the rows to train on, which files of a regressor do not "
-                f"get: use {type(scaler).__name__}() without exact=True, or a table in memory"
+                "exact quantiles take passes of their own over the rows to train on, which a regressor does not make over "
+                f"files: use {type(scaler).__name__}() without exact=True, or a table in memory"
             )
     count = 0
     for batch in rows._raw(wanted):
@@ -157,7 +162,9 @@ def _features_for(opened: BatchSource, scaling: Scaling, taken: list[str], owner
     return _renamed(scaling.features, names)
 
 
-def inputs_in_files(X: Any, scaling: Scaling, memory: str | int, threads: int | None, owner: str) -> Iterator[np.ndarray]:
+def inputs_in_files(
+    X: Any, scaling: Scaling, memory: str | int, threads: int | None, owner: str
+) -> Iterator[np.ndarray]:
     """The inputs of all rows, in order, as the network takes them."""
     opened = open_source(X)
     features = _features_for(opened, scaling, [], owner)
@@ -167,9 +174,7 @@ def inputs_in_files(X: Any, scaling: Scaling, memory: str | int, threads: int | 
         yield x
 
 
-def rows_of_files(
-    source: Source, scaling: Scaling, owner: str
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def rows_of_files(source: Source, scaling: Scaling, owner: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Inputs as the network takes them, target and weights, in pieces; rows without a target are left out."""
     opened = _opened(source, owner)
     names, weight = source.target or [], source.sample_weight

@@ -163,7 +163,7 @@ def _loss(model: Any) -> Loss:
     except (TypeError, ValueError) as error:
         raise ValueError(f"the parameter loss of {type(model).__name__} is not a loss: {error}") from None
     if loss.kind not in REGRESSION:
-        raise _wrong("loss", "must be one for numbers (mean_squared_error, mean_absolute_error, huber, quantile)", model)
+        raise _wrong("loss", "must be one of mean_squared_error, mean_absolute_error, huber, quantile", model)
     return loss
 
 
@@ -237,9 +237,7 @@ def make_network(recipe: Recipe, inputs: int, outputs: int, seed: int, threads: 
     width = inputs - len(recipe.embed)
     if recipe.embed:
         count = len(recipe.embed)
-        layers.append(
-            Embedding(recipe.buckets, recipe.embedding_dim, count, dtype=recipe.dtype, random_state=rng)
-        )
+        layers.append(Embedding(recipe.buckets, recipe.embedding_dim, count, dtype=recipe.dtype, random_state=rng))
         width += count * recipe.embedding_dim
     for depth, units in enumerate(recipe.hidden):
         # a bias before a batch normalization has no effect, and its gradient is rounding noise

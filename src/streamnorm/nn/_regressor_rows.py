@@ -129,14 +129,18 @@ def _hashes(column: pa.ChunkedArray) -> np.ndarray:
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.unify_dictionaries().combine_chunks()
     words = [str(word).encode() for word in coded.dictionary.to_pylist()]
-    known = np.array([int.from_bytes(blake2b(word, digest_size=8).digest(), "little") for word in words] + [0], np.uint64)
+    known = np.array(
+        [int.from_bytes(blake2b(word, digest_size=8).digest(), "little") for word in words] + [0], np.uint64
+    )
     return known[coded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)]
 
 
 def numbers(column: Any) -> np.ndarray:
     """A numeric Arrow column as float64, NaN for null."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
-    values = [pc.cast(numeric_chunk(chunk), pa.float64(), safe=False).to_numpy(zero_copy_only=False) for chunk in chunks]
+    values = [
+        pc.cast(numeric_chunk(chunk), pa.float64(), safe=False).to_numpy(zero_copy_only=False) for chunk in chunks
+    ]
     return np.concatenate(values) if values else np.empty(0)
 
 
@@ -340,7 +344,9 @@ def as_weight(sample_weight: Any, rows: int) -> np.ndarray:
     if isinstance(sample_weight, pa.Array | pa.ChunkedArray):
         sample_weight = numbers(sample_weight)
     try:
-        weight = np.array(np.ma.filled(sample_weight, np.nan) if np.ma.isMA(sample_weight) else sample_weight, np.float64)
+        weight = np.array(
+            np.ma.filled(sample_weight, np.nan) if np.ma.isMA(sample_weight) else sample_weight, np.float64
+        )
     except (TypeError, ValueError) as error:
         raise DataError(f"sample_weight cannot weigh rows: {error}") from None
     if weight.ndim == 0:
@@ -359,7 +365,9 @@ def _kept(given: Given) -> Given:
     """Without the rows that have no target or no weight, and with weights that count turned into counts."""
     keep = ~np.isnan(given.target).any(axis=1)
     if not keep.any():
-        raise DataError(f"every row lacks its target ({', '.join(given.target_names or ())}): there is none to train on")
+        raise DataError(
+            f"every row lacks its target ({', '.join(given.target_names or ())}), so that none is left to train on"
+        )
     if given.weight is not None:
         keep &= given.weight > 0
         if not keep.any():

@@ -11,8 +11,9 @@ from ..features import FeatureMap
 from ..scalers import BaseScaler, ColumnScaler, select_columns
 from ..scalers._frames import Frame
 from ._regressor_network import HOLDOUT, ORDER, Recipe, generator, identity_scaler, make_scaler
-from ._regressor_rows import Given, Source, frame_or_matrix, in_chunks, numbers, read_rows, table_of
+from ._regressor_rows import Given, Source, in_chunks, numbers, read_rows, table_of
 
+READING: dict[str, Any] = {"exclude": None, "progress": None, "memory": "256MB", "threads": None}
 Piece = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]  # x, y, order of rows, weights
 
 
@@ -119,9 +120,7 @@ def check_width(width: int, scaling: Scaling, owner: str) -> None:
         raise DataError(f"X has {width} features, but {owner} is expecting {expected} features as input")
 
 
-def rows_in_memory(
-    source: Source, scaling: Scaling, owner: str
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def rows_in_memory(source: Source, scaling: Scaling, owner: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Inputs as the network takes them, target and weights of data in memory, in pieces."""
     if scaling.named:
         source = replace(source, columns=list(scaling.features.columns), exclude=None)
@@ -163,7 +162,7 @@ def split_rows(order: np.ndarray, recipe: Recipe, seed: int) -> tuple[np.ndarray
     if recipe.holdout:
         if len(order) < 2:
             raise DataError(
-                f"n_samples={len(order)}, and early_stopping=True holds some rows out: give more rows, or set it to False"
+                f"n_samples={len(order)}, and early_stopping=True holds rows out: give more rows, or set it to False"
             )
         count = min(max(round(recipe.holdout * len(order)), 1), len(order) - 1)
         out = np.zeros(len(order), bool)
@@ -219,12 +218,10 @@ def make_features(scaler: BaseScaler | None, columns: Sequence[Any], recipe: Rec
     )
 
 
-def fit_on(
-    scaler: BaseScaler, pieces: Iterable[Any], weight: np.ndarray | None, columns: Sequence[str] | None
-) -> None:
-    """Fit a scaler on pieces of rows, which are one stream to it; it tells no doubts, which are not about training."""
+def fit_on(scaler: BaseScaler, pieces: Iterable[Any], weight: np.ndarray | None, columns: Sequence[str] | None) -> None:
+    """Fit a scaler on pieces of rows, which are one stream to it. It tells no doubts: they are not about training."""
     pieces = list(pieces) if scaler._rereads() else pieces
-    options: dict[str, Any] = {"columns": columns, "exclude": None, "progress": None, "memory": "256MB", "threads": None}
+    options = READING | {"columns": columns}
     if scaler._rereads():
         scaler._fit(pieces, weight, reset=True, **options)
         return
@@ -259,8 +256,8 @@ def check_finite(x: np.ndarray, features: FeatureMap) -> None:
         return
     column = features.names[int(np.argmin(good.all(axis=0)[: len(features.columns)]))]
     raise DataError(
-        f"column {column!r} contains infinity or a value too large for {x.dtype} after scaling: leave out such rows, or "
-        "set the value to missing and use impute=True",
+        f"column {column!r} contains infinity or a value too large for {x.dtype} after scaling: leave such rows "
+        "out, or set the value to missing and use impute=True",
         column=column,
     )
 

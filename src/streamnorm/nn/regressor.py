@@ -320,8 +320,8 @@ class Regressor(Parameters):
         """The scaling to go on with; ValueError if parameters ask for another network than there is."""
         if self.__dict__.get("_structure", recipe.structure) != recipe.structure:
             raise ValueError(
-                "parameters of the network have changed since it was fitted, which then cannot go on: set them back, or "
-                "fit anew with warm_start=False"
+                "parameters of the network have changed since it was fitted, so that it cannot go on: set them back, "
+                "or fit anew with warm_start=False"
             )
         return self._scaling()
 
