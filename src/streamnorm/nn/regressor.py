@@ -406,9 +406,9 @@ class Regressor(Parameters):
             Whether the file may be there already.
         """
         self._check_fitted()
-        from ._model_file import save_regressor
+        from ._model_file import save
 
-        save_regressor(self, path, overwrite=overwrite)
+        save(self, path, overwrite=overwrite)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters by name; with deep, also ``scaler__parameter`` and ``target_scaler__parameter``."""
