@@ -126,8 +126,8 @@ def _fit_scaling(rows: Batches, numeric: list[str], source: Source, recipe: Reci
     for scaler in (new, goal):
         if scaler is not None and scaler._rereads():
             raise DataError(
-                "exact quantiles take passes of their own over the rows to train on, which a regressor does not make over "
-                f"files: use {type(scaler).__name__}() without exact=True, or a table in memory"
+                "exact quantiles take passes of their own over the rows to train on, and a regressor makes one over files: "
+                f"use {type(scaler).__name__}() without exact=True, or a table in memory"
             )
     count = 0
     for batch in rows._raw(wanted):

@@ -72,17 +72,19 @@ class Given:
 
     def order(self, *, by_value: bool) -> np.ndarray:
         """Positions of rows in the order of training, before any shuffle: as given, or by the rows' values."""
-        order = np.argsort(self._keys(), kind="stable") if by_value else np.arange(len(self))
+        order = self._by_value() if by_value else np.arange(len(self))
         return order if self.counts is None else np.repeat(order, self.counts[order])
 
-    def _keys(self) -> np.ndarray:
-        columns = [*_columns(self.inputs), *self.target.T]
-        if self.weight is not None:
-            columns.append(self.weight)
+    def _by_value(self) -> np.ndarray:
+        """By a hash of the inputs; where that is the same, by target and weight, whose units then do not matter."""
         keys = np.zeros(len(self), np.uint64)
-        for column in columns:
+        for column in _columns(self.inputs):
             _mix(keys, column)
-        return keys
+        order = np.argsort(keys, kind="stable")
+        if (np.diff(keys[order]) != 0).all():
+            return order
+        others = [*self.target.T, *([] if self.weight is None else [self.weight])]
+        return np.lexsort((*others, keys))
 
 
 def take(inputs: Any, rows: np.ndarray) -> Any:

@@ -71,7 +71,7 @@ def material_in_memory(source: Source, recipe: Recipe, seed: int, known: Scaling
         given.inputs = as_fitted(given.inputs, given.numeric is not None, known, owner)
     x = inputs_of(given.inputs, scaling.features)
     y = scaled_target(given.target, scaling.target_scaler, recipe.dtype)
-    weight = None if given.weight is None else given.weight / given.weight.mean()
+    weight = None if given.weight is None else (given.weight / given.weight.mean()).astype(recipe.dtype)
 
     def feed(epoch: int) -> Iterator[Piece]:
         order = generator(seed, ORDER, epoch).permutation(train) if recipe.shuffle else train
