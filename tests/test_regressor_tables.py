@@ -11,7 +11,7 @@ from streamnorm.nn import Regressor
 
 ROWS = 3000
 AS_GOOD = 0.02  # difference of R^2 between a table in memory and the same rows in files
-FLOOR = 80 * 10**6  # bytes of imports, besides `memory`
+FLOOR = 60 * 10**6  # bytes that reading and training take at least, besides `memory`
 MEMORY = 40 * 10**6
 
 
@@ -19,8 +19,18 @@ def make_table(rows=ROWS, seed=0):
     rng = np.random.default_rng(seed)
     a, b, w = rng.normal(size=rows) * 1e6, rng.integers(0, 50, rows), rng.uniform(0.5, 2, rows)
     word = rng.choice(["red", "green", "blue"], rows)
-    y = a / 1e6 + np.sin(b) + np.select([word == "red", word == "green"], [2.0, -2.0], 0.0)
-    return pa.table({"word": word, "b": b, "y": 1e4 * y, "a": a, "w": w, "z": y, "day": pa.array(b, pa.date32())})
+    y = a / 1e6 + (b - 25) ** 2 / 300 + np.select([word == "red", word == "green"], [0.7, -0.7], 0.0)
+    return pa.table(
+        {
+            "word": word,
+            "b": b,
+            "y": 1e4 * y,
+            "a": a,
+            "w": w,
+            "z": y,
+            "day": pa.array(b.astype(np.int32), pa.int32()).cast(pa.date32()),
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +99,12 @@ def test_names(table):
 def test_strings_are_embedded(table):
     plain = model(epochs=15).fit(table, **OPTIONS).score(table)
     fitted = model(epochs=15, embed=["word"], buckets=50, embedding_dim=3).fit(table, **OPTIONS)
-    assert plain < 0.6 and fitted.score(table) > 0.95
+    assert plain < 0.85 and fitted.score(table) > 0.95
     assert list(fitted.feature_names_in_) == ["b", "a", "word"] and fitted.n_features_in_ == 3
     odd = table.slice(0, 3).set_column(0, "word", pa.array(["violet", None, "red"]))
     assert np.isfinite(fitted.predict(odd)).all()
     alone = model(embed="word").fit(table.select(["word", "y"]), target="y")
-    assert alone.scaler_ is None and 0.3 < alone.score(table) < 0.9
+    assert alone.scaler_ is None and 0.1 < alone.score(table) < 0.4
     with pytest.raises(DataError, match="there is no column 'colour'"):
         model(embed="colour").fit(table, target="y")
 
@@ -195,28 +205,30 @@ def test_partial_fit_and_warm_start_over_files(folder, table):
 
 
 STREAMED = """
-import sys
+import resource, sys
 from streamnorm.nn import Regressor
-path, memory = sys.argv[1], int(sys.argv[2])
+import streamnorm.nn._regressor_files
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+start = peak()
 model = Regressor((16,), epochs=2, early_stopping=True, random_state=0, batch_size=4096)
-model.fit(path, target="c0", memory=memory)
-print(model.n_iter_)
+model.fit(sys.argv[1], target="c0", memory=int(sys.argv[2]))
+print(model.n_iter_, peak() - start)
 """
 
 
 def test_memory_is_bounded(tmp_path):
     path = tmp_path / "large.parquet"
     rng = np.random.default_rng(0)
-    names = [f"c{j}" for j in range(20)]
-    with pq.ParquetWriter(path, pa.schema([(name, pa.float64()) for name in names])) as writer:
-        for _ in range(6):
-            columns = [rng.normal(size=150_000) for _ in names]
-            writer.write_table(pa.table(columns, names=names), row_group_size=150_000)
-    assert path.stat().st_size > 2 * (FLOOR + MEMORY) / 2  # as float32 it would be 72 MB, read whole 144 MB
-    result = children.measure(STREAMED, path, MEMORY)
+    schema = pa.schema([(f"c{j}", pa.float64()) for j in range(6)])
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+        for _ in range(20):
+            writer.write_table(pa.table([rng.normal(size=150_000) for _ in schema], schema=schema))
+    assert path.stat().st_size > 1.4 * (FLOOR + MEMORY)
+    result = children.run(STREAMED, path, MEMORY)
     assert result.status == 0, result.err
-    print(f"peak {result.peak / 1e6:.0f} MB of {(FLOOR + MEMORY) / 1e6:.0f} MB")
-    assert result.peak <= FLOOR + MEMORY + 20e6  # the network's code and NumPy's random generators
+    epochs, grown = map(int, result.out.split())
+    assert epochs == 2 and grown <= FLOOR + MEMORY, f"{grown / 1e6:.0f} MB"
 
 
 # ---------------------------------------------------------------- errors
@@ -227,7 +239,7 @@ def test_memory_is_bounded(tmp_path):
     "options,message",
     [
         ({}, "requires y to be passed, but the target y is None"),
-        ({"target": "Y"}, "there is no target column 'Y': did you mean 'y'"),
+        ({"target": "wrd"}, "there is no target column 'wrd': did you mean 'word'"),
         ({"target": []}, "one name or several different"),
         ({"target": ["y", "y"]}, "one name or several different"),
         ({"target": "word"}, "the target 'word' holds string, not numbers"),
