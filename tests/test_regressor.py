@@ -12,7 +12,10 @@ import streamnorm as sn
 from streamnorm import nn
 from streamnorm.errors import DataError
 from streamnorm.nn import Regressor
-from streamnorm.nn._regressor_network import groups_of, seed_of
+from streamnorm.nn._regressor_network import groups_of, read_recipe, seed_of
+from streamnorm.nn._regressor_rows import Source, read_rows
+from streamnorm.nn._regressor_scaling import split_rows
+from streamnorm.nn._regressor_settling import Settling
 
 GOOD = 0.95  # R^2 that a smooth target of 600 rows is to be learned to
 WEIGHTED = 1e-6  # relative difference between weights and repeated rows, the order of float32 sums being the same
@@ -302,6 +305,57 @@ def test_a_fit_that_fails_changes_nothing(data):
     assert model.__dict__ == before and same(model, fitted(data), X)
 
 
+# ---------------------------------------------------------------- the last epochs
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_folding_and_unfolding(bias, data):
+    rng = np.random.default_rng(11)
+    dense, norm = nn.Dense(4, 9, bias, dtype=np.float64, random_state=1), nn.BatchNorm(9, dtype=np.float64)
+    norm.running_mean, norm.running_var = rng.normal(size=9), rng.uniform(0.1, 4, 9)
+    norm.weight, norm.bias = rng.normal(size=9), rng.normal(size=9)
+    norm.weight[3] = 0.0
+    last = nn.Dense(9, 1, dtype=np.float64, random_state=2)
+    network = nn.Sequential([dense, norm, nn.ReLU(), last]).eval()
+    before = network.predict(data[0])
+    settling = Settling(network)
+    assert len(settling.folded) == 3 and settling.folded[2] is last
+    assert np.allclose(settling.folded.predict(data[0]), before, rtol=0, atol=1e-5)  # channel 3 has a scale after all
+    settling.folded[0].weight += 0.1 * rng.normal(size=(9, 4))
+    settling.folded[0].bias += 0.1
+    settling.unfold()
+    assert np.allclose(network.predict(data[0]), settling.folded.predict(data[0]), rtol=0, atol=1e-9)
+    assert not np.allclose(network.predict(data[0]), before, atol=1e-2)
+
+
+def test_last_epochs_leave_running_statistics_alone(data):
+    steady = fitted(data, epochs=10, learning_rate=lambda step: 1e-2)
+    model = fitted(data, epochs=10)
+    assert model.score(*data) > steady.score(*data)
+    assert int(model.network_[1].num_batches_tracked) == 7 * 19 and int(steady.network_[1].num_batches_tracked) == 190
+    assert model.n_iter_ == 10 and len(model.history_["loss"]) == 10
+    assert model.history_["loss"][-1] < 0.6 * model.history_["loss"][6]
+    assert fitted(data, epochs=10, norm="layer").network_[1].__class__ is nn.LayerNorm
+    again = fitted(data, epochs=10, warm_start=True).fit(*data)
+    assert again.n_iter_ == 20 and again.score(*data) > model.score(*data) - 0.01
+
+
+@pytest.mark.parametrize("rows,seed,last", [(600, 0, False), (120, 2, True), (60, 2, False)])
+def test_last_epochs_with_early_stopping(rows, seed, last, data):
+    X, y = data[0][:rows], data[1][:rows] + 3 * np.random.default_rng(4).normal(size=600)[:rows]
+    model = Regressor((64,), epochs=20, early_stopping=True, n_iter_no_change=20, random_state=seed)
+    progress = []
+    model.fit(X, y, progress=lambda done, epochs, losses: progress.append((done, epochs)))
+    assert progress == [(i + 1, 20) for i in range(20)]
+    losses = model.history_["val_loss"]
+    assert len(losses) == 20
+    assert (np.argmin(losses) >= 14) == last  # whether the best epoch was one of the last six
+    given = read_rows(Source(X, y, None, None, None, None, "1MB", None), (), "Regressor")
+    _, held = split_rows(given.order(by_value=True), read_recipe(model), seed)
+    error = np.mean((model.predict(X[held]) - y[held]) ** 2) / model.target_scaler_.var_[0]
+    assert np.isclose(error, min(losses), rtol=1e-4)
+
+
 # ---------------------------------------------------------------- early stopping and progress
 
 
@@ -413,12 +467,12 @@ def test_wrong_weights(weights, message, data):
 # ---------------------------------------------------------------- few rows
 
 
-@pytest.mark.parametrize("rows", [2, 3, 63, 64, 65, 129])
+@pytest.mark.parametrize("rows", [2, 3, 31, 32, 33, 65])
 def test_last_batches(rows, data):
     X, y = data
     model = Regressor(epochs=2, random_state=0).fit(X[:rows], y[:rows])
     assert np.isfinite(model.predict(X)).all()
-    assert model.network_.optimizer.steps == 2 * max(1, (rows + 62) // 64)
+    assert model.network_.optimizer.steps == 2 * max(1, (rows + 30) // 32)
 
 
 def test_one_row(data):

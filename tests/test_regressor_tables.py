@@ -155,7 +155,7 @@ def test_files_are_as_good_as_tables(options, folder, table):
     assert np.array_equal(again.predict(table), fitted.predict(table)) and again.history_ == fitted.history_
 
 
-@pytest.mark.parametrize("rows", [3000, 2945])  # 2945 = 46 * 64 + 1
+@pytest.mark.parametrize("rows", [3000, 2945])  # 2945 = 92 * 32 + 1
 def test_files_in_their_order_give_the_bits_of_a_table(rows, table, tmp_path):
     path = tmp_path / "all.parquet"
     pq.write_table(table.slice(0, rows), path, row_group_size=500)

@@ -126,7 +126,7 @@ def _fit_scaling(rows: Batches, numeric: list[str], source: Source, recipe: Reci
     for scaler in (new, goal):
         if scaler is not None and scaler._rereads():
             raise DataError(
-                "exact quantiles take passes of their own over the rows to train on, and a regressor makes one over files: "
+                "exact quantiles take passes of their own over the rows to train on, of which files get one: "
                 f"use {type(scaler).__name__}() without exact=True, or a table in memory"
             )
     count = 0

@@ -62,8 +62,10 @@ class Regressor(Parameters):
         ``QuantileLoss(0.9)``. It is applied to the scaled target: a Huber delta counts in its units.
     optimizer : {"adam", "adamw", "sgd"} or Optimizer, default "adam"
         An object is copied; its own learning rate counts.
-    learning_rate : float or schedule, default 1e-3
-        For an optimizer that is given by name.
+    learning_rate : float or schedule, default 1e-2
+        For an optimizer that is given by name. A number, here or in an optimizer, is what a fit begins with: it falls
+        over the epochs along half a cosine (see Notes). A schedule is followed as it is. :meth:`partial_fit` keeps a
+        number.
     epochs : int, default 10
         Most passes over the rows.
     batch_size : int, default 32
@@ -111,6 +113,11 @@ class Regressor(Parameters):
 
     Notes
     -----
+    With a learning rate that is a number, a fit begins at it and ends near 0, and the last three tenths of the epochs
+    (from four epochs on) train a network with batch normalization by its running statistics, which then stand still: it
+    is trained as it predicts, without the noise of small batches. Neither happens in :meth:`partial_fit`, nor with a
+    schedule.
+
     Rows in memory whose order is shuffled are first put in an order that depends on their values alone, so that the
     same rows in another order give the same model. Weights that are whole numbers count rows: one of weight 3 is
     trained on as if it were there three times, batch normalization included. Other weights multiply the loss. Rows of
@@ -301,7 +308,7 @@ class Regressor(Parameters):
             run = Run(network, self.history_, self.n_iter_, progress)
         network.compile(optimizer, recipe.loss, threads=threads)
         run.history = {name: list(values) for name, values in run.history.items()}
-        train_network(run, material, recipe)
+        train_network(run, material, recipe, settles=passes is None)
         self._adopt(run, material, recipe, seed)
 
     def _adopt(self, run: Run, material: Material, recipe: Recipe, seed: int) -> None:
