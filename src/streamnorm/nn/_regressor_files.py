@@ -33,9 +33,9 @@ from ._regressor_scaling import (
 def material_of_files(source: Source, recipe: Recipe, seed: int, known: Scaling | None, owner: str) -> Material:
     """Files, streamed in each epoch in an order of its own."""
     opened = _opened(source, owner)
-    names, weight = source.target, source.sample_weight
+    names, weight = source.target or [], source.sample_weight
     if known is not None and known.named:
-        numeric = list(known.features.columns)
+        numeric = known.numeric
     else:
         taken = [*names, *([] if weight is None else [weight])]
         numeric = input_columns(opened.schema, source.columns, source.exclude, recipe.embed, taken)
@@ -59,6 +59,7 @@ def material_of_files(source: Source, recipe: Recipe, seed: int, known: Scaling 
     def feed(epoch: int) -> Iterator[Piece]:
         training.set_epoch(epoch)
         for x, y, weights in training.pieces():
+            assert y is not None
             check_finite(x, scaling.features)
             yield x, y, None, weights
 
@@ -71,6 +72,7 @@ def material_of_files(source: Source, recipe: Recipe, seed: int, known: Scaling 
 
         def held() -> Iterator[Piece]:
             for x, y, weights in validating.pieces():
+                assert y is not None
                 check_finite(x, scaling.features)
                 yield x, y, None, weights
 

@@ -126,7 +126,7 @@ def _count(name: str, model: Any, least: int = 1) -> int:
 
 def _real(name: str, model: Any, least: float, most: float) -> float:
     value = getattr(model, name)
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Real) or not least <= value <= most:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real) or not least <= float(value) <= most:
         raise _wrong(name, f"must be a number from {least:g} to {most:g}", model)
     return float(value)
 
@@ -220,7 +220,7 @@ def _rate(model: Any) -> Any:
     rate = model.learning_rate
     if callable(rate):
         return rate
-    if isinstance(rate, bool | np.bool_) or not isinstance(rate, Real) or not 0 < rate < math.inf:
+    if isinstance(rate, bool | np.bool_) or not isinstance(rate, Real) or not 0 < float(rate) < math.inf:
         raise _wrong("learning_rate", "must be a positive number or a schedule", model)
     return float(rate)
 
@@ -264,7 +264,7 @@ def seed_of(random_state: Any) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> np.uint64(1))
     if isinstance(random_state, Integral) and not isinstance(random_state, bool | np.bool_):
-        if not 0 <= random_state < 2**63:
+        if not 0 <= int(random_state) < 2**63:
             raise ValueError(f"random_state must be from 0 to 2**63 - 1, got {random_state}")
         return int(random_state)
     if isinstance(random_state, np.random.RandomState):

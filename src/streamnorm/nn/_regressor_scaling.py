@@ -38,6 +38,11 @@ class Scaling:
     target_names: list[str] | None
     named: bool
 
+    @property
+    def numeric(self) -> list[str]:
+        """The names of the columns of numbers."""
+        return [str(name) for name in self.features.columns]
+
 
 @dataclass(slots=True)
 class Material:
@@ -60,7 +65,7 @@ class Material:
 def material_in_memory(source: Source, recipe: Recipe, seed: int, known: Scaling | None, owner: str) -> Material:
     """Data in memory, scaled once; each epoch has an order of its own."""
     if known is not None and known.named:
-        source = replace(source, columns=list(known.features.columns), exclude=None)
+        source = replace(source, columns=known.numeric, exclude=None)
     given = read_rows(source, recipe.embed, owner)
     train, held = split_rows(given.order(by_value=recipe.shuffle), recipe, seed)
     if known is None:
@@ -101,7 +106,7 @@ def inputs_like(data: Any, scaling: Scaling, owner: str) -> Any:
         return as_fitted(data, False, scaling, owner)
     if scaling.named:
         scaling.features.check_schema(data.schema)
-        return table_of(data, scaling.features.names)
+        return table_of(data, [str(name) for name in scaling.features.names])
     return as_fitted(table_of(data, select_columns(data.schema)), True, scaling, owner)
 
 
@@ -123,7 +128,7 @@ def check_width(width: int, scaling: Scaling, owner: str) -> None:
 def rows_in_memory(source: Source, scaling: Scaling, owner: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Inputs as the network takes them, target and weights of data in memory, in pieces."""
     if scaling.named:
-        source = replace(source, columns=list(scaling.features.columns), exclude=None)
+        source = replace(source, columns=scaling.numeric, exclude=None)
     given = read_rows(source, scaling.features.embed, owner)
     check_outputs(given.target.shape[1], scaling)
     inputs = as_fitted(given.inputs, given.numeric is not None, scaling, owner)
@@ -195,7 +200,7 @@ def fit_scaling(given: Given, train: np.ndarray, recipe: Recipe, scaling: tuple[
         fit_on(new, pieces, weight, given.numeric)
     if goal is not None:
         fit_on(goal, in_chunks(given.target, train), weight, None)
-    columns = given.numeric if named else list(range(given.inputs.shape[1]))
+    columns: list[Any] = list(range(given.inputs.shape[1])) if given.numeric is None else given.numeric
     features = make_features(new, columns, recipe)
     shown = None if scaling[0] is None else new
     return Scaling(features, shown, goal, given.target.shape[1], given.target_names, named)

@@ -35,11 +35,13 @@ def _pairs(network: Sequential) -> Iterator[tuple[Dense, BatchNorm]]:
 
 def _map_of(norm: BatchNorm) -> tuple[np.ndarray, np.ndarray]:
     """The scale of each channel, and its running mean, in float64; a scale that is nearly 0 is made LEAST."""
-    rstd = 1 / np.sqrt(np.asarray(norm.running_var, np.float64) + norm.eps)
-    scale = np.asarray(norm.weight, np.float64) * rstd
+    variance, weight = np.array(norm.running_var, np.float64), np.array(norm.weight, np.float64)
+    rstd = 1 / np.sqrt(variance + (norm.eps or 0.0))
+    scale = weight * rstd
     small = np.abs(scale) < LEAST
     scale[small] = LEAST
-    norm.weight = np.where(small, LEAST / rstd, norm.weight).astype(norm.dtype)
+    weight[small] = LEAST / rstd[small]
+    norm.weight = weight.astype(norm.dtype)  # type: ignore[assignment]  # copied into the parameter
     return scale, np.asarray(norm.running_mean, np.float64)
 
 
