@@ -1,9 +1,10 @@
 """Rows in memory, of whatever kind they come: inputs, target and weights side by side, checked, in one order."""
 
 # Design: an order that depends on the rows alone (a hash of their values sorts them) comes before the shuffle by seed,
-# so that a query without ORDER BY, or another split of the same data, gives the same model. Hashes, sort and
-# gathering cost as much as half an epoch of a small network, once a fit. Rows that are alike in all are interchangeable. Turned down:
-# shuffling positions alone, as everybody does: the model would depend on an order that nobody chose.
+# so that a query without ORDER BY, or another split of the same data, gives the same model. Hashing, sorting and
+# gathering cost as much as half an epoch of a small network, once a fit. Rows that are alike in all are
+# interchangeable. Turned down: shuffling positions alone, as everybody does: the model would depend on an order that
+# nobody chose.
 #
 # Design: weights that are whole numbers, and not too large, repeat rows in the order of training; batches, batch
 # normalization and the validation share then are what they would be with the rows repeated. Turned down: multiplying
