@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from typing import Any, NoReturn, TextIO
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NoReturn
 
 import click
 
 from ._version import __version__
-from .console import Console, one_line
+from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
+from .cli_train import predict, train
+from .console import Console
 from .interrupt import Interrupted, ignore_signals, interruptible
 from .options import (
     PARQUET_OUT,
@@ -38,10 +40,6 @@ from .options import (
 )
 
 EXIT_FAULT, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
-
-
-class _ReaderGone(Exception):
-    """Whoever read standard output has seen enough."""
 
 
 class Program(click.Group):
@@ -81,7 +79,7 @@ def _exit_code(console: Console, run: Callable[[], Any]) -> int:
         return _say_interrupted(console, interrupt.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _say_interrupted(console, 130)
-    except _ReaderGone:
+    except ReaderGone:
         # Python must not try to flush standard output again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_PIPE
@@ -178,13 +176,13 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     from . import engine
 
     if state is not None:
-        _check_state_target(state, options["overwrite"], others=[*source, sink])
+        check_own_target(state, options["overwrite"], others=[*source, sink])
     with console.listening(), console.progress(passes=2) as progress:
         scaler = engine.normalize(
             source, sink, progress=progress, **given({"method": scaler_of(method), "state": state, **options})
         )
     also = "" if state is None else f", statistics to {state}"
-    _say_done(console, "wrote", scaler.summary_.rows, "to", sink, also)
+    say_done(console, "wrote", scaler.summary_.rows, "to", sink, also)
 
 
 @cli.command(
@@ -223,11 +221,11 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
         require_output(ctx)
     if options["recount"]:
         raise click.UsageError("--recount goes with --update: without it, nothing was counted before", ctx)
-    _check_state_target(sink, overwrite, others=source)
+    check_own_target(sink, overwrite, others=source)
     with console.listening(), console.progress() as progress:
         scaler = engine.fit(source, progress=progress, **options)
         scaler.save(sink)
-    _say_done(console, "fitted", scaler.summary_.rows, "into", sink)
+    say_done(console, "fitted", scaler.summary_.rows, "into", sink)
 
 
 def _update(
@@ -242,16 +240,16 @@ def _update(
     in_place = sink is None or os.path.realpath(sink) == os.path.realpath(path)
     target = path if sink is None else sink
     with Claim(path) if in_place else nullcontext() as claim:
-        _check_state_target(target, overwrite or in_place, others=source)
+        check_own_target(target, overwrite or in_place, others=source)
         if in_place and states.is_parquet(path):
             raise StreamnormError(f"{path}: is a Parquet file, which the statistics would replace: add -o OUT")
-        old = states.load(path)
+        old = states.load_scaler(path)
         with console.listening(), console.progress() as progress:
             new = engine.fit(source, progress=progress, update=old, **options)
             if claim is None or new.summary_.files != old.summary_.files:
                 state.save(new, target, claim)
     added = new.summary_.rows - old.summary_.rows
-    _say_done(console, "added", added, "to", target, f" ({new.summary_.rows:,} in all)")
+    say_done(console, "added", added, "to", target, f" ({new.summary_.rows:,} in all)")
 
 
 @cli.command(
@@ -275,10 +273,10 @@ def transform(console: Console, source: list[str], sink: str, state: str, **opti
     """Normalize IN by statistics that were fitted before."""
     from . import engine, states
 
-    scaler = states.load(state)
+    scaler = states.load_scaler(state)
     with console.listening(), console.progress() as progress:
         rows = engine.transform(source, sink, scaler, progress=progress, **given(options))
-    _say_done(console, "wrote", rows, "to", sink)
+    say_done(console, "wrote", rows, "to", sink)
 
 
 @cli.command(options_metavar=WITH_OUTPUT, epilog=example("inverse normalized.parquet -o restored.parquet"))
@@ -298,10 +296,10 @@ def inverse(console: Console, source: list[str], sink: str, state: str | None, *
     """Undo normalize or transform, up to rounding and clipping."""
     from . import engine, states
 
-    scaler = None if state is None else states.load(state)
+    scaler = None if state is None else states.load_scaler(state)
     with console.listening(), console.progress() as progress:
         rows = engine.inverse(source, sink, scaler, progress=progress, **given(options))
-    _say_done(console, "wrote", rows, "to", sink)
+    say_done(console, "wrote", rows, "to", sink)
 
 
 @cli.command(options_metavar=WITH_OUTPUT, epilog=example("merge monday.json tuesday.json -o both.json"))
@@ -318,11 +316,11 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool, recou
     """
     from . import states
 
-    _check_state_target(sink, overwrite)
+    check_own_target(sink, overwrite)
     with console.listening():
         scaler = states.merge(source, recount=recount)
         scaler.save(sink)
-    _say_done(
+    say_done(
         console,
         f"merged {len(source)} state{'' if len(source) == 1 else 's'} of",
         scaler.summary_.rows,
@@ -345,28 +343,12 @@ def inspect(console: Console, path: str, as_json: bool, columns: list[str] | Non
     with console.listening():
         said = states.inspect(path)
     chosen = said["columns"] if columns is None else _columns_of(said, columns)
-    with _standard_output() as stdout:
+    with standard_output() as stdout:
         if as_json:
             stdout.write(listing.as_json({**said, "columns": chosen}) + "\n")
         else:
             shown = chosen if show_all or columns is not None else chosen[: listing.FIRST]
             stdout.write(listing.as_table(said, shown, len(chosen) - len(shown), tty=stdout.isatty()))
-
-
-@contextmanager
-def _standard_output() -> Iterator[TextIO]:
-    """Where results go; what goes wrong there says so."""
-    from .errors import StreamnormError
-
-    if sys.stdout is None:
-        raise StreamnormError("standard output is closed")
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise _ReaderGone from None
-    except OSError as error:
-        raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
 
 
 def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]:
@@ -380,30 +362,8 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
-def _check_state_target(path: str, overwrite: bool, others: Sequence[str] = ()) -> None:
-    """What can be known about a state file's place before the work begins."""
-    from .atomic import check_target
-
-    for other in others:
-        if os.path.abspath(other) == os.path.abspath(path):
-            raise click.UsageError(f"{path} is given as a data file and as the file for the statistics")
-    check_target(path, overwrite=overwrite)
-
-
-def _say_done(console: Console, verb: str, rows: int, into: str, target: str, also: str = "") -> None:
-    seconds = console.seconds
-    speed = console.bytes_done / 1e6 / seconds
-    console.say(
-        "done",
-        one_line(
-            f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {target}{also} in {seconds:.2f} s"
-            + (f" ({speed:.0f} MB/s)" if console.bytes_done >= 1e6 else "")
-        ),
-        rows=rows,
-        seconds=round(seconds, 3),
-        mb_per_s=round(speed, 1),
-        target=target,
-    )
+cli.add_command(train)
+cli.add_command(predict)
 
 
 def main() -> NoReturn:

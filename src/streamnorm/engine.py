@@ -43,7 +43,7 @@ from .scalers._methods import new_scaler
 from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
-from .states import load
+from .states import load_scaler
 from .summary import Summary
 from .update import check_same_wishes, check_uncounted, counted_file, updated
 
@@ -159,7 +159,7 @@ def fit(
                 scaler, files, False, sample_weight, None, None, size, workers, ProgressMeter(progress, files)
             )
 
-        old = update if isinstance(update, BaseScaler) else load(update)
+        old = update if isinstance(update, BaseScaler) else load_scaler(update)
         check_same_wishes(old, wanted, method, columns, exclude, exact, sample_weight)
         scaler = updated(source, old, fit_new, recount=recount)
         doubts.tell_what_is_new(scaler, old.summary_)
@@ -389,7 +389,7 @@ def inverse(
 def _scaler_of_source(source: Any) -> BaseScaler:
     if not is_file_source(source):
         raise StateError("data in memory carries no state: pass the scaler")
-    scalers = {path: load(path) for path in find_files(source)}
+    scalers = {path: load_scaler(path) for path in find_files(source)}
     first, *others = scalers
     for path in others:
         if state.dump_line(scalers[path], Ledger()) != state.dump_line(scalers[first], Ledger()):

@@ -207,12 +207,7 @@ fitting = _together(
     ),
 )
 
-writing = _together(
-    click.option(
-        "--dtype",
-        type=click.Choice(DTYPES),
-        help="Type of the normalized columns. [default: floats keep theirs, all else becomes float64]",
-    ),
+encoding = _together(
     click.option(
         "--compression",
         type=click.Choice(CODECS),
@@ -233,6 +228,15 @@ writing = _together(
         help="Rows of a row group. [default: as in the input, if the memory allows]",
     ),
     overwrite,
+)
+
+writing = _together(
+    click.option(
+        "--dtype",
+        type=click.Choice(DTYPES),
+        help="Type of the normalized columns. [default: floats keep theirs, all else becomes float64]",
+    ),
+    encoding,
 )
 
 running = _together(

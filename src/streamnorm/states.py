@@ -17,18 +17,42 @@ from .scalers import AffineMap, BaseScaler
 from .summary import ColumnSummary, Summary
 
 
-def load(path: str | os.PathLike[str]) -> BaseScaler:
-    """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote.
+def load(path: str | os.PathLike[str]) -> Any:
+    """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote; or a model.
 
     The state in a footer does not say where the files lie that it has counted.
+
+    Returns
+    -------
+    scaler, Regressor or Sequential
+        What was saved: of a model file, which ``save`` of a Regressor or a Sequential wrote, the model.
 
     Raises
     ------
     StateError
-        If there is no state, or it is damaged.
+        If there is no state, or it is damaged, of an unknown version, or not what it says.
     DataError
         If there is no such file.
     """
+    if looks_like_model(path):
+        from .nn import _model_file
+
+        return _model_file.load(path)
+    return load_scaler(path)
+
+
+def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
+    """:func:`load` where nothing but a scaler will do.
+
+    Raises
+    ------
+    StateError
+        If there is no state, or it is damaged, or it is that of a model.
+    DataError
+        If there is no such file.
+    """
+    if looks_like_model(path):
+        raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here ('predict' applies models)")
     if not is_parquet(path):
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
@@ -39,6 +63,18 @@ def load(path: str | os.PathLike[str]) -> BaseScaler:
     return state.loads(text, where=f"the footer of {os.fspath(path)!r}")
 
 
+def looks_like_model(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as safetensors do, with the length of a header, whose last byte is 0 as no text's is.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    start = _first_bytes(path, 8)
+    return len(start) == 8 and start[-1] == 0 and start[:4] != fmt.MAGIC
+
+
 def is_parquet(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like Parquet.
 
@@ -47,9 +83,13 @@ def is_parquet(path: str | os.PathLike[str]) -> bool:
     DataError
         If there is no such file.
     """
+    return _first_bytes(path, 4) == fmt.MAGIC
+
+
+def _first_bytes(path: str | os.PathLike[str], count: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(4) == fmt.MAGIC
+            return file.read(count)
     except OSError as error:
         raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
 
@@ -80,7 +120,7 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bo
     merged: BaseScaler | None = None
     total = Summary()
     for item in scalers:
-        scaler = item if isinstance(item, BaseScaler) else load(item)
+        scaler = item if isinstance(item, BaseScaler) else load_scaler(item)
         if merged is None:
             merged = type(scaler)(**scaler.get_params(deep=False))
         try:

@@ -1,0 +1,59 @@
+"""What commands share beside their options: checks of targets, standard output, the last line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+import click
+
+from .console import Console, one_line
+
+
+class ReaderGone(Exception):
+    """Whoever read standard output has seen enough."""
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Where results go; what goes wrong there says so."""
+    from .errors import StreamnormError
+
+    if sys.stdout is None:
+        raise StreamnormError("standard output is closed")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
+
+
+def check_own_target(path: str, overwrite: bool, others: Sequence[str] = (), what: str = "the statistics") -> None:
+    """What can be known about the place of a file of ours before the work begins."""
+    from .atomic import check_target
+
+    for other in others:
+        if os.path.abspath(other) == os.path.abspath(path):
+            raise click.UsageError(f"{path} is given as a data file and as the file for {what}")
+    check_target(path, overwrite=overwrite)
+
+
+def say_done(console: Console, verb: str, rows: int, into: str, target: str, also: str = "") -> None:
+    seconds = console.seconds
+    speed = console.bytes_done / 1e6 / seconds
+    console.say(
+        "done",
+        one_line(
+            f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {target}{also} in {seconds:.2f} s"
+            + (f" ({speed:.0f} MB/s)" if console.bytes_done >= 1e6 else "")
+        ),
+        rows=rows,
+        seconds=round(seconds, 3),
+        mb_per_s=round(speed, 1),
+        target=target,
+    )
