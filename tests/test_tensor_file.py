@@ -39,7 +39,7 @@ def test_arrays_and_text_come_back():
 
 
 def test_the_same_arrays_are_the_same_bytes():
-    again = {name: np.asfortranarray(ARRAYS[name]) for name in reversed(ARRAYS)}
+    again = {name: np.array(ARRAYS[name], order="F") for name in reversed(ARRAYS)}
     assert files.to_bytes(ARRAYS, TEXT) == files.to_bytes(again, TEXT)
 
 

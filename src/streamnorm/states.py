@@ -52,7 +52,7 @@ def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
         If there is no such file.
     """
     if looks_like_model(path):
-        raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here ('predict' applies models)")
+        raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here: use predict")
     if not is_parquet(path):
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)

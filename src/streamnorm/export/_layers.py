@@ -166,6 +166,9 @@ def emit(layers: Sequence[Any], values: Values) -> None:
 
     for position, layer in enumerate(layers):
         name = type(layer).__name__
+        if type(layer) is nn.Sequential:
+            emit(list(layer), values)
+            continue
         if name not in _EMITTERS or type(layer) is not getattr(nn, name, None):
             raise StreamnormError(
                 f"layer {position} is a {name}, which has no form in ONNX: only the layers of streamnorm.nn themselves "
@@ -184,6 +187,8 @@ def sample_shape(layers: Sequence[Any]) -> Shape:
     """
     for layer in layers:
         name = type(layer).__name__
+        if name == "Sequential":
+            return sample_shape(list(layer))
         if name == "Dense":
             return (layer.in_features,)
         if name in ("LayerNorm", "RMSNorm") and len(layer.normalized_shape) == 1:

@@ -104,10 +104,10 @@ def _exporter(model: Any) -> Any:
         return _of_scaler
     from .. import nn
 
-    if isinstance(model, nn.Regressor):
-        return _of_regressor
     if isinstance(model, nn.Sequential):
         return _of_sequential
+    if hasattr(model, "network_") or isinstance(model, getattr(nn, "Regressor", ())):
+        return _of_regressor
     raise TypeError(f"a {type(model).__name__} cannot be exported: give a Regressor, a Sequential or a fitted scaler")
 
 
@@ -129,7 +129,7 @@ def _of_sequential(network: Any, dtype: np.dtype | None, sample_shape: Sequence[
     from ._layers import Values, emit
     from ._layers import sample_shape as shape_of
 
-    graph, layers = Graph(), list(network.layers)
+    graph, layers = Graph(), list(network)
     computed = _computed_in(network)
     kind = computed if dtype is None else dtype
     shape = shape_of(layers) if sample_shape is None else tuple(map(int, sample_shape))
@@ -143,3 +143,50 @@ def _computed_in(network: Any) -> np.dtype:
     """float64 if all parameters are, else float32."""
     kinds = {parameter.dtype for parameter in network.parameters()}
     return np.dtype(np.float64 if kinds == {np.dtype(np.float64)} else np.float32)
+
+
+def _of_regressor(model: Any, dtype: np.dtype | None, sample_shape: Sequence[int] | None) -> ModelProto:
+    from ._graph import Graph, undo
+    from ._layers import Values, emit
+
+    model._check_fitted()
+    graph, kind, features = Graph(), np.dtype(np.float64) if dtype is None else dtype, model.features_
+    shape = (len(features.names),)
+    inputs = _network_inputs(graph, INPUT if kind == np.float64 else graph.cast(INPUT, np.float64), features)
+    values = Values(graph, inputs, (features.width,), features.dtype)
+    emit(list(model.network_), values)
+    y = values.name if values.dtype == np.float64 else graph.cast(values.name, np.float64)
+    if model.target_scaler_ is not None:
+        y = undo(graph, y, list(model.target_scaler_._maps().values()))
+    outputs = (model.n_outputs_,)
+    if model.n_outputs_ == 1:
+        y, outputs = graph.add("Reshape", y, graph.constant([-1], np.int64)), ()
+    graph.name(y, "prediction")
+    about = {"features": json.dumps(list(features.names)), "targets": json.dumps(model.target_names_)}
+    return graph.model((INPUT, kind, shape), ("prediction", np.dtype(np.float64), outputs), about)
+
+
+def _network_inputs(graph: Any, x: str, features: Any) -> str:
+    """What `FeatureMap.matrix` makes of float64 rows: scaled numbers, indicators of missing ones, codes."""
+    from ._graph import affine
+
+    def columns(start: int, stop: int) -> str:
+        return graph.add("Slice", x, *(graph.constant([at], np.int64) for at in (start, stop, 1)))
+
+    numeric = len(features.columns)
+    parts = []
+    if numeric:
+        raw = columns(0, numeric) if features.embed else x
+        scaled = affine(graph, raw, [features.maps[name] for name in features.columns])
+        if features.impute:
+            missing = graph.add("IsNaN", raw)
+            fills = graph.constant([features._scaled_fill(name) for name in features.columns], np.float64)
+            scaled = graph.add("Where", missing, fills, scaled)
+        parts.append(graph.cast(scaled, features.dtype))
+        if features.indicators:
+            places = [features.columns.index(name) for name in features.indicators]
+            flags = graph.add("Gather", missing, graph.constant(places, np.int64), axis=1)
+            parts.append(graph.cast(flags, features.dtype))
+    if features.embed:
+        parts.append(graph.cast(columns(numeric, numeric + len(features.embed)), features.dtype))
+    return parts[0] if len(parts) == 1 else graph.add("Concat", *parts, axis=1)

@@ -54,7 +54,7 @@ KINDS = ("sequential", "regressor")
 _TOP = ("format", "version", "streamnorm", "kind", "layers", "training", "optimizer", "loss", "digest")
 
 
-def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Write a model to a file, whole or not at all.
 
     Parameters
@@ -62,8 +62,8 @@ def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = True) ->
     model : Regressor or Sequential
         A Regressor is fitted.
     path : path
-    overwrite : bool, default True
-        Whether an existing file is replaced, as that of a scaler is.
+    overwrite : bool, default False
+        Whether an existing file is replaced: a model is hours of work, where a state is a pass over the data.
 
     Raises
     ------
@@ -80,6 +80,9 @@ def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = True) ->
     write_atomically(path, dumps(model))
 
 
+save_regressor = save
+
+
 def dumps(model: Any) -> bytes:
     """The bytes of a model file: the same for the same model."""
     from .sequential import Sequential
@@ -88,11 +91,10 @@ def dumps(model: Any) -> bytes:
         content, arrays = _encode_network(model)
         content["kind"] = "sequential"
     else:
-        from . import _regressor_file
+        from ._regressor_file import encode_regressor
 
-        network, optimizer, said = _regressor_file.encode_regressor(model)
-        content, arrays = _encode_network(network, optimizer)
-        content |= {"kind": "regressor", "regressor": said}
+        content, arrays = _encode_network(model.network_, model._optimizer)
+        content |= {"kind": "regressor", "regressor": encode_regressor(model)}
     content = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, **content}
     content["digest"] = _digest(content, arrays)
     return tensors.to_bytes(arrays, json.dumps(content, ensure_ascii=False, allow_nan=False))
@@ -131,7 +133,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "path": os.fspath(path),
         "kind": content["kind"],
         "streamnorm": content["streamnorm"],
-        "layers": [repr(layer) for layer in network.layers],
+        "layers": [repr(layer) for layer in network],
         "parameters": sum(parameter.size for parameter in network.parameters()),
         "digest": content["digest"],
     }
@@ -183,7 +185,7 @@ def _encode_network(network: Sequential, optimizer: Any = None) -> tuple[dict[st
     optimizer = getattr(network, "optimizer", None) if optimizer is None else optimizer
     loss = getattr(network, "loss", None)
     content = {
-        "layers": encode_layers(network.layers),
+        "layers": encode_layers(network),
         "training": bool(network.training),
         "optimizer": _encode_known(optimizer, OPTIMIZERS, "optimizer"),
         "loss": _encode_known(loss, LOSSES, "loss"),
@@ -218,8 +220,8 @@ def _decode(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
     if loss is not None and type(loss).__name__ not in LOSSES:
         raise Damage("has a loss that is none")
     if optimizer is not None:
+        optimizer.bind(network.parameters())
         _guard_state(lambda: optimizer.load_state_dict(kept))
-        _guard_state(lambda: optimizer.bind(network.parameters()))
     if content["kind"] == "regressor":
         from ._regressor_file import decode_regressor
 

@@ -58,7 +58,7 @@ _PARTS = LOSSES | OPTIMIZERS | SCHEDULES
 _SIZES = ("in_features", "out_features", "num_embeddings", "embedding_dim", "columns", "num_features", "num_channels",
           "normalized_shape")  # fmt: skip
 _SEEDED = ("Dense", "Embedding", "Dropout")  # what draws numbers when it is made
-_ADVICE = "save the arrays of its state_dict() instead"
+_ADVICE = "save the arrays of state_dict() instead"
 
 
 def encode_layers(layers: Iterable[Module]) -> list[dict[str, Any]]:
@@ -72,13 +72,13 @@ def encode_layers(layers: Iterable[Module]) -> list[dict[str, Any]]:
     return [_encode_layer(layer, position) for position, layer in enumerate(layers)]
 
 
-def _encode_layer(layer: Module, position: int) -> dict[str, Any]:
+def _encode_layer(layer: Any, position: int) -> dict[str, Any]:
     name = type(layer).__name__
     if type(layer) is class_of("Sequential"):
-        return {"class": name, "layers": encode_layers(layer.layers)}  # type: ignore[attr-defined]
+        return {"class": name, "layers": encode_layers(layer)}
     if name not in LAYERS or type(layer) is not class_of(name):
         raise StateError(
-            f"layer {position} is a {name}, which a model file cannot hold, because reading one runs no code of others: "
+            f"layer {position} is a {name}, which a model file cannot hold, because reading one runs nobody's code: "
             f"{_ADVICE}"
         )
     arguments = {key: _argument(layer, key) for key in LAYERS[name]}

@@ -1,9 +1,6 @@
 """A network: layers one after the other, trained on arrays."""
 
-# Design: what predicts is kept for the next call, because to make it takes longer than to predict a row. It is good for
-# as long as no attribute of a layer is set; a call takes it away meanwhile, so that calls on other threads make their
-# own instead of waiting.
-
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
@@ -256,6 +253,28 @@ class Sequential(Module):
         batch_size = check_count(batch_size, "batch_size")
         rows = self._rows(X, y, sample_weight, "X", "y")
         return _training.evaluate(self.runner(rows[0].shape[1:], min(batch_size, len(rows[0]))), [rows])
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write layers, optimizer and loss to one file, whole or not at all; ``streamnorm.load(path)`` reads it.
+
+        The file is in the format safetensors; what is in it is data, and reading it runs nothing.
+
+        Parameters
+        ----------
+        path : path
+        overwrite : bool, default False
+            Whether the file may be there already.
+
+        Raises
+        ------
+        StateError
+            If a layer is none of this library, or a learning rate is a function of your own.
+        FileExistsError
+            If the file exists and may not be replaced.
+        """
+        from ._model_file import save
+
+        save(self, path, overwrite=overwrite)
 
     def runner(self, sample_shape: tuple[int, ...], rows: int) -> Any:
         """What trains and predicts: a plan for layers, loss and optimizer of this library, steps for others.
