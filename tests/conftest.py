@@ -155,6 +155,7 @@ def folder(tmp_path, monkeypatch):
     sn.fit(trips.slice(2)).save("tuesday.json")
     pq.write_table(trips, "normalized.parquet")
     sn.normalize("trips.parquet", "normalized.parquet", overwrite=True)
+    sn.nn.Regressor(4, epochs=1, random_state=0).fit("trips.parquet", target="tip").save("model.safetensors")
     return tmp_path
 
 

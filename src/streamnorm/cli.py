@@ -337,11 +337,19 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool, recou
 @settings
 @click.pass_obj
 def inspect(console: Console, path: str, as_json: bool, columns: list[str] | None, show_all: bool) -> None:
-    """Show the statistics in FILE: a JSON file, or a Parquet file that streamnorm normalized."""
+    """Show the statistics in FILE: a JSON file, or a Parquet file that streamnorm normalized; or what a model is."""
     from . import listing, states
 
     with console.listening():
         said = states.inspect(path)
+    if "layers" in said:
+        from . import model_listing
+
+        if columns is not None or show_all:
+            raise click.UsageError(f"{path} is a model, which has no columns to choose from")
+        with standard_output() as stdout:
+            stdout.write((listing.as_json(said) if as_json else model_listing.as_text(said)) + "\n")
+        return
     chosen = said["columns"] if columns is None else _columns_of(said, columns)
     with standard_output() as stdout:
         if as_json:

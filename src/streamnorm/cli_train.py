@@ -209,10 +209,28 @@ def train(
     model = Regressor(random_state=seed, **chosen)
     path: Any = source[0] if len(source) == 1 else source
     with console.listening():
+        _say_columns(path, targets, model, fitting)
         with training_progress(console, model.epochs) as progress:
             model.fit(path, progress=progress, **fitting)
-        model.save(sink)
+        model.save(sink, overwrite=overwrite)
     _say_trained(console, model, sink)
+
+
+def _say_columns(source: Any, targets: list[str], model: Any, fitting: dict[str, Any]) -> None:
+    """Log which columns the model will learn from: before it does, which takes a while."""
+    from .matching import naming
+    from .nn._regressor_rows import check_target, input_columns
+    from .predictions import log_columns
+    from .sources import ParquetInput, find_files
+
+    first = ParquetInput(next(iter(find_files(source))))
+    weight = fitting.get("sample_weight")
+    taken = [*targets, *([] if weight is None else [weight])]
+    embed = model.embed or []
+    with naming(first):
+        check_target(first.schema, targets)
+        numeric = input_columns(first.schema, fitting.get("columns"), fitting.get("exclude"), embed, taken)
+    log_columns("learning", targets, [*numeric, *embed], [name for name in first.schema.names if name not in taken])
 
 
 def _say_trained(console: Console, model: Any, sink: str) -> None:
@@ -222,13 +240,13 @@ def _say_trained(console: Console, model: Any, sink: str) -> None:
     from .training_progress import fancy
 
     history = model.history_
+    fitted = next((scaler for scaler in (model.target_scaler_, model.scaler_) if scaler is not None), None)
+    rows, features, epochs = None if fitted is None else fitted.summary_.rows, model.n_features_in_, model.n_iter_
     if not console.as_json and not console.quiet:
         width = shutil.get_terminal_size().columns if sys.stderr is not None and sys.stderr.isatty() else 80
         curve = draw(history, width=min(width, 100), fancy=fancy(sys.stderr))
         if curve:
             console.say("curve", curve)
-    rows, features = getattr(model, "n_rows_", None), model.n_features_in_
-    epochs = len(history["loss"])
     losses = {name: values[-1] for name, values in history.items() if values}
     best = ""
     if history.get("val_loss"):

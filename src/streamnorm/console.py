@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -170,11 +170,11 @@ class Console:
         return progress
 
     @contextmanager
-    def _drawn_bar(self) -> Iterator[Progress]:
+    def _drawn_bar(self, columns: Sequence[Any] = ()) -> Iterator[Progress]:
         from rich.console import Console as Terminal
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        columns = (
+        columns = columns or (
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),

@@ -17,9 +17,9 @@ import pyarrow as pa
 from . import stream
 from .apply import Transform, common_schema
 from .errors import DataError
-from .matching import naming
+from .features import MISSING
 from .outputs import OutputOptions, plan_targets
-from .plan import describe_columns
+from .plan import _shortened
 from .scan import Progress, ProgressMeter
 from .sources import ParquetInput, _did_you_mean, locate_damage, without_state
 
@@ -78,7 +78,7 @@ def predict(
     needed, added = columns_needed(model), columns_added(model, name)
     for file in inputs:
         _check_schema(file, needed, added)
-    _log(model, needed, inputs[0])
+    log_columns("predicting", model.target_names_ or [], needed, inputs[0].schema.names)
     meter = ProgressMeter(progress, inputs)
     rows = 0
     for target, files in targets.items():
@@ -129,15 +129,31 @@ def _check_schema(file: ParquetInput, needed: Sequence[str], added: Sequence[str
             )
 
 
-def _log(model: Any, needed: Sequence[str], file: ParquetInput) -> None:
-    chosen = set(needed)
-    unused = [name for name in file.schema.names if name not in chosen]
-    targets = ", ".join(map(str, model.target_names_ or [])) or "the target"
-    logger.info(
-        "%s",
-        describe_columns(f"predicting {targets} from", needed, unused),
-        extra={"event": "columns", "columns": list(needed), "passing": unused},
-    )
+def log_columns(doing: str, targets: Sequence[str], columns: Sequence[str], names: Sequence[str]) -> None:
+    """Say which columns of a file, which has these names, a model reads."""
+    chosen = set(columns)
+    unused = [name for name in names if name not in chosen]
+    said = ", ".join(map(str, targets)) or "the target"
+    text = f"{doing} {said} from {_count(len(columns), 'column')}: {_shortened(columns)}"
+    if unused:
+        text += f"; not from {len(unused)}: {_shortened(unused)}"
+    logger.info("%s", text, extra={"event": "columns", "columns": list(columns), "passing": unused})
+
+
+def _located(error: DataError, file: ParquetInput, group: int) -> DataError:
+    """What is wrong with a batch, with the place that it came from."""
+    column = None if error.column is None else str(error.column)
+    said = str(error).removeprefix(f"column {column!r} ")
+    if said == MISSING:
+        said = (
+            "has a missing value (null or NaN), and the model knows no way with it: train it with impute=True "
+            "(--impute), or leave such rows out"
+        )
+    return file.error(said, group, column)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 class _Predictor:
@@ -186,11 +202,9 @@ class _Predictor:
 
     def _with_predictions(self, file: ParquetInput, group: int, batch: pa.RecordBatch) -> pa.RecordBatch:
         try:
-            with naming(file):
-                found = np.asarray(self._model.predict(batch), np.float64)
+            found = np.asarray(self._model.predict(batch), np.float64)
         except DataError as error:
-            error.row_group = group if error.row_group is None else error.row_group
-            raise
+            raise _located(error, file, group) from None
         found = found.reshape(len(batch), len(self._added))
         columns = [pa.array(np.ascontiguousarray(found[:, j])) for j in range(len(self._added))]
         return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=self._schema)

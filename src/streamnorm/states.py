@@ -139,7 +139,7 @@ def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bo
 
 
 def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a state file, or the state in a Parquet file's footer, says.
+    """What a state file, or the state in a Parquet file's footer, says; or a model file.
 
     Returns
     -------
@@ -151,14 +151,20 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
-        ``count``, ``nan_count`` and ``weight`` are None where a footer did not tell them.
+        ``count``, ``nan_count`` and ``weight`` are None where a footer did not tell them. Of a model: ``path kind
+        streamnorm layers parameters digest``, and of a Regressor ``params features embedded imputed targets epochs
+        history``.
 
     Raises
     ------
     StateError
         If there is no state, or it is damaged.
     """
-    scaler = load(path)
+    if looks_like_model(path):
+        from .nn import _model_file
+
+        return _model_file.describe(path)
+    scaler = load_scaler(path)
     maps, found = scaler._maps(), doubts.doubts(scaler)
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
     return {

@@ -93,7 +93,7 @@ def dumps(model: Any) -> bytes:
     else:
         from ._regressor_file import encode_regressor
 
-        content, arrays = _encode_network(model.network_, model._optimizer)
+        content, arrays = _encode_network(model.network_)
         content |= {"kind": "regressor", "regressor": encode_regressor(model)}
     content = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, **content}
     content["digest"] = _digest(content, arrays)
@@ -180,15 +180,13 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return content
 
 
-def _encode_network(network: Sequential, optimizer: Any = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The network, and the optimizer that trains it: the given one, or its own."""
-    optimizer = getattr(network, "optimizer", None) if optimizer is None else optimizer
-    loss = getattr(network, "loss", None)
+def _encode_network(network: Sequential) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    optimizer = network.optimizer
     content = {
         "layers": encode_layers(network),
         "training": bool(network.training),
         "optimizer": _encode_known(optimizer, OPTIMIZERS, "optimizer"),
-        "loss": _encode_known(loss, LOSSES, "loss"),
+        "loss": _encode_known(network.loss, LOSSES, "loss"),
     }
     arrays = {f"network.{name}": array for name, array in network.state_dict().items()}
     if optimizer is not None:
@@ -219,15 +217,16 @@ def _decode(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
         raise Damage("has the state of an optimizer, and no optimizer")
     if loss is not None and type(loss).__name__ not in LOSSES:
         raise Damage("has a loss that is none")
+    if (optimizer is None) != (loss is None):
+        raise Damage("has an optimizer and no loss, or a loss and no optimizer")
     if optimizer is not None:
         optimizer.bind(network.parameters())
         _guard_state(lambda: optimizer.load_state_dict(kept))
+        guard(lambda: network.compile(optimizer, loss), "has a loss or an optimizer that cannot be used")
     if content["kind"] == "regressor":
         from ._regressor_file import decode_regressor
 
-        return decode_regressor(_member(content, "regressor", dict), network, optimizer)
-    if loss is not None:
-        guard(lambda: network.compile(optimizer, loss), "has a loss or an optimizer that cannot be used")
+        return decode_regressor(_member(content, "regressor", dict), network)
     return network
 
 

@@ -19,6 +19,7 @@ from ._tensor_file import Damage, guard
 
 _KEYS = (
     "params", "scaler", "target_scaler", "features", "named", "target_names", "outputs", "history", "epochs", "seed",
+    "structure",
 )  # fmt: skip
 
 
@@ -54,6 +55,7 @@ def encode_regressor(model: Any) -> dict[str, Any]:
         "history": {name: list(map(_encode_float, values)) for name, values in model.history_.items()},
         "epochs": int(model.n_iter_),
         "seed": _encode_int(int(model._seed)),
+        "structure": encode(model._structure, "structure"),
     }
 
 
@@ -62,7 +64,7 @@ def _state_of(scaler: Any) -> Any:
     return None if scaler is None else json.loads(state.dump_line(scaler, scaler.summary_.files.shortened()))
 
 
-def decode_regressor(said: Mapping[str, Any], network: Any, optimizer: Any) -> Any:
+def decode_regressor(said: Mapping[str, Any], network: Any) -> Any:
     """The regressor that :func:`encode_regressor` was given.
 
     Raises
@@ -73,15 +75,13 @@ def decode_regressor(said: Mapping[str, Any], network: Any, optimizer: Any) -> A
     from .regressor import Regressor
 
     _check_keys(said, _KEYS)
-    if optimizer is None:
-        raise Damage("has a regressor without an optimizer")
     encoded = dict(_member(said, "params", dict))
     _check_keys(encoded, tuple(Regressor._param_names()))
     drawn = encoded.pop("random_state")
     params = {name: decode(value) for name, value in encoded.items()}
     params["random_state"] = None if drawn is None else _decode_int(drawn, "random_state")
     model = guard(lambda: Regressor(**params), "has parameters of a regressor that make none")
-    recipe = guard(lambda: _recipe_of(model), "has parameters of a regressor that cannot be used")
+    guard(lambda: _check_params(model), "has parameters of a regressor that cannot be used")
     features = _features(_member(said, "features", dict))
     outputs, names = _member(said, "outputs", int), said["target_names"]
     if names is not None and not (
@@ -95,15 +95,17 @@ def decode_regressor(said: Mapping[str, Any], network: Any, optimizer: Any) -> A
     model.n_outputs_, model.target_names_ = outputs, names
     if _member(said, "named", bool):
         model.feature_names_in_ = np.array(features.names, dtype=object)
-    model._optimizer, model._seed, model._structure = optimizer, _decode_int(said["seed"], "seed"), recipe.structure
+    model._seed, model._structure = _decode_int(said["seed"], "seed"), decode(said["structure"])
+    if model.n_iter_ < 0 or not 0 <= model._seed < 1 << 63 or not isinstance(model._structure, tuple):
+        raise Damage("has an impossible number of epochs, seed or structure")
     guard(lambda: _try(model), "has a network that does not fit its features and targets")
     return model
 
 
-def _recipe_of(model: Any) -> Any:
+def _check_params(model: Any) -> None:
     from ._regressor_network import read_recipe
 
-    return read_recipe(model)
+    read_recipe(model)
 
 
 def _try(model: Any) -> None:
