@@ -25,7 +25,7 @@ from streamnorm.nn import Regressor
 from streamnorm.nn.losses import LOSSES
 
 SEED = 20130909
-SUMMARY = r"trained on (\d+) rows of (\d+) columns in [\d.]+ s \([\d,]+ rows/s\): loss [\d.]+; wrote (.*)"
+SUMMARY = r"trained 3 epochs on (\d+) rows of (\d+) columns? in [\d.]+ s \([\d,]+ rows/s\): loss [\d.]+; wrote (.*)"
 SECONDS_TO_STOP = 3.0
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
 SLACK = 80 << 20  # bytes beyond --memory: what imports and the allocator take
@@ -204,9 +204,11 @@ def test_a_terminal_gets_a_bar_and_a_curve_of_its_width(no_color, taxis):
         (("--target", "fares"), "rides.parquet: there is no target column 'fares': .*fare"),
         (("--target", "zone"), "zone"),
         (("--columns", "distanc"), "rides.parquet: there is no column 'distanc'"),
-        (("--exclude", "distance,hour,tip"), "no column of numbers to learn from"),
+        (("--exclude", "distance,hour,tip"), "no column of numbers to learn from.*--embed"),
         (("--embed", "zones"), "there is no column 'zones'"),
-        (("--columns", "hour"), "'hour'.*missing value.*impute"),
+        (("--columns", "hour"), "rides.parquet: row group 0, column 'hour'.*missing value.*\\(--impute\\).*--exclude"),
+        (("--columns", "zone"), "column 'zone' holds strings: learn a vector for each \\(--embed\\)"),
+        (("--columns", "distance", "--learning-rate", "1e30", "--norm", "none"), "^the loss.*lower --learning-rate"),
     ],
 )
 def test_what_the_data_is_not_fit_for_is_one_sentence(arguments, said, taxis):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from . import export as export
     from . import nn as nn
     from ._batches import Batches, batches
     from ._core import ColumnStats
@@ -84,7 +85,7 @@ _NAMES_IN = {
     "summary": ("ColumnSummary", "Summary"),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("errors", "features", "nn", "reference", "scalers", "state", "summary")
+_MODULES = ("errors", "export", "features", "nn", "reference", "scalers", "state", "summary")
 
 
 def __getattr__(name: str) -> Any:

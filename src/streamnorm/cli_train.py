@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -89,13 +91,13 @@ _network = [
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
         metavar="RATE",
-        help="Of the optimizer. [default: 0.001]",
+        help="Of the optimizer. [default: 0.01]",
     ),
     click.option(
         "--epochs", type=click.IntRange(min=1), metavar="N", help="Most passes over the rows. [default: 10]"
     ),
     click.option(
-        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a training step. [default: 32]"
+        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a training step. [default: 64]"
     ),
     click.option(
         "--early-stopping",
@@ -209,11 +211,44 @@ def train(
     model = Regressor(random_state=seed, **chosen)
     path: Any = source[0] if len(source) == 1 else source
     with console.listening():
-        _say_columns(path, targets, model, fitting)
-        with training_progress(console, model.epochs) as progress:
-            model.fit(path, progress=progress, **fitting)
+        with _in_terms_of_options():
+            _say_columns(path, targets, model, fitting)
+            with training_progress(console, model.epochs) as progress:
+                model.fit(path, progress=progress, **fitting)
         model.save(sink, overwrite=overwrite)
     _say_trained(console, model, sink)
+
+
+# What the library advises, and how it is done here.
+_ADVICE = {
+    "impute missing values, fill them in, or leave the column out": "impute missing values (--impute), fill them in, "
+    "or leave the column out (--exclude)",
+    "holds string, not numbers: leave it out, or convert it first": "holds strings: learn a vector for each (--embed), "
+    "or leave the column out (--exclude)",
+    "name booleans or dates in columns=, or strings in embed=": "name booleans or dates in --columns, or strings in "
+    "--embed",
+    "take a lower learning rate than": "take a lower --learning-rate than",
+    ", or limit gradients with clip_norm=1.0; scale inputs and targets, if they are not scaled": "",
+}
+
+
+@contextmanager
+def _in_terms_of_options() -> Iterator[None]:
+    """Give errors the names of options in place of those of keywords; a loss that is no number is an error like any."""
+    from .errors import DataError, StreamnormError
+
+    def said(error: Exception) -> str:
+        text = str(error)
+        for advice, here in _ADVICE.items():
+            text = text.replace(advice, here)
+        return text
+
+    try:
+        yield
+    except DataError as error:
+        raise DataError(said(error), file=error.file, row_group=error.row_group, column=error.column) from None
+    except FloatingPointError as error:
+        raise StreamnormError(said(error)) from None
 
 
 def _say_columns(source: Any, targets: list[str], model: Any, fitting: dict[str, Any]) -> None:
@@ -259,7 +294,8 @@ def _say_trained(console: Console, model: Any, sink: str) -> None:
     console.say(
         "done",
         one_line(
-            f"trained on {'' if rows is None else f'{rows:,} rows of '}{features} columns in {seconds:.2f} s"
+            f"trained {epochs} epoch{'' if epochs == 1 else 's'} on {'' if rows is None else f'{rows:,} rows of '}"
+            f"{features} column{'' if features == 1 else 's'} in {seconds:.2f} s"
             + ("" if speed is None else f" ({speed:,.0f} rows/s)")
             + f": {said}{best}; wrote {sink}"
         ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 HEIGHT = 10  # lines of the drawing itself
 MARKS = "*o+x"
@@ -79,7 +80,7 @@ def draw(series: Mapping[str, Sequence[float]], *, width: int = 80, fancy: bool 
     lines = []
     for line in range(HEIGHT):
         label = top if line == 0 else bottom if line == HEIGHT - 1 else ""
-        row = "".join(_cell(cells.get((line, column)), fancy) for column in range(columns))
+        row = _row([cells.get((line, column)) for column in range(columns)], fancy)
         lines.append(f"{label:>{margin}} |{row}".rstrip())
     lines.append(" " * margin + " +" + "-" * columns)
     lines.append(" " * (margin + 2) + "1" + f"{epochs:>{columns - 1}}")
@@ -101,11 +102,17 @@ def _line(losses: Sequence[float], columns: int, epochs: int) -> list[tuple[int,
     return points
 
 
-def _cell(cell: tuple[int, int] | None, fancy: bool) -> str:
-    if cell is None:
-        return " "
-    number, dots = cell
-    return _paint(chr(_BRAILLE | dots), number, True) if fancy else MARKS[number % len(MARKS)]
+def _row(cells: Sequence[tuple[int, int] | None], fancy: bool) -> str:
+    """A line of the drawing; neighbours of a color are painted together."""
+    parts = []
+    for number, run in groupby(cells, key=lambda cell: None if cell is None else cell[0]):
+        if number is None:
+            parts.append(" " * len(list(run)))
+        elif fancy:
+            parts.append(_paint("".join(chr(_BRAILLE | cell[1]) for cell in run if cell), number, fancy))
+        else:
+            parts.append(MARKS[number % len(MARKS)] * len(list(run)))
+    return "".join(parts)
 
 
 def _paint(text: str, number: int, fancy: bool) -> str:
