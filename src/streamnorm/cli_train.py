@@ -204,7 +204,7 @@ def train(
         from .nn import QuantileLoss
 
         options["loss"] = QuantileLoss(quantile)
-    chosen = {key: None if value is NONE else value for key, value in given(options).items()}
+    chosen: dict[str, Any] = {key: None if value is NONE else value for key, value in given(options).items()}
     fitting = {key: chosen.pop(key) for key in FIT_OPTIONS if key in chosen}
     targets = fitting["target"]
     fitting["target"] = targets[0] if len(targets) == 1 else targets

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .errors import DataError
 from .features import MISSING
 from .outputs import OutputOptions, plan_targets
 from .plan import _shortened
+from .scalers._transform import AffineMap
 from .scan import Progress, ProgressMeter
 from .sources import ParquetInput, _did_you_mean, locate_damage, without_state
 
@@ -80,13 +82,17 @@ def predict(
         _check_schema(file, needed, added)
     log_columns("predicting", model.target_names_ or [], needed, inputs[0].schema.names)
     meter = ProgressMeter(progress, inputs)
+    # Predictions as they are: a map makes the writer lay out their pages itself, without a dictionary of all different
+    # values. All other columns are encoded by Arrow, which holds several copies: so half of the memory is planned for.
+    own_pages = Transform({column: AffineMap() for column in added})
+    writing = replace(output, memory=output.memory // 2)
     rows = 0
     for target, files in targets.items():
         assert target is not None
         schema = common_schema(files)
         target.parent.mkdir(parents=True, exist_ok=True)
         made = _Predictor(model, files, schema, added, output.memory, meter.add)
-        rows += stream.run(made.stream(), target, lambda schema: Transform({}), {}, output, None)
+        rows += stream.run(made.stream(), target, lambda schema: own_pages, {}, writing, None)
     return rows
 
 

@@ -158,7 +158,7 @@ def _of_regressor(model: Any, dtype: np.dtype | None, sample_shape: Sequence[int
     y = values.name if values.dtype == np.float64 else graph.cast(values.name, np.float64)
     if model.target_scaler_ is not None:
         y = undo(graph, y, list(model.target_scaler_._maps().values()))
-    outputs = (model.n_outputs_,)
+    outputs: tuple[int, ...] = (model.n_outputs_,)
     if model.n_outputs_ == 1:
         y, outputs = graph.add("Reshape", y, graph.constant([-1], np.int64)), ()
     graph.name(y, "prediction")

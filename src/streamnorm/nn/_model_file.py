@@ -74,10 +74,12 @@ def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
     FileExistsError
         If the file exists and may not be replaced.
     """
-    from ..atomic import check_target, write_atomically
+    from ..atomic import AtomicFile
 
-    check_target(path, overwrite=overwrite)
-    write_atomically(path, dumps(model))
+    data = dumps(model)
+    with AtomicFile(path, overwrite=overwrite) as file:
+        file.write(data)
+        file.commit()
 
 
 save_regressor = save
