@@ -97,7 +97,7 @@ _network = [
         "--epochs", type=click.IntRange(min=1), metavar="N", help="Most passes over the rows. [default: 10]"
     ),
     click.option(
-        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a training step. [default: 64]"
+        "--batch-size", type=click.IntRange(min=1), metavar="N", help="Rows of a training step. [default: 32]"
     ),
     click.option(
         "--early-stopping",
