@@ -227,6 +227,18 @@ def test_a_target_that_is_there_is_refused_before_the_work(taxis, monkeypatch):
     assert (taxis / "m.safetensors").read_text() == "precious"
 
 
+def test_a_file_that_appears_during_the_work_is_not_replaced(taxis, monkeypatch):
+    fit = Regressor.fit
+
+    def fit_while_others_write(self, *args, **options):
+        (taxis / "m.safetensors").write_text("precious")
+        return fit(self, *args, **options)
+
+    monkeypatch.setattr(Regressor, "fit", fit_while_others_write)
+    assert "exists already" in fails(1, *TRAIN)
+    assert (taxis / "m.safetensors").read_text() == "precious"
+
+
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_leaves_nothing(signum, code, taxis, tmp_path):
     there = sorted(tmp_path.iterdir())
