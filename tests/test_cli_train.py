@@ -287,6 +287,16 @@ def test_predict_keeps_all_columns_and_adds_one(model):
     assert re.fullmatch(r"wrote 600 rows to out\.parquet in \d+\.\d\d s", done)
 
 
+def test_predict_loads_no_library_that_it_does_not_need(model):
+    code = (
+        "import sys; from streamnorm.cli import cli\n"
+        "try: cli.main(['predict', 'm.safetensors', 'rides.parquet', '-o', 'out.parquet'])\n"
+        "except SystemExit as end: print(end.code, [m for m in ('pandas', 'sklearn', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.stdout == "0 []\n", done.stderr
+
+
 def test_predict_from_several_files_to_one_and_to_a_folder(model, taxis):
     table = pq.read_table("rides.parquet")
     (taxis / "in").mkdir()

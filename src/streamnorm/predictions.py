@@ -158,6 +158,11 @@ def _located(error: DataError, file: ParquetInput, group: int) -> DataError:
     return file.error(said, group, column)
 
 
+def _as_arrow(values: np.ndarray) -> pa.Array:
+    """float64 values without a copy; pa.array would import pandas to see whether they are its."""
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(values)])
+
+
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
@@ -212,6 +217,6 @@ class _Predictor:
         except DataError as error:
             raise _located(error, file, group) from None
         found = found.reshape(len(batch), len(self._added))
-        columns = [pa.array(np.ascontiguousarray(found[:, j])) for j in range(len(self._added))]
+        columns = [_as_arrow(np.ascontiguousarray(found[:, j])) for j in range(len(self._added))]
         return pa.RecordBatch.from_arrays([*batch.columns, *columns], schema=self._schema)
 
