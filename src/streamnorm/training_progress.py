@@ -41,7 +41,8 @@ def _say(console: Console, done: int, total: int, losses: Mapping[str, float]) -
     console.check()
     if console.as_json or console.verbose:
         text = f"epoch {done} of {total}: {shown(losses)}"
-        console.say("epoch", text, epoch=done, epochs=total, seconds=round(console.seconds, 3), **dict[str, Any](losses))
+        fields: dict[str, Any] = {"epoch": done, "epochs": total, "seconds": round(console.seconds, 3), **losses}
+        console.say("epoch", text, **fields)
 
 
 def shown(losses: Mapping[str, float]) -> str:
