@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 import asv_run
-from benchmarks import norm_peers
+from benchmarks import norm_peers, training_peers
 
 QUICK_ROWS = "200000"
 SKIPPED = "asv: skipped"
@@ -29,6 +29,8 @@ def main(patterns: list[str]) -> int:
         command += ["--bench", pattern]
     for name, module in norm_peers.missing().items():
         print(f"Left out: norm layers by {name}, since {module} is not installed.", flush=True)
+    for name, module in training_peers.missing().items():
+        print(f"Left out: training by {name}, since {module} is not installed.", flush=True)
     status: list[int] = []
     empty = False
     for line in asv_run.lines(command, env, status):

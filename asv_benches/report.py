@@ -23,6 +23,7 @@ from benchmarks import data, measure
 from benchmarks.peers import JOBS
 from report_arrays import exact_moments, kernels, precision, sketches
 from report_norms import norms
+from report_training import imports, training
 from reporting import COPY, EXACT, OURS, SCAN, Report, job_table
 from rich.console import Console
 
@@ -60,10 +61,22 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/rounding": ("exact", "precision"),
     "src/streamnorm/csrc/pages": ("normalize", "memory"),
     "src/streamnorm/csrc/affine": ("kernels", "normalize"),
-    "src/streamnorm/csrc/norms": ("norms",),
-    "src/streamnorm/_norms": ("norms",),
-    "src/streamnorm/_nn": ("norms",),
-    "src/streamnorm/nn/": ("norms",),
+    "src/streamnorm/csrc/norms": ("norms", "training"),
+    "src/streamnorm/csrc/network": ("training",),
+    "src/streamnorm/csrc/gemm": ("training",),
+    "src/streamnorm/csrc/matrix": ("training",),
+    "src/streamnorm/_norms": ("norms", "training"),
+    "src/streamnorm/_network": ("training",),
+    "src/streamnorm/_nn": ("norms", "training"),
+    "src/streamnorm/nn/_regressor": ("training",),
+    "src/streamnorm/nn/regressor": ("training",),
+    "src/streamnorm/nn/": ("norms", "training"),
+    "src/streamnorm/_rows": ("training",),
+    "src/streamnorm/_batch": ("training",),
+    "src/streamnorm/_ahead": ("training",),
+    "src/streamnorm/features": ("training",),
+    "src/streamnorm/_torch_batches": (),
+    "src/streamnorm/__init__": ("imports",),
     "src/streamnorm/csrc/": ("kernels", "precision", "fit", "exact"),
     "src/streamnorm/parquet/": ("footer", "normalize", "memory"),
     "src/streamnorm/footer_fit": ("footer",),
@@ -144,9 +157,9 @@ def memory(report: Report) -> None:
     report.console.print(table)
 
 
+FILES, ARRAYS = (fit, footer, robust, exact, normalize, memory), (kernels, sketches, precision, norms)
 SECTIONS: dict[str, Callable[[Report], None]] = {
-    function.__name__: function
-    for function in (fit, footer, robust, exact, normalize, memory, kernels, sketches, precision, norms)
+    function.__name__: function for function in (*FILES, *ARRAYS, training, imports)
 }
 
 

@@ -50,6 +50,13 @@ SCHEMA = pa.schema(
     ]
 )
 
+# The standard columns without nulls, three more, and a target that a network can learn from them.
+TARGET = "target"
+TRAINING_SCHEMA = pa.schema(
+    [field for field in SCHEMA if field.name != "gappy"]
+    + [(name, pa.float64()) for name in ("first", "second", "third", TARGET)]
+)
+
 
 def block(index: int, rows: int) -> pa.RecordBatch:
     """Block number `index` of the standard data, `rows` long; the same values whatever was made before."""
@@ -66,6 +73,16 @@ def block(index: int, rows: int) -> pa.RecordBatch:
         rng.integers(0, 1000, rows),
     ]
     return pa.record_batch([pa.array(column) for column in columns], schema=SCHEMA)
+
+
+def _training_block(index: int, rows: int) -> pa.RecordBatch:
+    """The same with three more columns and the target, and without the one that has nulls."""
+    whole, rng = block(index, rows), np.random.default_rng([SEED, index, 1])
+    more = list(rng.standard_normal((3, rows)))
+    bent = np.abs(whole["normal"].to_numpy()) + np.log(whole["lognormal"].to_numpy()) * more[0]
+    target = 40 + 20 * bent + 5 * more[1] + 2 * rng.standard_normal(rows)
+    kept = [whole[name] for name in SCHEMA.names if name != "gappy"]
+    return pa.record_batch([*kept, *map(pa.array, [*more, target])], schema=TRAINING_SCHEMA)
 
 
 def group_rows(rows: int) -> int:
@@ -145,6 +162,13 @@ def tiny_rows(rows: int = ROWS) -> int:
     return min(rows, DEFAULT_ROWS) // 10
 
 
+def _write_training(target: Path, rows: int) -> None:
+    length = group_rows(rows)
+    with pq.ParquetWriter(target, TRAINING_SCHEMA) as writer:
+        for index in range(-(-rows // length)):
+            writer.write_batch(_training_block(index, min(length, rows - index * length)))
+
+
 VARIANTS: dict[str, Callable[[Path, int], None]] = {
     "standard": _write_standard,
     "one_row_group": _write_one_row_group,
@@ -154,6 +178,8 @@ VARIANTS: dict[str, Callable[[Path, int], None]] = {
     "thousand_row_groups": _write_thousand_row_groups,
     "tiny_row_groups": _write_tiny_row_groups,
 }
+# No shape of the standard data, and so in no benchmark of all shapes.
+OTHERS: dict[str, Callable[[Path, int], None]] = {"training": _write_training}
 
 
 # The files whose largest page fits into memory="128MB". DuckDB writes one page a column chunk, which is the
@@ -172,7 +198,7 @@ def path(name: str, rows: int = ROWS) -> str:
         ROOT.mkdir(parents=True, exist_ok=True)
         temporary = ROOT / f".{target.name}.{os.getpid()}.tmp"
         try:
-            VARIANTS[name](temporary, rows)
+            {**VARIANTS, **OTHERS}[name](temporary, rows)
             if not target.exists():
                 temporary.rename(target)
         finally:
@@ -194,12 +220,12 @@ def warm(source: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make the benchmarks' input files.")
-    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(VARIANTS)}")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join({**VARIANTS, **OTHERS})}")
     parser.add_argument("--rows", type=int, default=ROWS)
     arguments = parser.parse_args()
     for name in arguments.names or ["standard"]:
-        if name not in VARIANTS:
-            parser.error(f"no file is called {name!r}; there are {', '.join(VARIANTS)}")
+        if name not in {**VARIANTS, **OTHERS}:
+            parser.error(f"no file is called {name!r}; there are {', '.join({**VARIANTS, **OTHERS})}")
         made = path(name, arguments.rows)
         size = sum(os.path.getsize(file) for file in files(made))
         print(f"{made}: {size / 1e6:.0f} MB, {size / arguments.rows:.1f} bytes a row")

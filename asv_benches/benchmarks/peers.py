@@ -14,6 +14,9 @@ Jobs and what an implementation returns:
     ``{column: [quantile(q) for q in QUANTILES]}``.
 ``normalize(source, target)``
     Fit mean and standard deviation, write ``(x - mean) / std`` in the order of the input. Returns None.
+``train(source)``
+    Train `Regressor` for two epochs on the column "target" by all others. Returns the loss of the last, scaled;
+    the floor, which has only imported what that takes, returns None.
 
 `source` is a Parquet file or a directory of them, `target` a file that does not exist yet. Libraries are
 imported where they are used, so that a process that runs one of them does not carry the memory of the others.
@@ -318,8 +321,28 @@ def streamnorm_fit_quantiles_exact(source: str) -> dict[str, list]:
     return streamnorm_fit_quantiles(source, exact=True)
 
 
+def _train(source: str, memory: str, threads: int | None = None) -> float:
+    from streamnorm.nn import Regressor
+
+    model = Regressor(epochs=2, random_state=0)
+    return model.fit(source, target="target", memory=memory, threads=threads).history_["loss"][-1]
+
+
+def streamnorm_train(source: str) -> float:
+    return _train(source, "256MB")
+
+
+def streamnorm_train_64(source: str) -> float:
+    return _train(source, "64MB")
+
+
+def only_imports(source: str) -> None:
+    """Nothing: importing is all that it does."""
+
+
 POLARS, DUCKDB, SKLEARN = ("polars",), ("duckdb",), ("pyarrow.parquet", "sklearn.preprocessing")
 ARROW, OURS = ("pyarrow.parquet",), ("streamnorm.engine",)  # streamnorm itself imports its modules when used
+TRAINING = ("streamnorm.engine", "streamnorm._batches", "streamnorm.nn.regressor", "streamnorm.nn._plan")
 
 JOBS: dict[str, dict[str, Implementation]] = {
     "scan": {"bare_scan": Implementation(bare_scan, ARROW)},
@@ -354,6 +377,11 @@ JOBS: dict[str, dict[str, Implementation]] = {
         "duckdb": Implementation(duckdb_normalize, DUCKDB),
         "sklearn": Implementation(sklearn_normalize, SKLEARN),
         "sklearn_plain": Implementation(sklearn_plain_normalize, SKLEARN),
+    },
+    "train": {
+        "imports": Implementation(only_imports, TRAINING),
+        "streamnorm": Implementation(streamnorm_train, TRAINING),
+        "streamnorm_64MB": Implementation(streamnorm_train_64, TRAINING),
     },
 }
 WRITES = ("copy", "normalize")
