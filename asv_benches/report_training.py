@@ -18,6 +18,7 @@ PEAK_TARGETS = {"streamnorm": 256, "streamnorm_64MB": 64}  # beyond the imports
 IMPORT_TARGET = 60.0  # milliseconds
 TITLES = {
     "streamnorm_default": "streamnorm, threads=None",
+    "streamnorm_layer": 'streamnorm, norm="layer"',
     "torch": "torch, fused Adam",
     "torch_unfused": "torch, Adam",
     "torch_cosine": "torch, our learning rates",
@@ -52,7 +53,7 @@ def _steps(report: Report, network: Network, threads: int) -> None:
     if watched is None:
         return
     taken, disturbed = watched
-    title = f"Training step of {network.label}, float32, {threads} thread{'s' * (threads > 1)}"
+    title = f"Training step, {network.label}, {threads} thread{'s' * (threads > 1)}"
     table = report.table(title, "", "us a step", "this / ours", "target")
     for name, times in taken.items():
         cells = ["", ""]
@@ -67,13 +68,18 @@ def _steps(report: Report, network: Network, threads: int) -> None:
         report.console.print("Other processes took part of the cores meanwhile: with several threads, read with care.")
 
 
+def _rows(report: Report) -> int:
+    """Of the file to train on: training takes far longer than statistics."""
+    return report.rows // 10
+
+
 def _files(report: Report) -> None:
-    rows = training_files.ROWS
-    title = f"Training Regressor on {rows:,} rows of 10 columns, {training_files.EPOCHS} epochs; Mrows/s"
+    rows = _rows(report)
+    title = f"Training on {rows:,} rows of 10 columns, {training_files.EPOCHS} epochs: Mrows/s"
     table = report.table(title, "", "threads", "whole fit", "of memory", "an epoch", "of memory", "target")
     for threads in (1, None):
         feeds = list(training_files.FEEDS)
-        taken = report.attempt(f"training on files, threads={threads}", training_files.alternate, feeds, threads)
+        taken = report.attempt(f"training on files, threads={threads}", training_files.alternate, feeds, threads, rows)
         for feed, runs in (taken or {}).items():
             cells, verdicts = [], []
             for what, passes in training_files.kinds():
@@ -90,8 +96,8 @@ def _files(report: Report) -> None:
 
 
 def _peaks(report: Report) -> None:
-    source = training_files.source()
-    title = f"Peak memory of training on a file of {training_files.ROWS:,} rows, MB"
+    source = training_files.source(_rows(report))
+    title = f"Peak memory of training on a file of {_rows(report):,} rows, MB"
     table = report.table(title, "", "peak", "beyond imports", "target")
     floor = report.attempt("imports", measure.run, "train", "imports", source)
     for name, limit in PEAK_TARGETS.items():

@@ -8,7 +8,7 @@ from . import data
 RUNS = 3 if data.QUICK else 9
 CODE = """
 import time
-import numpy, pyarrow
+import numpy, pyarrow, pyarrow.parquet
 start = time.perf_counter()
 import {module}
 print(1e3 * (time.perf_counter() - start))

@@ -33,31 +33,31 @@ class Taken(NamedTuple):
     loss: float
 
 
-def source() -> str:
+def source(rows: int = ROWS) -> str:
     """A file of ten columns and a target, with row groups of a tenth of its rows."""
-    return data.path("training", ROWS)
+    return data.path("training", rows)
 
 
 @functools.cache
-def arrays() -> tuple[np.ndarray, np.ndarray]:
+def arrays(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """The same values, as scikit-learn's users have them: X in float64, and y."""
-    table = pq.read_table(source())
+    table = pq.read_table(source(rows))
     names = [name for name in table.column_names if name != data.TARGET]
     return np.column_stack([table[name].to_numpy() for name in names]), table[data.TARGET].to_numpy()
 
 
-FEEDS: dict[str, Callable[[], tuple[tuple, dict]]] = {
-    "memory": lambda: (arrays(), {}),
-    "file": lambda: ((source(),), {"target": data.TARGET}),
-    "file_32MB": lambda: ((source(),), {"target": data.TARGET, "memory": "32MB"}),
+FEEDS: dict[str, Callable[[int], tuple[tuple, dict]]] = {
+    "memory": lambda rows: (arrays(rows), {}),
+    "file": lambda rows: ((source(rows),), {"target": data.TARGET}),
+    "file_32MB": lambda rows: ((source(rows),), {"target": data.TARGET, "memory": "32MB"}),
 }
 
 
-def train(feed: str, threads: int | None) -> Taken:
+def train(feed: str, threads: int | None, rows: int = ROWS) -> Taken:
     """Fit with the defaults, for `EPOCHS` epochs."""
     from streamnorm.nn import Regressor
 
-    positional, named = FEEDS[feed]()
+    positional, named = FEEDS[feed](rows)
     ends: list[float] = []
     model = Regressor(epochs=EPOCHS, random_state=0)
     start = time.perf_counter()
@@ -66,7 +66,9 @@ def train(feed: str, threads: int | None) -> Taken:
     return Taken(whole, (ends[-1] - ends[0]) / (EPOCHS - 1), model.history_["loss"][-1])
 
 
-def alternate(feeds: list[str], threads: int | None, rounds: int = ROUNDS) -> dict[str, list[Taken]]:
+def alternate(
+    feeds: list[str], threads: int | None, rows: int = ROWS, rounds: int = ROUNDS
+) -> dict[str, list[Taken]]:
     """Each once a round, in turning order.
 
     Raises
@@ -74,11 +76,11 @@ def alternate(feeds: list[str], threads: int | None, rounds: int = ROUNDS) -> di
     WrongAnswer
         One was left with another loss than the first.
     """
-    data.warm(source())
+    data.warm(source(rows))
     taken: dict[str, list[Taken]] = {feed: [] for feed in feeds}
     for number in range(rounds):
         for feed in feeds if number % 2 == 0 else reversed(feeds):
-            taken[feed].append(train(feed, threads))
+            taken[feed].append(train(feed, threads, rows))
     expected = taken[feeds[0]][0].loss
     for feed, runs in taken.items():
         if not abs(runs[0].loss - expected) <= LOSS_SPREAD * expected:

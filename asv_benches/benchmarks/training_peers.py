@@ -372,10 +372,11 @@ def settings() -> Settings:
     return Settings(2 if data.QUICK else ours.epochs, ours.batch_size, ours.learning_rate)
 
 
-def _our_predictions(part: Split, seed: int) -> np.ndarray:
+def _our_predictions(part: Split, seed: int, **options) -> np.ndarray:
     from streamnorm.nn import Regressor
 
-    return Regressor((64, 64), epochs=settings().epochs, random_state=seed).fit(part.x, part.y).predict(part.test_x)
+    model = Regressor((64, 64), epochs=settings().epochs, random_state=seed, **options)
+    return model.fit(part.x, part.y).predict(part.test_x)
 
 
 def _sklearn_predictions(part: Split, seed: int, scaled_target: bool) -> np.ndarray:
@@ -438,6 +439,7 @@ class Predictor(NamedTuple):
 
 REGRESSORS: dict[str, Predictor] = {
     "streamnorm": Predictor(_our_predictions),
+    "streamnorm_layer": Predictor(lambda part, seed: _our_predictions(part, seed, norm="layer")),
     "torch": Predictor(lambda part, seed: _torch_predictions(part, seed, cosine=False), ("torch",)),
     "torch_cosine": Predictor(lambda part, seed: _torch_predictions(part, seed, cosine=True), ("torch",)),
     "sklearn": Predictor(
