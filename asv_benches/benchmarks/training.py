@@ -94,6 +94,9 @@ class TrainingMemory:
     param_names = ("impl",)
     timeout = 600
 
+    def setup(self, impl):
+        measure.check("train", impl)
+
     def track_peak_rss_train(self, impl):
         source = training_files.source()
         return measure.run("train", impl, source).peak_mb - measure.run("train", "imports", source).peak_mb

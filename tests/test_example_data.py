@@ -1,0 +1,25 @@
+"""The files of examples/data are what the README beside them says. The flights are looked at with the engine's tests."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FOLDER = Path(__file__).parents[1] / "examples" / "data"
+WEATHER = FOLDER / "weather.parquet"
+WEATHER_ROWS = 26_115
+
+
+def test_weather_is_what_its_readme_says():
+    table = pq.read_table(WEATHER)
+    assert (table.num_rows, table.num_columns) == (WEATHER_ROWS, 15)
+    assert table.schema.field("time_hour").type == pa.timestamp("ms", "UTC")
+    assert 0.75 < table["wind_gust"].null_count / WEATHER_ROWS < 0.85
+    assert table["temp"].null_count == 1
+    assert WEATHER.stat().st_size < 250_000
+
+
+def test_every_file_is_in_the_readme():
+    told = (FOLDER / "README.md").read_text()
+    missing = [path.name for path in FOLDER.glob("*.parquet") if f"`{path.name}`" not in told]
+    assert not missing
