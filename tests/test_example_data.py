@@ -1,4 +1,4 @@
-"""The files of examples/data are what the README beside them says. The flights are looked at with the engine's tests."""
+"""The files of examples/data are what the README beside them says; the flights are also tested with the engine."""
 
 from pathlib import Path
 
