@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ..errors import DataError
 from ..summary import near_matches
@@ -47,6 +46,8 @@ def numeric_chunk(chunk: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return numeric_chunk(chunk.dictionary_decode())
     if pa.types.is_run_end_encoded(kind):
+        import pyarrow.compute as pc  # 9 MB, which every job would have
+
         return numeric_chunk(pc.run_end_decode(chunk))
     if pa.types.is_boolean(kind):
         return chunk.cast(pa.uint8())
