@@ -29,6 +29,14 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* Values of two vectors by their indexes in both. GCC has shufflevector from release 12 on; what it had before takes
+ * the indexes as a vector of integers that are as wide as the values. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (NAME(indexes)){__VA_ARGS__})
+#endif
+
 #include "gemm_levels.h"
 
 typedef void product(void *c, const void *a, const void *b, const sn_gemm *g, void *scratch);

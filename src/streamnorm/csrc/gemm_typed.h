@@ -5,7 +5,7 @@
  *     LANES            values of a vector
  *     ROWS, VECTORS    the largest tile of c that the registers hold: ROWS rows of VECTORS vectors
  *     SPLAT(x)         a vector of one value, as a list
- *     LOW, HIGH        the indexes by which shufflevector interleaves the lower and the upper halves of two vectors
+ *     LOW, HIGH        the indexes by which SHUFFLE interleaves the lower and the upper halves of two vectors
  *     FMA(x, y, z)     x * y + z
  *     MC, NC           rows of a and columns of b that are packed at a time
  *
@@ -13,6 +13,8 @@
  */
 typedef T NAME(vec) __attribute__((vector_size(LANES * sizeof(T)), may_alias));
 typedef T NAME(loose) __attribute__((vector_size(LANES * sizeof(T)), may_alias, aligned(sizeof(T))));
+typedef __typeof__(__builtin_choose_expr(sizeof(T) == 4, (int32_t)0, (int64_t)0)) NAME(index);
+typedef NAME(index) NAME(indexes) __attribute__((vector_size(LANES * sizeof(T))));
 
 #define VEC NAME(vec)
 #define LOAD(p) NAME(load)(p)
@@ -49,8 +51,8 @@ SN_INLINE TARGET void NAME(transpose)(VEC *v) {
     for (int step = 1; step < LANES; step *= 2) {
         UNROLL
         for (int i = 0; i < LANES / 2; i++) {
-            w[2 * i] = __builtin_shufflevector(v[i], v[i + LANES / 2], LOW);
-            w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + LANES / 2], HIGH);
+            w[2 * i] = SHUFFLE(v[i], v[i + LANES / 2], LOW);
+            w[2 * i + 1] = SHUFFLE(v[i], v[i + LANES / 2], HIGH);
         }
         UNROLL
         for (int i = 0; i < LANES; i++) v[i] = w[i];
