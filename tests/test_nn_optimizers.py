@@ -171,6 +171,10 @@ def test_the_state_of_an_optimizer_has_names():
         (lambda s: s.update({"1.v": np.ones(4)}), r"shapes .*\(4,\)"),
         (lambda s: s.update(steps=np.array(-1)), "steps is"),
         (lambda s: [s.pop(key) for key in ("2.m", "2.v")], "shapes"),
+        (lambda s: s.update({"0.m": np.ones((5, 3)), "2.v": np.full((2, 3, 7), "x")}), "2.v is of <U1"),
+        (lambda s: s.update({"0.m": np.ones((5, 3)), "2.v": np.full((2, 3, 7), 1j)}), "2.v is of complex128"),
+        (lambda s: s.update({5: 1.0}), "see .*5"),
+        (lambda s: s.update({"\u00b2": 1.0}), "see .*\u00b2"),
     ],
 )
 def test_a_state_of_others_is_refused_and_changes_nothing(change, message):
@@ -227,6 +231,11 @@ def test_an_optimizer_trains_one_network():
     [
         (lambda: nn.SGD(-1.0), ValueError, "lr must be from 0"),
         (lambda: nn.SGD("fast"), TypeError, "lr must be a number"),
+        (lambda: nn.SGD(math.inf), ValueError, "lr must be finite"),
+        (lambda: nn.SGD(math.nan), ValueError, "lr must be from 0"),
+        (lambda: nn.AdamW(weight_decay=math.inf), ValueError, "weight_decay must be finite"),
+        (lambda: nn.SGD(lambda step: math.nan).step(_graded()), ValueError, "gives nan for step 0"),
+        (lambda: nn.SGD(lambda step: -0.5).step(_graded()), ValueError, "gives -0.5 for step 0"),
         (lambda: nn.SGD(momentum=1.5), ValueError, "momentum must be from 0 to 1"),
         (lambda: nn.SGD(nesterov=True), ValueError, "give a momentum"),
         (lambda: nn.Adam(betas=(0.9, 1.0)), ValueError, "betas must be less than 1"),

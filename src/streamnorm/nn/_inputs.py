@@ -13,11 +13,12 @@ BLOCK_VALUES = 1 << 18  # looked at together when an array is searched for what 
 
 
 def as_type(x: ArrayLike, dtype: np.dtype) -> np.ndarray:
-    """x as a C-contiguous array of the type: itself, if it is one."""
+    """x as a C-contiguous, aligned array of the type: itself, if it is one."""
     array = np.asarray(x)
     if array.dtype != dtype and array.dtype.kind not in "biuf":
         raise TypeError(f"numbers are wanted, got an array of {array.dtype}")
-    return np.asarray(array, dtype, order="C")  # which keeps an array of no dimensions one
+    array = np.asarray(array, dtype, order="C")  # which keeps an array of no dimensions one
+    return array if array.flags.aligned else array.copy()
 
 
 def as_floats(x: ArrayLike) -> np.ndarray:

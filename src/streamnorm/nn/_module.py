@@ -10,6 +10,7 @@ goes on with it, and shape and type stay what the layer was made with.
 
 import copy
 import itertools
+import math
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -113,12 +114,18 @@ class Module(ABC):
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
         elif isinstance(value, Module):
-            self.__dict__["_modules"] = (*(each for each in self._modules if each != name), name)
+            self._note("_modules", name)
         self._set(name, value)
 
     def _set(self, name: str, value: Any) -> None:
         self.__dict__[name] = value
         self.__dict__["_changed"] = next(_changes)
+
+    def _note(self, kind: str, name: str) -> None:
+        """Add the name to one of the tuples; one that is there keeps its place, which is that of its call."""
+        names = self.__dict__.get(kind, ())
+        if name not in names:
+            self.__dict__[kind] = (*names, name)
 
     def _copy_into(self, name: str, value: Any) -> None:
         held = self.__dict__[name]
@@ -130,12 +137,12 @@ class Module(ABC):
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
         """Add a parameter; None for one that this layer could have and has not."""
-        self.__dict__["_parameters"] = (*(each for each in self._parameters if each != name), name)
+        self._note("_parameters", name)
         self._set(name, value)
 
     def register_buffer(self, name: str, value: np.ndarray | None) -> None:
         """Add an array that belongs to the state and is not trained; None for one that this layer has not."""
-        self.__dict__["_buffers"] = (*(each for each in self._buffers if each != name), name)
+        self._note("_buffers", name)
         self._set(name, value)
 
     @abstractmethod
@@ -333,6 +340,8 @@ def check_real(value: Any, name: str, most: float) -> float:
     if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     number = float(value)
+    if number == math.inf:
+        raise ValueError(f"{name} must be finite, got {value!r}")
     if not 0 <= number <= most:
         raise ValueError(f"{name} must be from 0 to {most:g}, got {value!r}")
     return number

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _nn as kernels
-from ._inputs import as_floats
+from ._inputs import as_floats, as_type
 from ._module import check_real
 
 __all__ = [
@@ -27,6 +27,9 @@ __all__ = [
     "QuantileLoss",
     "get_loss",
 ]
+
+
+LEAST_WEIGHT, MOST_WEIGHT = 2.0**-500, 2.0**500  # of rows
 
 
 class Loss:
@@ -76,7 +79,7 @@ class Loss:
                 hint = ": the network's last layer must have as many outputs as there are targets in a row"
             raise ValueError(f"targets have shape {array.shape}, and predictions have shape {shape}{hint}")
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(array, dtype).reshape(shape)
+            return as_type(array, dtype).reshape(shape)
 
     def _arguments(self, prediction: ArrayLike, target: ArrayLike, sample_weight: ArrayLike | None) -> tuple[Any, ...]:
         """What the kernels take."""
@@ -110,7 +113,10 @@ def _same_rows(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def weights_of(sample_weight: ArrayLike | None, rows: int, dtype: np.dtype) -> np.ndarray | None:
-    """Weights of rows as the kernels take them: finite, not negative, of shape (rows,)."""
+    """Weights of rows as the kernels take them: of shape (rows,), 0 or from 2**-500 to 2**500, as their sum is.
+
+    Beyond that, a batch's gradient over the sum of its weights would be infinite or lost in double.
+    """
     if sample_weight is None:
         return None
     array = np.asarray(sample_weight)
@@ -118,11 +124,19 @@ def weights_of(sample_weight: ArrayLike | None, rows: int, dtype: np.dtype) -> n
         raise TypeError(f"sample_weight must be numbers, got an array of {array.dtype}")
     if array.shape != (rows,):
         raise ValueError(f"sample_weight has shape {array.shape}, and ({rows},) is wanted, a weight for each row")
-    weights = np.ascontiguousarray(array, dtype)
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    with np.errstate(over="ignore"):
+        weights = as_type(array, dtype)
+    about = np.finfo(dtype)
+    least, most = max(LEAST_WEIGHT, float(about.smallest_subnormal)), min(MOST_WEIGHT, float(about.max))
+    wrong = ~((weights == 0) | ((weights >= least) & (weights <= most)))
     if wrong.any():
         at = int(np.argmax(wrong))
-        raise ValueError(f"sample_weight is {array[at]} in row {at}: weights are finite and not negative")
+        said = "finite and not negative"
+        if 0 < array[at] < np.inf:
+            said = f"0 or from {least:.0e} to {most:.0e} in {dtype}"
+        raise ValueError(f"sample_weight is {array[at]} in row {at}: weights are {said}")
+    if weights.sum(dtype=np.float64) > MOST_WEIGHT:
+        raise ValueError(f"sample_weight sums to more than {MOST_WEIGHT:.0e}: divide all weights by a number")
     return weights
 
 
@@ -259,7 +273,7 @@ class CrossEntropyLoss(Loss):
                 f"the class in row {at} is {array[at]:g}, and predictions have shape {shape}: "
                 f"classes are whole numbers from 0 to {shape[1] - 1}"
             )
-        return np.ascontiguousarray(array, np.int64)
+        return as_type(array, np.dtype(np.int64))
 
 
 LOSSES: dict[str, type[Loss]] = {

@@ -8,6 +8,7 @@
 # as in the paper.
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -64,7 +65,12 @@ class Optimizer:
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        return float(self.lr(step)) if callable(self.lr) else self.lr
+        if not callable(self.lr):
+            return self.lr
+        lr = float(self.lr(step))
+        if not 0 <= lr < math.inf:
+            raise ValueError(f"the schedule {self.lr!r} gives {lr} for step {step}: learning rates are finite, from 0")
+        return lr
 
     def _arrays_for(self, parameter: Parameter) -> tuple[np.ndarray, ...]:
         """The arrays that belong to a parameter, as they are before the first step; one for each of `names`."""
@@ -154,16 +160,19 @@ class Optimizer:
         StateError
             If keys are missing or unknown, or a shape is another one.
         """
-        numbers = sorted({int(key.partition(".")[0]) for key in state if key.partition(".")[0].isdigit()})
+        numbers = {number for number in (str(key).partition(".")[0] for key in state) if re.fullmatch("[0-9]+", number)}
         wanted = ["steps", *(f"{i}.{name}" for i in range(len(numbers)) for name in self.names)]
-        wrong = sorted(set(wanted) ^ set(state))
+        wrong = sorted(map(str, set(wanted) ^ set(state)))
         if wrong:
-            raise StateError(f"the state does not fit {type(self).__name__}: see {', '.join(map(str, wrong))}")
+            raise StateError(f"the state does not fit {type(self).__name__}: see {', '.join(wrong)}")
         steps, arrays = np.asarray(state["steps"]), []
         if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
             raise StateError(f"the state does not fit {type(self).__name__}: steps is {state['steps']!r}")
         for i in range(len(numbers)):
             arrays.append(tuple(np.array(state[f"{i}.{name}"]) for name in self.names))
+            for name, array in zip(self.names, arrays[-1], strict=True):
+                if array.dtype.kind not in "biuf":
+                    raise StateError(f"the state does not fit {type(self).__name__}: {i}.{name} is of {array.dtype}")
         if self._bound is not None and self.names:
             found = [tuple(array.shape for array in each) for each in arrays]
             held = [tuple(array.shape for array in each) for each in self.state]
