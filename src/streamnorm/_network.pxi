@@ -299,7 +299,7 @@ def dropout_forward(x, p, seed, step, out=None):
     """
     check_plain(x, "x")
     cdef double share = share_of(p)
-    cdef uint64_t key = sn_dropout_key(<uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF), <uint64_t>int(step))
+    cdef uint64_t key = sn_dropout_key(<uint64_t>(int(seed) & 0xFFFFFFFFFFFFFFFF), <uint64_t>(int(step) & 0xFFFFFFFFFFFFFFFF))
     y = elementwise_result(out, x)
     kernels_of(x).dropout(data(y), data(x), cnp.PyArray_SIZE(<cnp.ndarray>x), share, key)
     return y

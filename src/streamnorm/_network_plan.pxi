@@ -152,7 +152,7 @@ cdef class Network:
         cdef int64_t index
         layer.kind = <sn_layer_kind><int>LAYERS[about["kind"]]
         layer.n_in, layer.out = about["n_in"], about["n_out"]
-        layer.threads = about.get("threads") or sn_processors()
+        layer.threads = threads_of(about.get("threads")) or sn_processors()
         for name in ("weight", "bias"):
             if about.get(name) is None:
                 continue
@@ -188,7 +188,7 @@ cdef class Network:
 
     cdef int describe_norm(self, sn_layer *layer, dict about) except -1:
         cdef sn_norm *norm = &layer.norm
-        start(norm, <cnp.ndarray>self.like, epsilon_of(about["eps"]), about.get("threads") or 0)
+        start(norm, <cnp.ndarray>self.like, epsilon_of(about["eps"]), threads_of(about.get("threads")))
         norm.layout = <sn_norm_layout><int>LAYOUTS[about["layout"]]
         norm.samples, norm.channels, norm.positions = about["samples"], about["channels"], about["positions"]
         norm.groups = about["groups"]

@@ -18,6 +18,7 @@ import numpy as np
 from .. import _nn
 from . import losses
 from ._module import Module
+from ._steps import dtype_of
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
 from .dense import Dense, Embedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
@@ -86,7 +87,7 @@ class Plan:
         self._parameters = [parameter for layer in self.layers for parameter in layer.parameters()]
         arrays: list[np.ndarray] = list(self._parameters)
         self._gradients: list[np.ndarray] | None = None
-        self.dtype = self._parameters[0].dtype if self._parameters else np.dtype(np.float32)
+        self.dtype = dtype_of(self.layers)
         numbers = {id(parameter): i for i, parameter in enumerate(self._parameters)}
         described, shape = [], self.sample_shape
         for i, layer in enumerate(self.layers):
@@ -127,14 +128,7 @@ class Plan:
             return False
         if sample_shape is None:
             return True
-        numbers = {id(parameter): 0 for layer in layers for parameter in layer.parameters()}
-        shape = tuple(sample_shape)
-        try:
-            for layer in layers:
-                shape = _describe(layer, shape, numbers, None)[1]
-        except ValueError:
-            return False
-        return True
+        return shape_after(layers, sample_shape) is not None
 
     def train(
         self,
@@ -189,6 +183,7 @@ class Plan:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, and batches have at least one row")
         rows = len(x) if order is None else len(order)
+        batch_size = min(batch_size, max(rows, 1))  # a number that C holds
         whole, rest = divmod(rows, batch_size)
         n_batches = whole + (rest > 1 or (rest == 1 and whole == 0))
         least = rows if rows < batch_size else rest if rest > 1 else batch_size
@@ -243,6 +238,18 @@ class Plan:
                 raise ValueError(f"targets are from {y.min()} to {y.max()}, and classes are from 0 to {most}")
             return y.astype(self.dtype)
         return y
+
+
+def shape_after(layers: Sequence[Module], sample_shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape of a row of the output of layers that a plan covers; None if they do not fit each other."""
+    numbers = {id(parameter): 0 for layer in layers for parameter in layer.parameters()}
+    shape = tuple(sample_shape)
+    try:
+        for layer in layers:
+            shape = _describe(layer, shape, numbers, None)[1]
+    except ValueError:
+        return None
+    return shape
 
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:

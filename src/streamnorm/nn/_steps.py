@@ -54,8 +54,9 @@ def mode(layers: Sequence[Module], training: bool) -> Iterator[None]:
 
 
 def dtype_of(layers: Sequence[Module]) -> np.dtype:
-    """The type that a network computes in: that of its first dense layer, else of its first parameter."""
+    """The type that a network computes in: of its first parameter of float32 or float64, else of its first buffer."""
     found = [parameter.dtype for layer in layers for parameter in layer.parameters()]
+    found += [buffer.dtype for layer in layers for _, buffer in layer.named_buffers()]
     wide = [dtype for dtype in found if dtype in (np.float32, np.float64)]
     return wide[0] if wide else np.dtype(np.float32)
 
@@ -127,7 +128,7 @@ class Steps:
         if loss is None or optimizer is None:
             raise ValueError("training takes a loss and an optimizer")
         total = weight = 0.0
-        with mode(self.layers, True), self._limited():
+        with mode(self.layers, True), self._limited(), self._forgetting():
             for start, stop in cuts(len(x) if order is None else len(order), batch_size):
                 rows = slice(start, stop) if order is None else order[start:stop]
                 weights = None if sample_weight is None else sample_weight[rows]
@@ -142,12 +143,11 @@ class Steps:
                 part = float(stop - start) if weights is None else math.fsum(weights)
                 total += value * part
                 weight += part
-        self._forget()
         return total, weight
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """What the network makes of x in evaluation mode."""
-        with mode(self.layers, False), self._limited():
+        with mode(self.layers, False), self._limited(), self._forgetting():
             for start in range(0, len(x), self.rows):
                 y = self._forward(x[start : start + self.rows])
                 if out is None:
@@ -155,7 +155,6 @@ class Steps:
                 out[start : start + self.rows] = y
             if out is None:
                 out = self._forward(x)
-        self._forget()
         return out
 
     def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, float]:
@@ -163,7 +162,7 @@ class Steps:
         if self.loss is None:
             raise ValueError("evaluation takes a loss")
         total = weight = 0.0
-        with mode(self.layers, False), self._limited():
+        with mode(self.layers, False), self._limited(), self._forgetting():
             for start in range(0, len(x), self.rows):
                 rows = slice(start, start + self.rows)
                 weights = None if sample_weight is None else sample_weight[rows]
@@ -171,7 +170,6 @@ class Steps:
                 part = float(len(targets)) if weights is None else math.fsum(weights)
                 total += self._loss(outputs, targets, weights) * part
                 weight += part
-        self._forget()
         return total, weight
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
@@ -215,10 +213,14 @@ class Steps:
             for layer in free:
                 layer.__dict__["threads"] = None
 
-    def _forget(self) -> None:
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
         """Let go of what layers have kept of the last batch, which may be a view of the caller's array."""
-        for layer in self.layers:
-            forget(layer)
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                forget(layer)
 
 
 def forget(layer: Module) -> None:

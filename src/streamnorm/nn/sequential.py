@@ -29,7 +29,8 @@ class Sequential(Module):
     Attributes
     ----------
     dtype : numpy.dtype
-        What inputs are cast to: the type of the first parameter of float32 or float64; float32 without any.
+        What inputs are cast to: the type of the first parameter of float32 or float64, of running statistics where
+        there is none; else float32.
     optimizer : Optimizer or None
         As compiled.
     loss : Loss or None
@@ -237,9 +238,9 @@ class Sequential(Module):
         if known != key or runner.rows < rows:
             runner = self._runner(inputs.shape[1:], rows, None, None)
         if not len(inputs) or type(runner) is Steps:  # a plan has looked at the shapes
-            sample = self._sample(inputs, "X")
+            shape, dtype = self._output(inputs, "X")
             if not len(inputs):
-                return np.empty((0, *sample.shape), sample.dtype)
+                return np.empty((0, *shape), dtype)
         predictions = runner.forward(inputs)
         if type(runner) is not Steps:
             self.__dict__["_predictor"] = key, runner
@@ -291,7 +292,7 @@ class Sequential(Module):
     def _runner(self, sample_shape: tuple[int, ...], rows: int, loss: Loss | None, optimizer: Optimizer | None) -> Any:
         from ._plan import Plan
 
-        layers = list(_flat(self)) if self._is_plain else [self]
+        layers = self._layers()
         # For shapes that do not fit there is no plan: the layers themselves say what is wrong.
         kind = Plan if Plan.covers(layers, sample_shape, loss=loss, optimizer=optimizer) else Steps
         return kind(layers, sample_shape, rows, loss=loss, optimizer=optimizer, threads=self.threads)
@@ -320,8 +321,23 @@ class Sequential(Module):
         with np.errstate(over="ignore"):
             return as_type(array, self.dtype)
 
-    def _sample(self, X: np.ndarray, name: str) -> np.ndarray:
-        """A row of the output, for its shape and type: two rows of zeros are sent through."""
+    def _layers(self) -> list[Module]:
+        """What goes one after the other: layers, or this network as one that does something else."""
+        return list(_flat(self)) if self._is_plain else [self]
+
+    def _output(self, X: np.ndarray, name: str) -> tuple[tuple[int, ...], np.dtype]:
+        """The shape of a row of the output, and its type.
+
+        Where there is a plan, it says so. Otherwise two rows of zeros are sent through, for which the layers' modes
+        are switched: calls of other threads would see that.
+        """
+        from ._plan import Plan, shape_after
+
+        layers = self._layers()
+        if Plan.covers(layers):
+            shape = shape_after(layers, X.shape[1:])
+            if shape is not None:
+                return shape, self.dtype
         rows = np.zeros((2, *X.shape[1:]), X.dtype)
         with mode([self], False):
             for i, layer in enumerate(self if self._is_plain else [self]):
@@ -334,7 +350,7 @@ class Sequential(Module):
                     ) from None
                 rows = after
         forget(self)
-        return rows[0]
+        return rows.shape[1:], rows.dtype
 
     def _rows(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
         """X, targets and weights as a runner takes them, checked."""
@@ -347,10 +363,13 @@ class Sequential(Module):
             raise ValueError(f"{x_name} has shape {inputs.shape}: at least one row is wanted")
         check_finite(inputs, x_name)
         check_finite(targets, y_name)
-        sample = self._sample(inputs, x_name)
-        targets = loss.targets(targets, (len(inputs), *sample.shape), sample.dtype)
+        shape, dtype = self._output(inputs, x_name)
+        targets = loss.targets(targets, (len(inputs), *shape), dtype)
         check_finite(targets, y_name)  # float32 has not all numbers that float64 has
-        return inputs, targets, weights_of(sample_weight, len(inputs), sample.dtype)
+        weights = weights_of(sample_weight, len(inputs), dtype)
+        if weights is not None and not weights.any():
+            raise ValueError(f"the weights of all rows of {x_name} are 0 in {weights.dtype}: at least one counts")
+        return inputs, targets, weights
 
 
 def _flat(network: Sequential) -> Iterator[Module]:
