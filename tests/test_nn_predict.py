@@ -1,6 +1,7 @@
 """What a network keeps from one prediction to the next."""
 
 import copy
+import itertools
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamnorm import nn
+from streamnorm.nn import _module
 
 X = np.random.default_rng(3).normal(size=(37, 5)).astype(np.float32)
 
@@ -79,3 +81,13 @@ def test_threads_predict_at_once():
     with ThreadPoolExecutor(4) as pool:
         for found in pool.map(lambda _: net.predict(X), range(200)):
             np.testing.assert_array_equal(found, whole)
+
+
+def test_a_network_of_another_process_sees_its_changes(monkeypatch):
+    made = network()
+    stored = pickle.dumps(made)
+    monkeypatch.setattr(_module, "_changes", itertools.count(made[1]._changed))  # where this process is in counting
+    loaded = pickle.loads(stored)
+    before = loaded.predict(X)
+    loaded[1].eps = 10.0
+    assert not np.array_equal(loaded.predict(X), before)

@@ -270,6 +270,7 @@ class Module(ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.__dict__["_changed"] = next(_changes)  # the number in the state may be of another process
 
     def _shown(self) -> str:
         """The arguments in the representation."""

@@ -97,7 +97,8 @@ class Optimizer:
                 a is not b for a, b in zip(parameters, self._bound, strict=True)
             ):
                 raise ValueError(
-                    f"this {type(self).__name__} trains another network, whose moments it keeps: make one for each"
+                    f"this {type(self).__name__} trains another network, whose moments it keeps: make one for each; "
+                    "if a layer was replaced, compile once more"
                 )
             return
         if self.names and (self.state or self.steps):

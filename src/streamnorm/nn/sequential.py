@@ -233,6 +233,7 @@ class Sequential(Module):
         inputs = self._inputs(X, "X")
         batch_size = check_count(batch_size, "batch_size")
         key = inputs.shape[1:], self._version()
+        runner: Any
         known, runner = self.__dict__.pop("_predictor", None) or (None, None)
         rows = max(1, min(batch_size, len(inputs)))
         if known != key or runner.rows < rows:
