@@ -5,6 +5,7 @@ import math
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -637,6 +638,28 @@ def test_evaluating_on_several_threads_leaves_the_modes_alone():
     network.fit(X, y)
     network.predict(X[:0])
     assert not seen and network.training
+
+
+def test_networks_of_other_layers_are_trained_and_asked_at_once():
+    class Own(nn.ReLU):
+        pass
+
+    X, y = problem(100)
+    networks = [
+        nn.Sequential([nn.Dense(7, 5, random_state=0), Own(), nn.Dropout(0.5, random_state=1), nn.Dense(5, 1)])
+        for _ in range(2)
+    ]
+    for network in networks:
+        network[3].reset_parameters(2)
+        network.compile()
+    alone, watched = networks
+    alone.fit(X, y, epochs=20, random_state=0)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(lambda: [watched.predict(X) for _ in range(100)]) for _ in range(2)]
+        watched.fit(X, y, epochs=20, random_state=0)
+        for each in asked:
+            each.result()
+    assert bits(alone) == bits(watched) and watched.training and watched[2].training
 
 
 def test_rows_are_let_go_of_after_an_error():

@@ -266,7 +266,7 @@ class Module(ABC):
         return LoadedKeys(missing, unexpected)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_kept": None}
+        return self.__dict__ | {"_kept": None, "_locks": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -4,6 +4,8 @@
 # kernels in the same order, so that the two agree to the last bit. This is the one that says what happens.
 
 import math
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -33,9 +35,28 @@ def cuts(rows: int, batch_size: int) -> Iterator[tuple[int, int]]:
     return pairwise(edges)
 
 
+def _lock_of(layer: Module) -> Any:
+    """The lock of the network that begins with the layer, however it is held.
+
+    One for each process: in a forked child no thread may be left that would give it back.
+    """
+    while inside := next(layer.children(), None):
+        layer = inside[1]
+    locks: dict[int, Any] = layer.__dict__.setdefault("_locks", {})
+    return locks.setdefault(os.getpid(), threading.RLock())
+
+
 @contextmanager
 def mode(layers: Sequence[Module], training: bool) -> Iterator[None]:
-    """Layers, and those inside, in training or evaluation mode; then each in the one that it was in."""
+    """Layers, and those inside, in training or evaluation mode; then each in the one that it was in.
+
+    Other threads wait meanwhile: a layer has one mode, and keeps one batch for backward.
+    """
+    with _lock_of(layers[0]):
+        yield from _in_mode(layers, training)
+
+
+def _in_mode(layers: Sequence[Module], training: bool) -> Iterator[None]:
     before: list[tuple[Module, bool]] = []
 
     def visit(layer: Module) -> None:

@@ -341,16 +341,17 @@ class Sequential(Module):
                 return shape, self.dtype
         rows = np.zeros((2, *X.shape[1:]), X.dtype)
         with mode([self], False):
-            for i, layer in enumerate(self if self._is_plain else [self]):
-                try:
-                    after = layer.forward(rows)
-                except ValueError as error:
-                    raise ValueError(
-                        f"{name} has shape {X.shape}, of which layer {i}, {type(layer).__name__}, gets rows of shape "
-                        f"{rows.shape[1:]}: {error}"
-                    ) from None
-                rows = after
-        forget(self)
+            try:
+                for i, layer in enumerate(self if self._is_plain else [self]):
+                    try:
+                        rows = layer.forward(rows)
+                    except ValueError as error:
+                        raise ValueError(
+                            f"{name} has shape {X.shape}, of which layer {i}, {type(layer).__name__}, gets rows of "
+                            f"shape {rows.shape[1:]}: {error}"
+                        ) from None
+            finally:
+                forget(self)
         return rows.shape[1:], rows.dtype
 
     def _rows(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
