@@ -7,24 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import SEED, small
 
 from streamnorm import nn
 from streamnorm.nn._plan import Plan
 from streamnorm.nn._steps import Steps
 
-SEED = 17
 SUM_RTOL = 1e-14  # losses of batches are means in one and sums in the other; what is trained has the same bits
 kinds = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def small(dtype=np.float64, outputs=1, dropout=0.0, seed=1, norm=True):
-    """7 inputs, two hidden layers."""
-    rng = np.random.default_rng(seed)
-    layers = [nn.Dense(7, 13, dtype=dtype, random_state=rng)]
-    layers += [nn.BatchNorm(13, dtype=dtype)] if norm else []
-    layers += [nn.ReLU(), nn.Dense(13, 11, dtype=dtype, random_state=rng), nn.Tanh()]
-    layers += [nn.Dropout(dropout, random_state=rng)] if dropout else []
-    return nn.Sequential([*layers, nn.Dense(11, outputs, dtype=dtype, random_state=rng)])
 
 
 def images_to_classes(dtype):

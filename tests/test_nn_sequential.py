@@ -5,12 +5,12 @@ import math
 import pickle
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.networks import SEED, bits, problem, small
 from support.slopes import error, slopes
 
 import streamnorm as sn
@@ -18,31 +18,9 @@ from streamnorm import nn
 from streamnorm.nn._steps import Steps, cuts
 from streamnorm.nn._training import train
 
-SEED = 17
 ATOL64 = 1e-10  # parameters of size 1 after many steps, each of which feeds its rounding to the next
 DEEP_TOLERANCE = 3e-8  # of differences through three normalizations, whose fifth derivatives are large
 kinds = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-def small(dtype=np.float64, outputs=1, dropout=0.0, seed=1, norm=True):
-    """7 inputs, two hidden layers."""
-    rng = np.random.default_rng(seed)
-    layers = [nn.Dense(7, 13, dtype=dtype, random_state=rng)]
-    layers += [nn.BatchNorm(13, dtype=dtype)] if norm else []
-    layers += [nn.ReLU(), nn.Dense(13, 11, dtype=dtype, random_state=rng), nn.Tanh()]
-    layers += [nn.Dropout(dropout, random_state=rng)] if dropout else []
-    return nn.Sequential([*layers, nn.Dense(11, outputs, dtype=dtype, random_state=rng)])
-
-
-def problem(n=211, seed=SEED):
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, 7))
-    return X, np.abs(X[:, 0]) + X[:, 1] - 0.5 * X[:, 2] * X[:, 3]
-
-
-def bits(network):
-    return {key: value.tobytes() for key, value in network.state_dict().items()}
-
 
 # ---------------------------------------------------------------- forward and backward
 
@@ -592,96 +570,6 @@ def test_values_that_are_no_numbers_are_placed(value, said):
     network = nn.Sequential([nn.Flatten(), nn.Dense(6, 1)]).compile()
     with pytest.raises(sn.DataError, match=r"in row 2, position \(1, 0\)"):
         network.fit(images, np.zeros(4))
-
-
-def test_rows_of_records_which_lie_at_odd_addresses_are_taken():
-    records = np.zeros(50, [("flag", "i1"), ("x", "f8", 7), ("y", "f8"), ("weight", "f8")])
-    records["x"], records["y"] = problem(50)
-    records["weight"] = 1.0
-    plain, odd = small().compile(), small().compile()
-    plain.fit(*problem(50), random_state=0)
-    beside = np.frombuffer(b"?" + records["x"].tobytes(), np.float64, offset=1).reshape(50, 7)
-    assert not beside.flags.aligned and beside.flags.c_contiguous
-    one = np.frombuffer(b"?" + records["y"].tobytes(), np.float64, offset=1)
-    weight = np.frombuffer(b"?" + records["weight"].tobytes(), np.float64, offset=1)
-    odd.fit(beside, one, random_state=0, sample_weight=weight)
-    assert bits(odd) == bits(plain)
-    np.testing.assert_array_equal(odd.predict(records["x"]), plain.predict(beside))
-    classes = np.frombuffer(b"?" + np.ones(50, np.int64).tobytes(), np.int64, offset=1)
-    assert math.isfinite(small(outputs=2).compile(loss="cross_entropy").fit(beside, classes)["loss"][0])
-
-
-def test_a_layer_that_is_set_anew_keeps_its_place():
-    network = small()
-    keys = list(network.state_dict())
-    setattr(network, "0", nn.Dense(7, 13, dtype=np.float64, random_state=9))
-    network[0].register_parameter("weight", nn.Parameter(np.ones((13, 7))))
-    network[1].register_buffer("running_mean", np.zeros(13))
-    assert list(network.state_dict()) == keys and isinstance(network[0], nn.Dense)
-    assert network.predict(np.ones((3, 7))).shape == (3, 1)
-
-
-def test_a_network_without_parameters_computes_in_the_type_of_its_statistics():
-    x = np.random.default_rng(SEED).normal(size=(30, 3))
-    layer = nn.BatchNorm(3, affine=False, dtype=np.float64)
-    network = nn.Sequential([layer, nn.Tanh()]).compile()
-    assert network.dtype == np.float64 and math.isfinite(network.fit(x, x, batch_size=8)["loss"][0])
-    assert error(network.predict(x), np.tanh(layer.eval()(x))) < ATOL64
-
-
-def test_evaluating_on_several_threads_leaves_the_modes_alone():
-    network = small(dropout=0.5).compile()
-    X, y = problem(50)
-    seen = []
-    network[1].train = network[4].train = lambda mode=True: seen.append(mode)
-    network.evaluate(X, y)
-    network.fit(X, y)
-    network.predict(X[:0])
-    assert not seen and network.training
-
-
-def test_networks_of_other_layers_are_trained_and_asked_at_once():
-    class Own(nn.ReLU):
-        pass
-
-    X, y = problem(100)
-    networks = [
-        nn.Sequential([nn.Dense(7, 5, random_state=0), Own(), nn.Dropout(0.5, random_state=1), nn.Dense(5, 1)])
-        for _ in range(2)
-    ]
-    for network in networks:
-        network[3].reset_parameters(2)
-        network.compile()
-    alone, watched = networks
-    alone.fit(X, y, epochs=20, random_state=0)
-    with ThreadPoolExecutor(2) as pool:
-        asked = [pool.submit(lambda: [watched.predict(X) for _ in range(100)]) for _ in range(2)]
-        watched.fit(X, y, epochs=20, random_state=0)
-        for each in asked:
-            each.result()
-    assert bits(alone) == bits(watched) and watched.training and watched[2].training
-
-
-def test_rows_are_let_go_of_after_an_error():
-    class Stuck(nn.ReLU):
-        def backward(self, dy, out=None):
-            raise RuntimeError("stuck")
-
-    network = nn.Sequential([nn.Dense(7, 1), Stuck()]).compile()
-    with pytest.raises(RuntimeError, match="stuck"):
-        network.fit(*problem(50))
-    assert network[0]._kept is None and network.training
-
-
-def test_numbers_that_c_does_not_hold_are_as_good_as_many():
-    X, y = problem(50)
-    found = []
-    for batch_size, threads in ((50, 2), (2**70, 2), (50, 2**40), (50, 2**70)):
-        network = small(dropout=0.5).compile(threads=threads)
-        network[5].num_steps = -3
-        network.fit(X, y, batch_size=batch_size, shuffle=False)
-        found.append(bits(network))
-    assert all(each == found[0] for each in found)
 
 
 def test_masked_values_are_refused():
