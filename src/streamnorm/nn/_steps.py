@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,12 @@ def _in_mode(layers: Sequence[Module], training: bool) -> Iterator[None]:
 
 def dtype_of(layers: Sequence[Module]) -> np.dtype:
     """The type that a network computes in: of its first parameter of float32 or float64, else of its first buffer."""
-    found = [parameter.dtype for layer in layers for parameter in layer.parameters()]
-    found += [buffer.dtype for layer in layers for _, buffer in layer.named_buffers()]
-    wide = [dtype for dtype in found if dtype in (np.float32, np.float64)]
-    return wide[0] if wide else np.dtype(np.float32)
+    parameters = (parameter for layer in layers for parameter in layer.parameters())
+    buffers = (buffer for layer in layers for _, buffer in layer.named_buffers())
+    for array in chain(parameters, buffers):  # the first one, as a rule
+        if array.dtype in (np.float32, np.float64):
+            return array.dtype
+    return np.dtype(np.float32)
 
 
 class Steps:
