@@ -87,7 +87,8 @@ class Regressor(Parameters):
     buckets : int, default 1000
     embedding_dim : int, default 8
     warm_start : bool, default False
-        Whether :meth:`fit` goes on with the network, the optimizer's state and the scalers of the fit before.
+        Whether :meth:`fit` goes on with the network, the optimizer's state and the scalers of the fit before. With a
+        schedule as learning rate, two fits are then the same as one of all their epochs.
     dtype : {"float32", "float64"}, default "float32"
         Of the network. Scaling is done in float64 in any case.
     random_state : int, RandomState, Generator or None
@@ -155,7 +156,7 @@ class Regressor(Parameters):
         target_scaler: Any = "standard",
         loss: Any = "mean_squared_error",
         optimizer: Any = "adam",
-        learning_rate: Any = 1e-3,
+        learning_rate: Any = 1e-2,
         epochs: int = 10,
         batch_size: int = 32,
         early_stopping: bool = False,

@@ -1,5 +1,9 @@
 """A network: layers one after the other, trained on arrays."""
 
+# Design: what predicts is kept for the next call, because to make it takes longer than to predict a row. It is good for
+# as long as no attribute of a layer is set; a call takes it away meanwhile, so that calls on other threads make their
+# own instead of waiting.
+
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
