@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from ._core import affine
 from .atomic import AtomicFile
+from .errors import DataError
 from .parquet import thrift
 from .parquet.encode import EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
 from .parquet.format import Compression
@@ -110,12 +112,17 @@ def _with_pandas_types(metadata: dict[bytes, bytes] | None, types: Mapping[str, 
 
 @dataclass(frozen=True, slots=True)
 class FieldTask:
-    """One top-level field of one span."""
+    """Top-level fields of one span: one, or neighbours that are copied."""
 
     span: Span
-    name: str
+    names: tuple[str, ...]
     how: str  # "normalize", "copy" or "encode"
     first_row_group: int
+
+    @property
+    def name(self) -> str:
+        """The field, where there is one."""
+        return self.names[0]
 
 
 class Workbench(threading.local):
@@ -191,12 +198,16 @@ class ParquetJob:
 
     def run(self, target: AtomicFile, meter: ProgressMeter) -> int:
         """Write the file to `target` (which the caller commits) and return the number of rows."""
-        schema = self.transform.schema(common_schema(self.files))
+        schema = self._schema()
         writer = ParquetWriter(
             target, schema, key_value_metadata=self.footer, compression=self.compression
         )
-        copied = self._choose_copies(writer, schema)
-        tasks = list(self._tasks(writer, schema, copied))
+        copied = copied_fields(self.files, self.spans, [name for name in schema.names if self._passes(name)])
+        for name in copied:
+            footer = self.files[0].footer
+            source = footer.fields[footer.field_index(name)]
+            writer.use_source_schema(name, source.elements, [footer.column_order(leaf) for leaf in source.leaves])
+        tasks = list(self._tasks(writer, schema.names, copied))
         with CopySource() as source:
             for task in run_ordered(
                 tasks,
@@ -207,48 +218,59 @@ class ParquetJob:
                 need=self._need,
                 limit=self.memory * 5 // 8,
             ):
-                meter.add(task.span.rows / len(schema))
+                self._count(task, len(schema), meter)
             writer.close()
         return sum(span.rows for span in self.spans)
 
-    def _write(self, task: FieldTask, result: tuple[int, Any], writer: ParquetWriter, source: CopySource) -> None:
+    def _schema(self) -> pa.Schema:
+        """Of the output."""
+        return self.transform.schema(common_schema(self.files))
+
+    def _passes(self, name: str) -> bool:
+        """Whether a field of the output is one of the inputs', as it is there."""
+        return name not in self.transform.maps
+
+    def _count(self, task: FieldTask, fields: int, meter: ProgressMeter) -> None:
+        """Report a task's progress."""
+        meter.add(task.span.rows * len(task.names) / fields)
+
+    def _write(self, task: Any, result: tuple[int, Any], writer: ParquetWriter, source: CopySource) -> None:
         """Append what a task has made, or copy what it stands for."""
         part, made = result
         row_group = task.first_row_group + part
         if task.how == "encode":
             writer.append_arrow(row_group, task.name, made)
         elif task.how == "copy":
-            file = task.span.file
-            field_index = file.footer.field_index(task.name)
-            opened = source.open(file)
-            writer.copy_field(row_group, task.name, opened, file.footer, field_index, task.span.row_groups[0])
-        elif isinstance(made, EncodedChunk):
-            writer.append_pages(row_group, task.name, made)
+            file, opened = task.span.file, source.open(task.span.file)
+            for name in task.names:
+                index = file.footer.field_index(name)
+                writer.copy_field(row_group, name, opened, file.footer, index, task.span.row_groups[part])
         else:
-            writer.append_partial(row_group, task.name, made)
+            self._append(row_group, task.name, made, writer)
+
+    def _append(self, row_group: int, name: str, made: Any, writer: ParquetWriter) -> None:
+        """Append pages of our own, and of the last ones what ends the chunk."""
+        if isinstance(made, EncodedChunk):
+            writer.append_pages(row_group, name, made)
+            self.buffers.give_back(made.pages)
+        else:
+            writer.append_partial(row_group, name, made)
             self.buffers.give_back(made)
 
-    def _choose_copies(self, writer: ParquetWriter, schema: pa.Schema) -> set[str]:
-        """The fields that can be copied as they are from every input; the writer takes their schema over."""
-        if not self.spans or not all(span.keeps for span in self.spans):
-            return set()
-        copied = set()
-        first = self.files[0].footer
-        for name in (f.name for f in schema if f.name not in self.transform.maps):
-            source = first.fields[first.field_index(name)]
-            if all(_can_copy(span, name, source.elements) for span in self.spans):
-                writer.use_source_schema(name, source.elements, [first.column_order(leaf) for leaf in source.leaves])
-                copied.add(name)
-        return copied
-
-    def _tasks(self, writer: ParquetWriter, schema: pa.Schema, copied: set[str]) -> Iterator[FieldTask]:
+    def _tasks(self, writer: ParquetWriter, names: Sequence[str], copied: set[str]) -> Iterator[FieldTask]:
         for span in self.spans:
             first = [writer.begin_row_group(rows) for rows in span.out_rows][0]
-            for name in schema.names:
-                how = "normalize" if name in self.transform.maps else "copy" if name in copied else "encode"
-                yield FieldTask(span, name, how, first)
+            yield from self._tasks_of(span, names, copied, first)
 
-    def _need(self, task: FieldTask) -> int:
+    def _tasks_of(self, span: Span, names: Sequence[str], copied: set[str], first: int) -> Iterator[FieldTask]:
+        for copies, together in groupby(names, key=copied.__contains__):
+            if copies:
+                yield FieldTask(span, tuple(together), "copy", first)
+                continue
+            for name in together:
+                yield FieldTask(span, (name,), "encode" if self._passes(name) else "normalize", first)
+
+    def _need(self, task: Any) -> int:
         """Bytes that a task holds at most: what it reads at a time, and what it makes of that."""
         span = task.span
         if task.how == "copy":
@@ -264,13 +286,14 @@ class ParquetJob:
         rows = sum(footer.row_groups[group].num_rows for group in span.row_groups)
         return reading + 2 * packed + 2 * unfolded * max(span.out_rows) // max(rows, 1)
 
-    def _work(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
+    def _work(self, task: Any, writer: ParquetWriter, outlet: Outlet) -> None:
         if task.how == "normalize":
             self._normalize(task, writer, outlet)
         elif task.how == "encode":
             self._encode(task, writer, outlet)
         else:
-            outlet.push((0, None), 0)
+            for part in range(len(task.span.out_rows)):
+                outlet.push((part, None), 0)
 
     def _normalize(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         """Push the pages as they are made, and at the end of each chunk its metadata."""
@@ -291,7 +314,7 @@ class ParquetJob:
     def _encode(self, task: FieldTask, writer: ParquetWriter, outlet: Outlet) -> None:
         out_field = writer.arrow_schema.field(task.name)
         # Few long strings, many times over, stay few in memory as a dictionary.
-        encoded = (task.name,) if _is_string(out_field.type) and _reads_as_dictionary(task.span, task.name) else ()
+        encoded = (task.name,) if is_string(out_field.type) and reads_as_dictionary(task.span, task.name) else ()
         gathered: list[pa.Array] = []
         current = 0
         for part, array in self._parts(task, encoded, outlet, _gathering_rows(task)):
@@ -310,28 +333,33 @@ class ParquetJob:
         self, task: FieldTask, encoded: Sequence[str], outlet: Outlet, batch_rows: int = BATCH_ROWS
     ) -> Iterator[tuple[int, pa.Array]]:
         """The column's arrays with the number of the output row group that they belong to."""
-        span = task.span
-        skip, part, left = span.skip, 0, span.out_rows[0]
+        span, pieces = task.span, task.span.pieces()
         for (array,) in column_batches(
             span.file, self.bench.readers, span.row_groups, [task.name], batch_rows=batch_rows, encoded=encoded
         ):
             outlet.check()
-            start = min(skip, len(array))
-            skip -= start
-            while start < len(array):
-                if left == 0:
-                    part += 1
-                    if part == len(span.out_rows):
-                        return
-                    left = span.out_rows[part]
-                piece = array.slice(start, min(left, len(array) - start))
-                yield part, piece
-                start += len(piece)
-                left -= len(piece)
-        if left > 0 or part + 1 < len(span.out_rows):
-            raise span.file.error(
-                "has fewer values than the footer says: the file is damaged", span.row_groups[-1], task.name
-            )
+            for part, start, length in pieces.cut(len(array)):
+                yield part, array.slice(start, length)
+            if pieces.complete:
+                return
+        raise too_short(span, task.name)
+
+
+def too_short(span: Span, name: str) -> DataError:
+    """The error of a column that ends before its rows do."""
+    return span.file.error("has fewer values than the footer says: the file is damaged", span.row_groups[-1], name)
+
+
+def copied_fields(files: Sequence[ParquetInput], spans: Sequence[Span], names: Sequence[str]) -> set[str]:
+    """Those of these fields whose chunks can be copied as they are from every input, under the schema of the first."""
+    if not spans or not all(span.keeps for span in spans):
+        return set()
+    footer = files[0].footer
+    return {
+        name
+        for name in names
+        if all(_can_copy(span, name, footer.fields[footer.field_index(name)].elements) for span in spans)
+    }
 
 
 def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
@@ -340,10 +368,10 @@ def _can_copy(span: Span, name: str, elements: Sequence[Any]) -> bool:
     source = footer.fields[footer.field_index(name)]
     if mismatch(elements, source.elements):
         return False
-    return all(footer.chunk(span.row_groups[0], leaf).obstacle is None for leaf in source.leaves)
+    return all(footer.chunk(group, leaf).obstacle is None for group in span.row_groups for leaf in source.leaves)
 
 
-def _is_string(kind: pa.DataType) -> bool:
+def is_string(kind: pa.DataType) -> bool:
     """Whether pyarrow reads such a column as a dictionary, whatever the Arrow type that the file's writer had."""
     tests = (
         pa.types.is_string,
@@ -365,7 +393,7 @@ def _gathering_rows(task: FieldTask) -> int:
     return min(BATCH_ROWS, max(1024, max(task.span.out_rows) // 8))
 
 
-def _reads_as_dictionary(span: Span, name: str) -> bool:
+def reads_as_dictionary(span: Span, name: str) -> bool:
     """Whether pyarrow can read a flat field as a dictionary; it cannot where strings are delta encoded."""
     footer = span.file.footer
     (leaf,) = footer.fields[footer.field_index(name)].leaves

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import pyarrow as pa
 
-from .sources import ParquetInput
+from .scan import runs_of_row_groups
+from .sources import BATCH_ROWS, ParquetInput
 
 TINY_BYTES = 10**6
 JOINED_BYTES = 16 * 10**6
@@ -37,12 +39,50 @@ class Span:
 
     @property
     def keeps(self) -> bool:
-        """Whether one input row group becomes one output row group, so that chunks may be copied."""
-        return (
-            len(self.row_groups) == 1
-            and self.skip == 0
-            and self.out_rows == (self.file.footer.row_groups[self.row_groups[0]].num_rows,)
-        )
+        """Whether each input row group becomes one output row group, so that chunks may be copied."""
+        groups = self.file.footer.row_groups
+        return self.skip == 0 and self.out_rows == tuple(groups[group].num_rows for group in self.row_groups)
+
+    def row_group_at(self, row: int) -> int:
+        """The input row group of a row, counted from the first one of the first row group."""
+        groups = self.file.footer.row_groups
+        for group in self.row_groups:
+            if row < groups[group].num_rows:
+                return group
+            row -= groups[group].num_rows
+        return self.row_groups[-1]
+
+    def pieces(self) -> Pieces:
+        """What says of rows, as they are read, which output row group they go to."""
+        return Pieces(self)
+
+
+class Pieces:
+    """Cuts the rows of a span, as they come, into those of its output row groups."""
+
+    def __init__(self, span: Span) -> None:
+        self._skip, self._out_rows = span.skip, span.out_rows
+        self._part, self._left = 0, span.out_rows[0]
+
+    def cut(self, rows: int) -> list[tuple[int, int, int]]:
+        """For the next rows that are read: number of the output row group, first row of the piece, its length."""
+        start = min(self._skip, rows)
+        self._skip -= start
+        found = []
+        while start < rows and not self.complete:
+            if self._left == 0:
+                self._part += 1
+                self._left = self._out_rows[self._part]
+            length = min(self._left, rows - start)
+            found.append((self._part, start, length))
+            start += length
+            self._left -= length
+        return found
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows were there."""
+        return self._left == 0 and self._part + 1 == len(self._out_rows)
 
 
 def row_width(file: ParquetInput) -> int:
@@ -80,6 +120,18 @@ def plan_spans(file: ParquetInput, memory: int, row_group_size: int | None) -> l
     if row_group_size is not None:
         return list(_cut_by_rows(file, row_group_size))
     return list(_follow_input(file, memory))
+
+
+def kept_spans(file: ParquetInput) -> list[Span]:
+    """Spans that leave all row groups as they are, whatever their size; small neighbours go through together."""
+    groups, spans = file.footer.row_groups, []
+    for run, _ in runs_of_row_groups(file, BATCH_ROWS):
+        for filled, numbers in groupby(run, key=lambda group: groups[group].num_rows > 0):
+            if filled:
+                together = list(numbers)
+                rows = tuple(groups[group].num_rows for group in together)
+                spans.append(Span(file, range(together[0], together[-1] + 1), 0, rows))
+    return spans
 
 
 def _follow_input(file: ParquetInput, memory: int) -> Iterator[Span]:
