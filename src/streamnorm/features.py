@@ -68,19 +68,39 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
         of_values = bucket_numbers(array.dictionary, buckets)
         if len(of_values) == 0:
             return np.zeros(len(array), np.int32)
-        indices = array.indices.fill_null(0).to_numpy(zero_copy_only=False)
-        found = of_values[indices]
-        if array.indices.null_count:
-            found[array.indices.is_null().to_numpy(zero_copy_only=False)] = 0
+        indices, missing = _plain_values(array.indices), _nulls(array.indices)
+        if missing is None:
+            return of_values[indices]
+        found = of_values[np.where(missing, 0, indices)]  # what stands under a null may be any number
+        found[missing] = 0
         return found
     if not can_be_hashed(array.type):
         raise TypeError(f"strings, binary, integers and booleans have buckets, and {array.type} has none")
     strings = array if _is_stringlike(array.type) else array.cast(pa.binary() if _is_bytes(array.type) else pa.string())
     high = hash_strings(strings) >> np.uint64(32)
     found = (1 + ((high * np.uint64(buckets - 1)) >> np.uint64(32))).astype(np.int32)
-    if strings.null_count:
-        found[strings.is_null().to_numpy(zero_copy_only=False)] = 0
+    missing = _nulls(strings)
+    if missing is not None:
+        found[missing] = 0
     return found
+
+
+# Arrow's own to_numpy and fill_null import pandas, where it is installed, to see whether values are its.
+def _plain_values(array: pa.Array) -> np.ndarray:
+    """An array of integers, whatever stands under its nulls."""
+    kind = ("i" if pa.types.is_signed_integer(array.type) else "u") + str(array.type.bit_width // 8)
+    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
+
+
+def _nulls(array: pa.Array) -> np.ndarray | None:
+    """Where an array has nulls, or None if it has none."""
+    if not array.null_count:
+        return None
+    if array.buffers()[0] is None:  # of nulls alone
+        return np.ones(len(array), bool)
+    first, start = divmod(array.offset, 8)
+    bits = np.frombuffer(array.buffers()[0], np.uint8)[first : first + (start + len(array) + 7) // 8]
+    return np.unpackbits(bits, bitorder="little")[start : start + len(array)] == 0
 
 
 def _is_stringlike(kind: pa.DataType) -> bool:
