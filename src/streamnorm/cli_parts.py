@@ -43,7 +43,9 @@ def check_own_target(path: str, overwrite: bool, others: Sequence[str] = (), wha
     check_target(path, overwrite=overwrite)
 
 
-def say_done(console: Console, verb: str, rows: int, into: str, target: str, also: str = "") -> None:
+def say_done(
+    console: Console, verb: str, rows: int, into: str, target: str, also: str = "", **counts: int
+) -> None:
     seconds = console.seconds
     speed = console.bytes_done / 1e6 / seconds
     console.say(
@@ -56,4 +58,5 @@ def say_done(console: Console, verb: str, rows: int, into: str, target: str, als
         seconds=round(seconds, 3),
         mb_per_s=round(speed, 1),
         target=target,
+        **counts,
     )

@@ -23,6 +23,7 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid")
 LOSSES = ("mean_squared_error", "mean_absolute_error", "huber", "quantile")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCALERS = (*METHODS, "none")
+MISSING = ("error", "null")
 
 
 def _widths(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -317,6 +318,12 @@ def _say_trained(console: Console, model: Any, sink: str) -> None:
 @inputs
 @output(PARQUET_OUT)
 @click.option("--name", metavar="NAME", help="Name of the column that is added. [default: prediction]")
+@click.option(
+    "--missing",
+    type=click.Choice(MISSING),
+    help="What to do where a row lacks an input that the model does not impute: stop, or predict null for the row. "
+    "[default: error]",
+)
 @encoding
 @running
 @click.pass_obj
@@ -335,5 +342,6 @@ def predict(console: Console, model: str, source: list[str], sink: str, **option
     if not hasattr(loaded, "n_outputs_"):
         raise StateError(f"{model}: is a network without scalers and names of columns: load it and call its predict")
     with console.listening(), console.progress() as progress:
-        rows = predictions.predict(source, sink, loaded, progress=progress, **given(options))
-    say_done(console, "wrote", rows, "to", sink)
+        rows, without = predictions.predict(source, sink, loaded, progress=progress, **given(options))
+    also = f", {without:,} without a prediction, as they lack an input" if without else ""
+    say_done(console, "wrote", rows, "to", sink, also, without_prediction=without)

@@ -256,14 +256,25 @@ def inputs_of(inputs: Any, features: FeatureMap) -> np.ndarray:
 
 def check_finite(x: np.ndarray, features: FeatureMap) -> None:
     """Raise DataError, which names the column, if an input is infinite."""
+    found = infinite_in(x, features)
+    if found is not None:
+        raise DataError(f"column {found[0]!r} {too_large(x)}", column=found[0])
+
+
+def infinite_in(x: np.ndarray, features: FeatureMap) -> tuple[Any, int] | None:
+    """The column and the row of an input that is infinite; None if there is none."""
     good = np.isfinite(x)
     if good.all():
-        return
-    column = features.names[int(np.argmin(good.all(axis=0)[: len(features.columns)]))]
-    raise DataError(
-        f"column {column!r} contains infinity or a value too large for {x.dtype} after scaling: leave such rows "
-        "out, or set the value to missing and use impute=True",
-        column=column,
+        return None
+    at = int(np.argmin(good.all(axis=0)[: len(features.columns)]))
+    return features.names[at], int(np.argmin(good[:, at]))
+
+
+def too_large(x: np.ndarray) -> str:
+    """What is wrong with such a column."""
+    return (
+        f"contains infinity or a value too large for {x.dtype} after scaling: leave such rows out, or set the value to "
+        "missing and use impute=True"
     )
 
 
