@@ -25,6 +25,9 @@ __all__ = ["Batches", "batches"]
 
 
 PIECE_ROWS = 1 << 14
+NUMBER_BYTES = 16  # that shuffling the number of a row takes
+CODE_BYTES = 20 * 10**6  # of the libraries that read and train, beyond the 80 MB that do not count as memory
+ORDER, BUFFER = 1, 2  # what random words are for
 
 
 def batches(
@@ -91,11 +94,11 @@ def batches(
     -----
     With `shuffle`, the row groups of the files (slices of 65,536 rows of data in memory) come in a random order, and
     their rows go through a buffer: each row that comes in takes the place of one drawn at random, which goes out. The
-    buffer holds ``memory / 2`` bytes of rows, at most 2**24 rows: a source that is no larger is shuffled
-    perfectly, every order being as likely as another. Of a larger one, a row waits in the buffer for as many rows as
-    this holds on average, so that a batch mixes the row groups of about the last two or three buffers. Data that only
-    flows (readers, iterators) has no units and is mixed by the buffer alone. Rows of files that fit the buffer with 16
-    bytes more each are kept from the first epoch on, and later ones read nothing.
+    buffer holds ``memory / 2`` bytes of rows (less where reading leaves less), at most 2**24 rows: a source that is no
+    larger is shuffled perfectly, every order being as likely as another. Of a larger one, a row waits in the buffer for
+    as many rows as this holds on average, so that a batch mixes the row groups of about the last two or three buffers.
+    Data that only flows (readers, iterators) has no units and is mixed by the buffer alone. Rows of files that fit the
+    buffer with 16 bytes more each are kept from the first epoch on, and later ones read nothing.
 
     Examples
     --------
@@ -277,9 +280,9 @@ class Batches(RowMixer):
         at = [names.index(name) for name in columns]
         extra = [names.index(name) for name in self._extra]
         plain = map_table([AffineMap()] * len(extra))
-        source = self._source.session()
-        for unit in source.units:
-            for chunk in source.read(unit, names, (), CHUNK_ROWS):
+        rows = self._rows_at_once(self._source.row_bytes(names))
+        for unit in self._source.units:
+            for chunk in self._source.read(unit, names, (), rows):
                 values = np.empty((chunk.rows, len(extra)))
                 keep, _ = self._chosen.kept(chunk, [chunk.arrays[i] for i in extra], values, 0, plain)
                 arrays = [chunk.arrays[i] for i in at]
@@ -288,13 +291,13 @@ class Batches(RowMixer):
                     yield matrix if keep is None else matrix[keep.view(bool)]
                 else:
                     batch = pa.RecordBatch.from_arrays(arrays, schema=self._raw_schema(columns))
-                    yield batch if keep is None else batch.filter(pa.array(keep.view(bool)))
+                    yield batch if keep is None else batch.filter(_booleans(keep))
 
     def _plan_memory(self) -> None:
         """How many rows the buffer, a piece and a chunk have: from the memory and the files, and nothing else."""
         row = self._maker.width * self.features.dtype.itemsize
         need = self._source.reading_need(self._read_names, self.memory)
-        room = min(self.memory // 2, max(self.memory // 8, self.memory * 3 // 4 - need))
+        room = min(self.memory // 2, max(self.memory // 8, self.memory * 3 // 4 - need - CODE_BYTES))
         self.buffer_rows = min(1 << 24, max(1, room // row)) if self.shuffle else 0
         if self.source_rows is not None:
             self.buffer_rows = min(self.buffer_rows, self.source_rows)
@@ -304,8 +307,12 @@ class Batches(RowMixer):
         self._held = None
         most = max(1, self.memory // 64 // row)
         self.piece_rows = max(1, min(PIECE_ROWS, most) // self.batch_size) * self.batch_size
-        read = max(1, self._source.row_bytes(self._read_names))
-        self._chunk_rows = max(1024, min(CHUNK_ROWS, self.memory // 64 // max(row, read)))
+        read = self._source.row_bytes(self._read_names)
+        self._chunk_rows = self._rows_at_once(max(row, read))
+
+    def _rows_at_once(self, row: int) -> int:
+        """Rows of a chunk, by the bytes of one."""
+        return max(1024, min(CHUNK_ROWS, self.memory // 64 // max(1, row)))
 
     @property
     def num_rows(self) -> int | None:
@@ -380,13 +387,15 @@ class Batches(RowMixer):
         return BatchesDataset(self)
 
 
-def _checked_holdout(holdout: Any) -> tuple[float, int]:
-    if not isinstance(holdout, (tuple, list)) or len(holdout) != 2:
-        raise ValueError(f"holdout takes a fraction and a seed, like (0.1, 0), got {holdout!r}")
-    fraction, seed = holdout
-    if not isinstance(fraction, float | int | np.number) or not 0.0 < fraction < 1.0:
-        raise ValueError(f"holdout takes a fraction between 0 and 1, got {fraction!r}")
-    return float(fraction), whole_number("the seed of holdout", seed)
+def _booleans(values: np.ndarray) -> pa.Array:
+    """0 and 1 as Arrow has them; pa.array imports pandas, where it is installed, to see whether values are its."""
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
+
+
+def _as_keys(names: Columns) -> list[Any]:
+    if names is None:
+        return []
+    return [names] if isinstance(names, str | int | np.integer) else list(names)
 
 
 def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any] | None) -> FeatureMap:

@@ -28,6 +28,7 @@ from .state import FOOTER_KEY
 
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
 READ_BUFFER = 1 << 20
+READ_BUFFERS = 2 << 20  # of columns that are read together
 MIN_BUFFER = 1 << 14
 CHUNKS_AT_ONCE = 1 << 13  # column chunks whose metadata one task's reader holds, 1 kB each in Arrow's objects
 KEPT_CHUNKS = 5_000  # a reader is kept for the next task while its metadata has no more column chunks
@@ -185,10 +186,11 @@ class ParquetInput:
         if now != self._version:
             raise self.error("changed while it was read: run again once it stays as it is")
 
-    def buffer_size(self, row_groups: range) -> int:
-        """A read buffer that is no larger than a column chunk of these row groups usually is."""
+    def buffer_size(self, row_groups: range, columns: int = 1) -> int:
+        """A read buffer for each of some columns, no larger than a column chunk of these row groups usually is."""
         size = sum(self.footer.row_groups[group].total_byte_size for group in row_groups)
-        return max(MIN_BUFFER, min(READ_BUFFER, size // max(1, len(row_groups) * len(self.footer.leaves))))
+        chunk = size // max(1, len(row_groups) * len(self.footer.leaves))
+        return max(MIN_BUFFER, min(READ_BUFFER, READ_BUFFERS // columns, chunk))
 
     def reading_need(self, row_groups: range, columns: Sequence[str], memory: int) -> int:
         """Bytes that reading these columns together takes at most: a page of each, packed and unpacked.
@@ -270,11 +272,13 @@ class ReaderCache(threading.local):
         self._key: tuple[Any, ...] | None = None
         self._reader: pq.ParquetFile | None = None
 
-    def get(self, file: ParquetInput, row_groups: range, encoded: tuple[str, ...] = ()) -> tuple[pq.ParquetFile, range]:
-        """A reader, and the row groups as it counts them."""
+    def get(
+        self, file: ParquetInput, row_groups: range, encoded: tuple[str, ...] = (), columns: int = 1
+    ) -> tuple[pq.ParquetFile, range]:
+        """A reader for so many columns together, and the row groups as it counts them."""
         whole = range(len(file.footer.row_groups))
         held = whole if len(whole) * len(file.footer.leaves) <= KEPT_CHUNKS else row_groups
-        buffer_size = file.buffer_size(row_groups)
+        buffer_size = file.buffer_size(row_groups, columns)
         key = (file.path, held, encoded, buffer_size)
         if key != self._key or self._reader is None:
             self.close()
@@ -304,7 +308,7 @@ def column_batches(
         Names the row group and the column that cannot be read.
     """
     try:
-        reader, numbers = readers.get(file, row_groups, tuple(encoded))
+        reader, numbers = readers.get(file, row_groups, tuple(encoded), max(1, len(columns)))
         batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=list(columns), use_threads=False)
         for batch in batches:
             yield [batch.column(batch.schema.get_field_index(name)) for name in columns]

@@ -13,6 +13,7 @@ from .._batch_sources import BatchSource, open_source
 from .._batches import Batches
 from ..errors import DataError
 from ..features import FeatureMap
+from ..memory import give_back, steady_allocator
 from ..scalers import select_columns
 from ._regressor_network import HOLDOUT, ORDER, Recipe, generator, make_scaler
 from ._regressor_rows import Source, check_one_target, check_target, input_columns, target_values
@@ -47,7 +48,9 @@ def material_of_files(source: Source, recipe: Recipe, seed: int, known: Scaling 
             None, numeric, embed=recipe.embed, buckets=recipe.buckets, keep_missing=True, dtype=recipe.dtype
         )
         rows = _batches(opened, plain, source, recipe, seed, None, **split)
+        steady_allocator()
         scaling = _fit_scaling(rows, numeric, source, recipe)
+        give_back()  # what this thread's arena keeps would count on top of what another one reads
     else:
         check_outputs(len(names), known)
         scaling = known
