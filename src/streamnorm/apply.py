@@ -205,8 +205,8 @@ class ParquetJob:
         copied = copied_fields(self.files, self.spans, [name for name in schema.names if self._passes(name)])
         for name in copied:
             footer = self.files[0].footer
-            source = footer.fields[footer.field_index(name)]
-            writer.use_source_schema(name, source.elements, [footer.column_order(leaf) for leaf in source.leaves])
+            theirs = footer.fields[footer.field_index(name)]
+            writer.use_source_schema(name, theirs.elements, [footer.column_order(leaf) for leaf in theirs.leaves])
         tasks = list(self._tasks(writer, schema.names, copied))
         with CopySource() as source:
             for task in run_ordered(

@@ -138,9 +138,9 @@ def predict(
             files, plans[target], Transform({}), output.compression, {}, output.memory, output.threads,
             predictor=predictor, added=added, allow_missing=missing == "null", meter=meter,
         )  # fmt: skip
-        with AtomicFile(target, overwrite=output.overwrite) as file:
-            rows += job.run(file, meter)
-            file.commit()
+        with AtomicFile(target, overwrite=output.overwrite) as written:
+            rows += job.run(written, meter)
+            written.commit()
         without += job.without
     return Written(rows, without)
 

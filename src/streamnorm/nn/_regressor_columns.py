@@ -67,7 +67,7 @@ class ColumnPredictor:
         if missing is not None:
             if not allow_missing:
                 raise UnfitValue(MISSING, *missing)
-            good = ~np.isnan(x).any(axis=1)
+            good = np.logical_not(np.isnan(x).any(axis=1))
             x = x[good]
         infinite = infinite_in(x, self.features)
         if infinite is not None:
