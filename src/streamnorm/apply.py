@@ -202,7 +202,7 @@ class ParquetJob:
         writer = ParquetWriter(
             target, schema, key_value_metadata=self.footer, compression=self.compression
         )
-        copied = copied_fields(self.files, self.spans, [name for name in schema.names if self._passes(name)])
+        copied = self._copied([name for name in schema.names if self._passes(name)])
         for name in copied:
             footer = self.files[0].footer
             theirs = footer.fields[footer.field_index(name)]
@@ -229,6 +229,10 @@ class ParquetJob:
     def _passes(self, name: str) -> bool:
         """Whether a field of the output is one of the inputs', as it is there."""
         return name not in self.transform.maps
+
+    def _copied(self, names: Sequence[str]) -> set[str]:
+        """Those of these fields that are copied."""
+        return copied_fields(self.files, self.spans, names)
 
     def _count(self, task: FieldTask, fields: int, meter: ProgressMeter) -> None:
         """Report a task's progress."""

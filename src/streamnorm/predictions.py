@@ -131,12 +131,13 @@ def predict(
     for target, files in targets.items():
         assert target is not None
         target.parent.mkdir(parents=True, exist_ok=True)
-        change = describe(plans[target])
+        spans, copies = plans[target]
+        change = describe(spans)
         if change:
             logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
         job = PredictionJob(
-            files, plans[target], Transform({}), output.compression, {}, output.memory, output.threads,
-            predictor=predictor, added=added, allow_missing=missing == "null", meter=meter,
+            files, spans, Transform({}), output.compression, {}, output.memory, output.threads,
+            predictor=predictor, added=added, allow_missing=missing == "null", meter=meter, copies=copies,
         )  # fmt: skip
         with AtomicFile(target, overwrite=output.overwrite) as written:
             rows += job.run(written, meter)
@@ -145,14 +146,14 @@ def predict(
     return Written(rows, without)
 
 
-def _planned(files: Sequence[ParquetInput], output: Output) -> list[Span]:
-    """The row groups as they are, if all columns can be copied; else as they are best encoded anew."""
+def _planned(files: Sequence[ParquetInput], output: Output) -> tuple[list[Span], bool]:
+    """The row groups as they are, if all columns can be copied; else as they are best encoded anew. And which it is."""
     schema = common_schema(files)
     if output.row_group_size is None:
         spans = [span for file in files for span in kept_spans(file)]
         if len(copied_fields(files, spans, schema.names)) == len(schema):
-            return spans
-    return [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
+            return spans, True
+    return [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)], False
 
 
 def columns_needed(model: Any) -> list[str]:
@@ -238,6 +239,8 @@ class PredictionJob(ParquetJob):
         The names of the predictions.
     allow_missing : bool
     meter : ProgressMeter
+    copies : bool
+        Whether it is known that all columns can be copied: finding out takes a while for many row groups.
     without : int
         Rows, so far, that have no prediction.
     """
@@ -246,6 +249,7 @@ class PredictionJob(ParquetJob):
     added: Sequence[str]
     allow_missing: bool
     meter: ProgressMeter
+    copies: bool
     without: int = field(default=0, init=False)
 
     def _schema(self) -> pa.Schema:
@@ -254,6 +258,9 @@ class PredictionJob(ParquetJob):
 
     def _passes(self, name: str) -> bool:
         return name not in self.added
+
+    def _copied(self, names: Sequence[str]) -> set[str]:
+        return set(names) if self.copies else super()._copied(names)
 
     def _tasks_of(self, span: Span, names: Sequence[str], copied: set[str], first: int) -> Iterator[FieldTask]:
         yield from super()._tasks_of(span, [name for name in names if self._passes(name)], copied, first)
