@@ -25,9 +25,7 @@ __all__ = ["Batches", "batches"]
 
 
 PIECE_ROWS = 1 << 14
-NUMBER_BYTES = 16  # that shuffling the number of a row takes
 CODE_BYTES = 20 * 10**6  # of the libraries that read and train, beyond the 80 MB that do not count as memory
-ORDER, BUFFER = 1, 2  # what random words are for
 
 
 def batches(
@@ -281,8 +279,9 @@ class Batches(RowMixer):
         extra = [names.index(name) for name in self._extra]
         plain = map_table([AffineMap()] * len(extra))
         rows = self._rows_at_once(self._source.row_bytes(names))
-        for unit in self._source.units:
-            for chunk in self._source.read(unit, names, (), rows):
+        source = self._source.session()
+        for unit in source.units:
+            for chunk in source.read(unit, names, (), rows):
                 values = np.empty((chunk.rows, len(extra)))
                 keep, _ = self._chosen.kept(chunk, [chunk.arrays[i] for i in extra], values, 0, plain)
                 arrays = [chunk.arrays[i] for i in at]
@@ -392,10 +391,13 @@ def _booleans(values: np.ndarray) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(values), [None, pa.py_buffer(np.packbits(values, bitorder="little"))])
 
 
-def _as_keys(names: Columns) -> list[Any]:
-    if names is None:
-        return []
-    return [names] if isinstance(names, str | int | np.integer) else list(names)
+def _checked_holdout(holdout: Any) -> tuple[float, int]:
+    if not isinstance(holdout, (tuple, list)) or len(holdout) != 2:
+        raise ValueError(f"holdout takes a fraction and a seed, like (0.1, 0), got {holdout!r}")
+    fraction, seed = holdout
+    if not isinstance(fraction, float | int | np.number) or not 0.0 < fraction < 1.0:
+        raise ValueError(f"holdout takes a fraction between 0 and 1, got {fraction!r}")
+    return float(fraction), whole_number("the seed of holdout", seed)
 
 
 def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any] | None) -> FeatureMap:
