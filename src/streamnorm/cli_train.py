@@ -224,8 +224,8 @@ def train(
 _ADVICE = {
     "impute missing values, fill them in, or leave the column out": "impute missing values (--impute), fill them in, "
     "or leave the column out (--exclude)",
-    "holds string, not numbers: leave it out, or convert it first": "holds strings: learn a vector for each (--embed), "
-    "or leave the column out (--exclude)",
+    "learn a vector for each (embed=), or leave the column out (exclude=)": "learn a vector for each (--embed), or "
+    "leave the column out (--exclude)",
     "name booleans or dates in columns=, or strings in embed=": "name booleans or dates in --columns, or strings in "
     "--embed",
     "take a lower learning rate than": "take a lower --learning-rate than",

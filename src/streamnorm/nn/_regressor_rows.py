@@ -306,6 +306,12 @@ def input_columns(
     try:
         return select_columns(schema, wanted, left_out)
     except DataError as error:
+        name = error.column
+        if name in schema.names and _holds_strings(schema.field(name).type):
+            raise DataError(
+                f"column {name!r} holds strings: learn a vector for each (embed=), or leave the column out (exclude=)",
+                column=name,
+            ) from None
         if not str(error).startswith("there is no column to normalize"):
             raise
         if embed:
@@ -313,6 +319,12 @@ def input_columns(
         raise DataError(
             "there is no column of numbers to learn from: name booleans or dates in columns=, or strings in embed="
         ) from None
+
+
+def _holds_strings(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _holds_strings(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def as_target(y: Any, rows: int) -> np.ndarray:
