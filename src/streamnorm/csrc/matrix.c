@@ -122,7 +122,7 @@ SN_INLINE void draw_ahead(draws *d, const sn_shuffler *s) {
 }
 
 SN_INLINE void give(char *x, char *y, const char *row, int64_t x_width, int64_t y_width) {
-    memcpy(x, row, (size_t)x_width);
+    if (x_width) memcpy(x, row, (size_t)x_width); /* either may be NULL where it has no columns */
     if (y_width) memcpy(y, row + x_width, (size_t)y_width);
 }
 
