@@ -68,7 +68,7 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
         of_values = bucket_numbers(array.dictionary, buckets)
         if len(of_values) == 0:
             return np.zeros(len(array), np.int32)
-        indices, missing = _plain_values(array.indices), _nulls(array.indices)
+        indices, missing = _plain_values(array.indices), nulls(array.indices)
         if missing is None:
             return of_values[indices]
         found = of_values[np.where(missing, 0, indices)]  # what stands under a null may be any number
@@ -79,7 +79,7 @@ def bucket_numbers(array: pa.Array, buckets: int) -> np.ndarray:
     strings = array if _is_stringlike(array.type) else array.cast(pa.binary() if _is_bytes(array.type) else pa.string())
     high = hash_strings(strings) >> np.uint64(32)
     found = (1 + ((high * np.uint64(buckets - 1)) >> np.uint64(32))).astype(np.int32)
-    missing = _nulls(strings)
+    missing = nulls(strings)
     if missing is not None:
         found[missing] = 0
     return found
@@ -92,7 +92,7 @@ def _plain_values(array: pa.Array) -> np.ndarray:
     return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)]
 
 
-def _nulls(array: pa.Array) -> np.ndarray | None:
+def nulls(array: pa.Array) -> np.ndarray | None:
     """Where an array has nulls, or None if it has none."""
     if not array.null_count:
         return None

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from .._core import affine
 from ..errors import DataError
+from ..features import can_be_hashed, nulls
 from ..scalers._frames import ArrowFrame, Frame, as_frame, as_reader, parts
 from ..scalers._inputs import as_matrix, kind_of
 from ..scalers._select import as_names, check_columns, is_numeric_when_named, numeric_chunk, select_columns
@@ -148,9 +149,9 @@ def numbers(column: Any) -> np.ndarray:
 def _numbers(chunk: pa.Array) -> np.ndarray:
     """By the kernel: to_numpy would import pandas, where it is installed, to see whether values are its."""
     values = affine(chunk, 0.0, 1.0, dtype=np.float64)
-    if chunk.null_count:
-        bits = np.unpackbits(np.frombuffer(chunk.buffers()[0], np.uint8), bitorder="little")
-        values[bits[chunk.offset : chunk.offset + len(chunk)] == 0] = np.nan
+    missing = nulls(chunk)
+    if missing is not None:
+        values[missing] = np.nan
     return values
 
 
@@ -307,7 +308,8 @@ def input_columns(
         return select_columns(schema, wanted, left_out)
     except DataError as error:
         name = error.column
-        if name in schema.names and _holds_strings(schema.field(name).type):
+        kind = schema.field(name).type if name in schema.names else pa.float64()
+        if can_be_hashed(kind) and not is_numeric_when_named(kind):
             raise DataError(
                 f"column {name!r} holds strings: learn a vector for each (embed=), or leave the column out (exclude=)",
                 column=name,
@@ -319,12 +321,6 @@ def input_columns(
         raise DataError(
             "there is no column of numbers to learn from: name booleans or dates in columns=, or strings in embed="
         ) from None
-
-
-def _holds_strings(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        return _holds_strings(kind.value_type)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def as_target(y: Any, rows: int) -> np.ndarray:
