@@ -18,9 +18,6 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DataError
-from .parquet import format as fmt
-from .parquet import thrift
-from .parquet.format import ColumnMetaData
 from .scalers._frames import as_frame, as_reader
 from .scalers._inputs import as_matrix, is_rereadable, kind_of
 from .scan import runs_of_row_groups
@@ -30,7 +27,6 @@ from .stream import open_stream
 UNIT_ROWS = 1 << 16  # of data in memory
 RUN_ROWS = 1 << 14  # row groups are joined until they have as many
 CHUNK_ROWS = 1 << 14
-INDICES = frozenset({2, 8})  # encodings of pages of dictionary indices: PLAIN_DICTIONARY, RLE_DICTIONARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,18 +194,7 @@ def _is_folded(unit: Unit, name: str) -> bool:
     assert unit.file is not None
     footer = unit.file.footer
     (leaf,) = footer.fields[footer.field_index(name)].leaves
-    for group in unit.row_groups:
-        metadata = footer.chunk(group, leaf).metadata
-        _, counts = thrift.value_of(metadata, ColumnMetaData.ENCODING_STATS, thrift.LIST, (thrift.STRUCT, ()))
-        used = {thrift.value_of(each, 2, thrift.I32, fmt.PLAIN) for each in counts if _counts_data(each)}
-        if not used or not INDICES.issuperset(used):
-            return False
-    return True
-
-
-def _counts_data(count: Any) -> bool:
-    """Whether an entry of the encoding statistics is about data pages, of one version or the other."""
-    return thrift.value_of(count, 1, thrift.I32, 0) in (fmt.DATA_PAGE, fmt.DATA_PAGE_V2)
+    return all(footer.chunk(group, leaf).holds_only_indices for group in unit.row_groups)
 
 
 def _empty_chunks(unit: Unit, rows: int) -> Iterator[Chunk]:

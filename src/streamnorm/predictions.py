@@ -352,7 +352,7 @@ class PredictionJob(ParquetJob):
         footer = span.file.footer
         (leaf,) = footer.fields[footer.field_index(name)].leaves
         chunks = [footer.chunk(group, leaf) for group in span.row_groups]
-        return all(chunk.uncompressed_size <= self.memory // 64 or _has_only_codes(chunk) for chunk in chunks)
+        return all(chunk.uncompressed_size <= self.memory // 64 or chunk.holds_only_indices for chunk in chunks)
 
     def _batch_rows(self, span: Span, encoded: Sequence[str]) -> int:
         """Rows that are read and predicted together, which with all that is made of them take a 32nd of the memory."""
@@ -394,17 +394,6 @@ def _string_bytes(chunk: Any, encoded: bool) -> int:
         return packed
     sizes = thrift.value_of(chunk.metadata, ColumnMetaData.SIZE_STATISTICS, thrift.STRUCT, {})
     return max(packed, thrift.value_of(sizes, 1, thrift.I64, 0))
-
-
-def _has_only_codes(chunk: Any) -> bool:
-    """Whether the footer says that all data pages of a chunk hold indices into its dictionary."""
-    _, stats = thrift.value_of(chunk.metadata, ColumnMetaData.ENCODING_STATS, thrift.LIST, (thrift.STRUCT, ()))
-    encodings = {
-        thrift.value_of(page, 2, thrift.I32, -1)
-        for page in stats
-        if thrift.value_of(page, 1, thrift.I32, -1) != fmt.DICTIONARY_PAGE
-    }
-    return bool(encodings) and encodings <= {fmt.PLAIN_DICTIONARY, fmt.RLE_DICTIONARY}
 
 
 class _Pages:

@@ -129,6 +129,14 @@ class ColumnChunk:
         """A DataError about this chunk."""
         return _chunk_error(self.file, self.row_group, self.column, message)
 
+    @property
+    def holds_only_indices(self) -> bool:
+        """Whether the footer says that all data pages hold indices into the chunk's dictionary."""
+        _, counts = value_of(self.metadata, ColumnMetaData.ENCODING_STATS, LIST, (STRUCT, ()))
+        data = (fmt.DATA_PAGE, fmt.DATA_PAGE_V2)
+        used = {value_of(each, 2, I32, fmt.PLAIN) for each in counts if value_of(each, 1, I32, fmt.DATA_PAGE) in data}
+        return bool(used) and used <= {fmt.PLAIN_DICTIONARY, fmt.RLE_DICTIONARY}
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
