@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sklearn.datasets import load_digits
 
 FOLDER = Path(__file__).parents[1] / "examples" / "data"
 WEATHER = FOLDER / "weather.parquet"
@@ -17,6 +19,15 @@ def test_weather_is_what_its_readme_says():
     assert 0.75 < table["wind_gust"].null_count / WEATHER_ROWS < 0.85
     assert table["temp"].null_count == 1
     assert WEATHER.stat().st_size < 250_000
+
+
+def test_digits_are_what_their_readme_says():
+    digits = load_digits()
+    table = pq.read_table(FOLDER / "digits.parquet")
+    assert table.schema.equals(pa.schema([("pixels", pa.list_(pa.uint8(), 64)), ("label", pa.uint8())]))
+    pixels = table["pixels"].combine_chunks().flatten().to_numpy()
+    assert np.array_equal(pixels.reshape(-1, 8, 8), digits.images)
+    assert np.array_equal(table["label"].to_numpy(), digits.target)
 
 
 def test_every_file_is_in_the_readme():
