@@ -51,6 +51,8 @@ cdef extern from "network_kernels.h" nogil:
         void (*column_sums)(void *sums, const void *x, int64_t rows, int64_t columns) noexcept nogil
         double (*loss)(void *gradient, const void *prediction, const void *target, const void *weights, int64_t rows,
                        int64_t columns, sn_loss kind, double parameter, double factor) noexcept nogil
+        double (*right)(const void *prediction, const void *target, const void *weights, int64_t rows, int64_t columns,
+                        sn_loss kind) noexcept nogil
         double (*sum)(const void *x, int64_t n) noexcept nogil
         void (*sgd)(void *parameter, void *velocity, const void *gradient, int64_t n, const sn_sgd *sgd,
                     double scale) noexcept nogil
@@ -397,26 +399,33 @@ cdef object check_classes(object target, int64_t classes):
     return target
 
 
+cdef object checked_targets(sn_loss loss, object prediction, object target, object sample_weight):
+    """Targets of the prediction's type, of arrays that fit each other."""
+    check_plain(prediction, "prediction")
+    cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray>prediction)
+    if nd < 1 or (loss == SN_LOSS_SOFTMAX and (nd != 2 or prediction.shape[1] == 0)):
+        raise ValueError(f"prediction has shape {prediction.shape}; expected (N, ...), and (N, classes) for softmax")
+    if sample_weight is not None:
+        check_plain(sample_weight, "sample_weight", prediction)
+        check_shape(sample_weight, "sample_weight", (prediction.shape[0],))
+    if loss == SN_LOSS_SOFTMAX:
+        return class_targets(target, prediction, prediction.shape[1])
+    check_same(target, "target", prediction)
+    return target
+
+
 cdef double run_loss(
     object gradient, object kind, object prediction, object target, double parameter, object sample_weight
 ) except? -1.0:
     cdef sn_loss loss = loss_of(kind)
     cdef double total, elements = 1.0, factor
-    check_plain(prediction, "prediction")
-    cdef int nd = cnp.PyArray_NDIM(<cnp.ndarray>prediction)
-    if nd < 1 or (loss == SN_LOSS_SOFTMAX and (nd != 2 or prediction.shape[1] == 0)):
-        raise ValueError(f"prediction has shape {prediction.shape}; expected (N, ...), and (N, classes) for softmax")
+    target = checked_targets(loss, prediction, target, sample_weight)
     cdef int64_t rows = cnp.PyArray_DIM(<cnp.ndarray>prediction, 0)
-    cdef int64_t columns = product(<cnp.ndarray>prediction, 1, nd)
-    if loss == SN_LOSS_SOFTMAX:
-        target = class_targets(target, prediction, columns)
-    else:
-        check_same(target, "target", prediction)
+    cdef int64_t columns = product(<cnp.ndarray>prediction, 1, cnp.PyArray_NDIM(<cnp.ndarray>prediction))
+    if loss != SN_LOSS_SOFTMAX:
         elements = columns
     total = rows
     if sample_weight is not None:
-        check_plain(sample_weight, "sample_weight", prediction)
-        check_shape(sample_weight, "sample_weight", (rows,))
         total = kernels_of(prediction).sum(data(sample_weight), rows)
     if total == 0.0 or columns == 0:
         if gradient is not None:
@@ -442,6 +451,23 @@ def loss_backward(kind, prediction, target, parameter=0.0, sample_weight=None, o
     gradient = result_of(out, prediction.shape, prediction, (prediction, target, sample_weight))
     run_loss(gradient, kind, prediction, target, real(parameter, "parameter"), sample_weight)
     return gradient
+
+
+def right_predictions(kind, prediction, target, sample_weight=None):
+    """The sum of the weights of rows whose class is right, which NaN never is.
+
+    kind: "softmax", where the first largest logit names the class; or "binary", where a logit above 0 says 1 and a target
+    of at least 1/2 is 1: of several values in a row, the share that is right.
+    """
+    cdef sn_loss loss = loss_of(kind)
+    cdef int64_t columns
+    if loss not in (SN_LOSS_SOFTMAX, SN_LOSS_BINARY):
+        raise ValueError(f"kind is {kind!r}; expected 'softmax' or 'binary', which have classes")
+    target = checked_targets(loss, prediction, target, sample_weight)
+    columns = product(<cnp.ndarray>prediction, 1, cnp.PyArray_NDIM(<cnp.ndarray>prediction))
+    cdef double right = kernels_of(prediction).right(data(prediction), data(target), data(sample_weight),
+                                                     cnp.PyArray_DIM(<cnp.ndarray>prediction, 0), columns, loss)
+    return right if loss == SN_LOSS_SOFTMAX or columns == 0 else right / columns
 
 
 # ---- optimizers ----

@@ -55,8 +55,12 @@ cdef extern from "network.h" nogil:
         sn_loss loss
         double loss_parameter
         int64_t targets
+        int accuracy
         sn_optimizer optimizer
         int64_t rows
+
+    ctypedef struct sn_sums:
+        double loss, weight, right
 
     ctypedef struct sn_epoch:
         const void *x
@@ -66,15 +70,15 @@ cdef extern from "network.h" nogil:
         int64_t samples, batch
         const double *rates
         int64_t n_batches, next
-        double loss, weight
+        sn_sums sums
 
     sn_status sn_network_reserve(sn_network *network, int64_t rows)
     void sn_network_free(sn_network *network)
     int64_t sn_epoch_batches(int64_t samples, int64_t batch)
     sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanoseconds)
     sn_status sn_network_forward(sn_network *network, void *out, const void *x, int64_t samples)
-    sn_status sn_network_evaluate(sn_network *network, double *loss, double *weight, const void *x,
-                                  const void *targets, const void *weights, int64_t samples)
+    sn_status sn_network_evaluate(sn_network *network, sn_sums *sums, const void *x, const void *targets,
+                                  const void *weights, int64_t samples)
 
 
 cdef int64_t SLICE_NANOSECONDS = 50_000_000  # of training between two looks at signals
@@ -217,13 +221,20 @@ cdef class Network:
             sn_network_free(&self.network)
             raise MemoryError(f"no memory for the buffers of batches of {rows} rows")
 
-    def set_loss(self, kind, double parameter, int64_t targets):
-        """What is made small, and how many values a row of targets has."""
+    def set_loss(self, kind, double parameter, int64_t targets, bint accuracy=False):
+        """What is made small, how many values a row of targets has, and whether what is right is counted."""
         self.network.loss = loss_of(kind)
         self.network.loss_parameter = parameter
         if targets != (1 if self.network.loss == SN_LOSS_SOFTMAX else self.network.out):
             raise ValueError(f"a row of targets has {targets} values, and predictions have {self.network.out}")
-        self.network.targets = targets
+        if accuracy and self.network.loss not in (SN_LOSS_SOFTMAX, SN_LOSS_BINARY):
+            raise ValueError(f"a loss of {kind!r} has no classes; expected 'softmax' or 'binary'")
+        self.network.targets, self.network.accuracy = targets, accuracy
+
+    cdef tuple told(self, const sn_sums *sums):
+        if self.network.accuracy:
+            return sums.loss, sums.weight, sums.right
+        return sums.loss, sums.weight
 
     def set_optimizer(self, dict about, list gradients, list states):
         """What follows the gradients: settings, an array for the gradient of each parameter, its states."""
@@ -284,7 +295,8 @@ cdef class Network:
         return rows
 
     def train(self, x, targets, weights, order, rates, int64_t batch):
-        """A step for each batch of rows of x, as `order` lists them; the weighted sum of losses, and of weights."""
+        """A step for each batch of rows of x, as `order` lists them; the weighted sum of losses, the sum of weights and,
+        if that is counted, of the weights of rows that are right."""
         cdef sn_network *network = &self.network
         cdef sn_epoch epoch
         cdef sn_status status = SN_OK
@@ -324,7 +336,7 @@ cdef class Network:
                 PyErr_CheckSignals()
         finally:
             self.batches_done = epoch.next
-        return epoch.loss, epoch.weight
+        return self.told(&epoch.sums)
 
     def forward(self, x, out, int64_t chunk):
         """What the network makes of x in evaluation mode, in `out`, so many rows at a time."""
@@ -353,11 +365,12 @@ cdef class Network:
         return out
 
     def evaluate(self, x, targets, weights, int64_t chunk):
-        """The weighted sum of losses in evaluation mode, and of weights."""
+        """What `train` returns, in evaluation mode."""
         cdef sn_network *network = &self.network
         cdef sn_status status = SN_OK
         cdef int64_t width = network.kernels.width, first = 0, n, rows
-        cdef double loss = 0.0, weight = 0.0
+        cdef sn_sums sums
+        memset(&sums, 0, sizeof(sn_sums))
         if targets is None or network.targets == 0 or chunk < 1:
             raise ValueError("evaluation takes targets, a loss and at least one row at a time")
         rows = self.check_rows(x, targets, weights)
@@ -369,8 +382,8 @@ cdef class Network:
             n = min(chunk, rows - first)
             with nogil:
                 status = sn_network_evaluate(
-                    network, &loss, &weight, values + first * network.n_in * width,
-                    wanted + first * network.targets * width, weighted, n
+                    network, &sums, values + first * network.n_in * width, wanted + first * network.targets * width,
+                    weighted, n
                 )
             if status != SN_OK:
                 raise MemoryError
@@ -378,4 +391,4 @@ cdef class Network:
             if weighted != NULL:
                 weighted += n * width
             PyErr_CheckSignals()
-        return loss, weight
+        return self.told(&sums)

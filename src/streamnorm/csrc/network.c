@@ -248,14 +248,17 @@ static double weight_of(const sn_network *network, const char *weights, int64_t 
 
 /* The loss of a batch, added up as weighted means over the values of a sample; its gradient, if that is wanted, is that
  * of the weighted mean over the batch. */
-static void find_loss(sn_network *network, double *loss, double *weight, void *gradient, const char *prediction,
-                      const char *targets, const char *weights, int64_t rows) {
+static void find_loss(sn_network *network, sn_sums *sums, void *gradient, const char *prediction, const char *targets,
+                      const char *weights, int64_t rows) {
     double total = weight_of(network, weights, rows);
     double per_sample = network->loss == SN_LOSS_SOFTMAX ? 1.0 : (double)network->out;
     double factor = total == 0.0 ? 0.0 : 1.0 / (total * per_sample);
-    *loss += network->kernels->loss(gradient, prediction, targets, weights, rows, network->out, network->loss,
-                                    network->loss_parameter, factor) / per_sample;
-    *weight += total;
+    sums->loss += network->kernels->loss(gradient, prediction, targets, weights, rows, network->out, network->loss,
+                                         network->loss_parameter, factor) / per_sample;
+    sums->weight += total;
+    if (network->accuracy)
+        sums->right += network->kernels->right(prediction, targets, weights, rows, network->out, network->loss) /
+                       per_sample;
 }
 
 sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanoseconds) {
@@ -269,7 +272,7 @@ sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanosec
         const char *prediction;
         sn_status status = sn_network_run(network, &prediction, x, rows, 1);
         if (status != SN_OK) return status;
-        find_loss(network, &epoch->loss, &epoch->weight, network->gradients[0], prediction, targets, weights, rows);
+        find_loss(network, &epoch->sums, network->gradients[0], prediction, targets, weights, rows);
         status = sn_network_run_back(network, rows);
         if (status != SN_OK) return status;
         sn_network_update(network, epoch->rates[epoch->next]);
@@ -286,10 +289,10 @@ sn_status sn_network_forward(sn_network *network, void *out, const void *x, int6
     return status;
 }
 
-sn_status sn_network_evaluate(sn_network *network, double *loss, double *weight, const void *x, const void *targets,
+sn_status sn_network_evaluate(sn_network *network, sn_sums *sums, const void *x, const void *targets,
                               const void *weights, int64_t samples) {
     const char *prediction;
     sn_status status = sn_network_run(network, &prediction, x, samples, 0);
-    if (status == SN_OK) find_loss(network, loss, weight, NULL, prediction, targets, weights, samples);
+    if (status == SN_OK) find_loss(network, sums, NULL, prediction, targets, weights, samples);
     return status;
 }

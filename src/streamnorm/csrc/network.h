@@ -77,6 +77,7 @@ typedef struct {
     sn_loss loss;
     double loss_parameter;
     int64_t targets;            /* values of a sample's target */
+    int accuracy;               /* whether classes that are right are counted */
     sn_optimizer optimizer;
 
     int64_t rows;               /* of a batch, at most */
@@ -90,6 +91,11 @@ typedef struct {
 sn_status sn_network_reserve(sn_network *network, int64_t rows);
 void sn_network_free(sn_network *network); /* the buffers */
 
+/* Of samples, weighted: their losses, the weights, and how many of them are right; each divided by values of a target. */
+typedef struct {
+    double loss, weight, right;
+} sn_sums;
+
 /* One epoch, or a part of it: samples order[0], order[1], ... (0, 1, ... for NULL) of the arrays in batches. */
 typedef struct {
     const void *x, *targets, *weights; /* weights: one a sample, or NULL */
@@ -97,7 +103,7 @@ typedef struct {
     int64_t samples, batch; /* of an epoch, of a batch */
     const double *rates;    /* one a batch */
     int64_t n_batches, next; /* batches, and which comes next */
-    double loss, weight;    /* weighted sum of the samples' losses, sum of weights */
+    sn_sums sums;
 } sn_epoch;
 
 /* A last batch of one sample joins the one before it. */
@@ -112,7 +118,7 @@ sn_status sn_network_train(sn_network *network, sn_epoch *epoch, int64_t nanosec
 
 /* In evaluation mode, so many samples, at most those reserved. */
 sn_status sn_network_forward(sn_network *network, void *out, const void *x, int64_t samples);
-sn_status sn_network_evaluate(sn_network *network, double *loss, double *weight, const void *x, const void *targets,
+sn_status sn_network_evaluate(sn_network *network, sn_sums *sums, const void *x, const void *targets,
                               const void *weights, int64_t samples);
 
 /* ---- between the files of this family ---- */

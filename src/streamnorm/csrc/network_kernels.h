@@ -72,6 +72,11 @@ typedef struct {
      * gradient is not NULL, it gets the derivatives times weight times factor. */
     double (*loss)(void *gradient, const void *prediction, const void *target, const void *weights, int64_t rows,
                    int64_t columns, sn_loss kind, double parameter, double factor);
+    /* The sum of the weights of rows whose class a prediction names: its first largest logit (softmax); for binary, of
+     * each value whose logit is above 0 where the target is at least 1/2 or not above it where it is not. NaN is no
+     * class. */
+    double (*right)(const void *prediction, const void *target, const void *weights, int64_t rows, int64_t columns,
+                    sn_loss kind);
     double (*sum)(const void *x, int64_t n);
 
     /* Gradients are multiplied by `scale`. velocity is NULL without momentum. */

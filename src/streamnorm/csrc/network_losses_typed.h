@@ -1,4 +1,4 @@
-/* Included by network_kernels.c with REAL defined: losses and their derivatives. */
+/* Included by network_kernels.c with REAL defined: losses, their derivatives, and what predictions get right. */
 
 #define LOSS_BLOCK 256
 
@@ -77,6 +77,29 @@ SN_CLONES static double NAME(loss)(void *to, const void *predictions, const void
             for (int64_t e = 0; e < n; e++) gradient[at + e] = (REAL)(slope[e] * factor);
     }
     return sum_of_lanes(lanes);
+}
+
+SN_INLINE int NAME(is_class)(const REAL *prediction, int64_t class, int64_t columns) {
+    int is = 1;
+    for (int64_t j = 0; j < class; j++) is &= prediction[j] < prediction[class];
+    for (int64_t j = class; j < columns; j++) is &= prediction[j] <= prediction[class];
+    return is;
+}
+
+static double NAME(right)(const void *predictions, const void *targets, const void *row_weights, int64_t rows,
+                          int64_t columns, sn_loss kind) {
+    const REAL *prediction = predictions, *target = targets, *weights = row_weights;
+    double total = 0.0;
+    for (int64_t i = 0; i < rows; i++, prediction += columns) {
+        int64_t right = 0;
+        if (kind == SN_LOSS_SOFTMAX)
+            right = NAME(is_class)(prediction, (int64_t)target[i], columns);
+        else
+            for (int64_t j = 0; j < columns; j++)
+                right += target[i * columns + j] >= (REAL)0.5 ? prediction[j] > 0 : prediction[j] <= 0;
+        total += (weights == NULL ? 1.0 : (double)weights[i]) * (double)right;
+    }
+    return total;
 }
 
 #undef LOSS_BLOCK

@@ -204,6 +204,7 @@ const sn_network_kernels NAME(sn_network) = {
     .bad_code = NAME(bad_code),
     .column_sums = NAME(column_sums),
     .loss = NAME(loss),
+    .right = NAME(right),
     .sum = NAME(sum),
     .sgd = NAME(sgd),
     .adam = NAME(adam),

@@ -19,8 +19,8 @@ import numpy as np
 
 __all__ = ["FLOAT32_TOLERANCE", "FLOAT64_TOLERANCE", "adam_step", "dense_backward", "dense_forward",
            "dropout_backward", "dropout_forward", "dropout_mask", "embedding_backward", "embedding_forward",
-           "loss_backward", "loss_forward", "relu_backward", "relu_forward", "sgd_step", "sigmoid_backward",
-           "sigmoid_forward", "square_norm", "tanh_backward", "tanh_forward"]  # fmt: skip
+           "loss_backward", "loss_forward", "relu_backward", "relu_forward", "right_predictions", "sgd_step",
+           "sigmoid_backward", "sigmoid_forward", "square_norm", "tanh_backward", "tanh_forward"]  # fmt: skip
 
 # How far the compiled functions may be from these: the largest difference over the largest magnitude. In float32 the
 # sums over n values are made in float32 too, so that the error of a dense layer grows with the root of n.
@@ -261,6 +261,21 @@ def loss_backward(
         slope = _one_by_one(kind, _wide(prediction), _wide(target), parameter)[1]
         part = _weights(prediction, kind, sample_weight)
         return (slope * (part[:, None] if kind == "softmax" else part)).astype(prediction.dtype)
+
+
+def right_predictions(kind: str, prediction: Any, target: Any, sample_weight: Any = None) -> float:
+    """The sum of the weights of rows whose class is right, which NaN never is.
+
+    "softmax": the first largest logit names the class. "binary": a logit above 0 says 1, and a target of at least 1/2
+    is 1; of several values in a row, the share that is right.
+    """
+    prediction, target = np.asarray(prediction), np.asarray(target)
+    if kind == "softmax":
+        right = (np.argmax(prediction, axis=1) == target) & ~np.isnan(prediction).any(axis=1)
+    else:
+        right = ((prediction > 0) == (target >= 0.5)) & ~np.isnan(prediction)
+    shares = right.mean(axis=tuple(range(1, right.ndim)))
+    return float(shares.sum() if sample_weight is None else (shares * _wide(sample_weight)).sum())
 
 
 # ---------------------------------------------------------------- optimizers
