@@ -192,7 +192,7 @@ def test_a_column_matches_a_vector_and_nothing_else_matches():
         (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], [-1]), ValueError, "class in row 0 is -1"),
         (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], [0.5]), ValueError, "class in row 0 is 0.5"),
         (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], [np.nan]), ValueError, "class in row 0 is nan"),
-        (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], [[0.0, 1.0]]), ValueError, "one class a row"),
+        (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], [[0.0, 1.0, 0.0]]), ValueError, "one class a row"),
         (lambda: nn.CrossEntropyLoss()([0.0, 0.0], [0, 1]), ValueError, r"takes logits \(N, K\)"),
         (lambda: nn.CrossEntropyLoss()([[0.0, 0.0]], ["cat"]), TypeError, "classes must be whole numbers"),
         (lambda: nn.BCEWithLogitsLoss()([[0.0], [0.0]], [1, 2]), ValueError, "target in row 1 is 2: .* takes 0 to 1"),

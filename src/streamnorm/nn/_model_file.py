@@ -16,6 +16,8 @@ with
     Whether the network is in training mode.
 ``"optimizer"``, ``"loss"``
     ``{"class", "arguments"}``, or null before ``compile``.
+``"metrics"``
+    Names of what is counted beside the loss; left out if there are none.
 ``"regressor"``
     For a regressor alone: its ``"params"``, the states of ``"scaler"`` and ``"target_scaler"`` (the object of a state
     file, or null), of ``"features"`` (that of a :class:`~streamnorm.features.FeatureMap`), ``"feature_names"``,
@@ -175,7 +177,7 @@ def _parse(text: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         )
     if content.get("kind") not in KINDS:
         raise Damage(f"is of a kind {content.get('kind')!r:.40} that this version does not know")
-    _check_keys(content, (*_TOP, "regressor") if content["kind"] == "regressor" else _TOP)
+    _check_keys(content, (*_TOP, "regressor") if content["kind"] == "regressor" else _TOP, ("metrics",))
     claimed = content.pop("digest")
     if guard(lambda: _digest(content, arrays), "holds text that is not Unicode") != claimed:
         raise Damage("was changed after it was written (the digest does not match its content)")
@@ -190,6 +192,8 @@ def _encode_network(network: Sequential) -> tuple[dict[str, Any], dict[str, np.n
         "optimizer": _encode_known(optimizer, OPTIMIZERS, "optimizer"),
         "loss": _encode_known(network.loss, LOSSES, "loss"),
     }
+    if network.metrics:
+        content["metrics"] = list(network.metrics)
     arrays = {f"network.{name}": array for name, array in network.state_dict().items()}
     if optimizer is not None:
         arrays |= {f"optimizer.{name}": array for name, array in optimizer.state_dict().items()}
@@ -219,12 +223,13 @@ def _decode(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
         raise Damage("has the state of an optimizer, and no optimizer")
     if loss is not None and type(loss).__name__ not in LOSSES:
         raise Damage("has a loss that is none")
-    if (optimizer is None) != (loss is None):
+    if (optimizer is None) != (loss is None) or "metrics" in content and loss is None:
         raise Damage("has an optimizer and no loss, or a loss and no optimizer")
     if optimizer is not None:
         optimizer.bind(network.parameters())
         _guard_state(lambda: optimizer.load_state_dict(kept))
-        guard(lambda: network.compile(optimizer, loss), "has a loss or an optimizer that cannot be used")
+        metrics, problem = content.get("metrics", []), "has a loss, an optimizer or metrics that cannot be used"
+        guard(lambda: network.compile(optimizer, loss, metrics=metrics), problem)
     if content["kind"] == "regressor":
         from ._regressor_file import decode_regressor
 

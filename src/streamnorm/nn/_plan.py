@@ -53,6 +53,8 @@ class Plan:
         For `train` and `evaluate`.
     optimizer : Optimizer or None
         For `train`; it is bound to the parameters.
+    accuracy : bool, default False
+        Whether `train` and `evaluate` count which classes are right, too.
     threads : int or None
         At most so many, for layers that do not say themselves; None: as many as pay.
 
@@ -76,6 +78,7 @@ class Plan:
         *,
         loss: losses.Loss | None = None,
         optimizer: Optimizer | None = None,
+        accuracy: bool = False,
         threads: int | None = None,
     ) -> None:
         self.layers, self.sample_shape, self.rows = list(layers), tuple(sample_shape), rows
@@ -107,7 +110,7 @@ class Plan:
             if softmax and (len(shape) != 1 or shape[0] == 0):
                 raise ValueError(f"predictions have rows of shape {shape}, and a loss of classes takes (classes,)")
             assert loss.kind is not None
-            self._network.set_loss(loss.kind, loss.parameter, 1 if softmax else math.prod(shape))
+            self._network.set_loss(loss.kind, loss.parameter, 1 if softmax else math.prod(shape), accuracy)
         if optimizer is not None:
             optimizer.bind(self._parameters)
 
@@ -137,7 +140,7 @@ class Plan:
         batch_size: int,
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, ...]:
         """A step of the optimizer for each batch of rows.
 
         Parameters
@@ -155,9 +158,9 @@ class Plan:
 
         Returns
         -------
-        loss_sum, weight : float
+        loss_sum, weight, *right : float
             The sum over batches of the loss before the step times the weight of the batch, which is the sum of the
-            weights of its rows, and the sum of those.
+            weights of its rows; the sum of those; and with `accuracy` that of the weights of rows that are right.
 
         Raises
         ------
@@ -179,7 +182,7 @@ class Plan:
                 self._training = False
 
     def _train(self, x: np.ndarray, y: np.ndarray, batch_size: int, order: np.ndarray | None,
-               sample_weight: np.ndarray | None, optimizer: Optimizer) -> tuple[float, float]:  # fmt: skip
+               sample_weight: np.ndarray | None, optimizer: Optimizer) -> tuple[float, ...]:  # fmt: skip
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, and batches have at least one row")
         rows = len(x) if order is None else len(order)
@@ -217,8 +220,8 @@ class Plan:
             self._network.forward(x, out, self.rows)
         return out
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, float]:
-        """The loss of x in evaluation mode, as `train` returns it."""
+    def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, ...]:
+        """What `train` returns, in evaluation mode."""
         if self.loss is None:
             raise ValueError("evaluation takes a loss")
         with self._lock:

@@ -98,6 +98,8 @@ class Steps:
         For `train` and `evaluate`.
     optimizer : Optimizer or None
         For `train`.
+    accuracy : bool, default False
+        Whether `train` and `evaluate` count which classes are right, too.
     threads : int or None
         At most so many, for layers that do not say themselves.
     """
@@ -110,10 +112,12 @@ class Steps:
         *,
         loss: Loss | None = None,
         optimizer: Optimizer | None = None,
+        accuracy: bool = False,
         threads: int | None = None,
     ) -> None:
         self.layers, self.sample_shape, self.rows = list(layers), tuple(sample_shape), rows
         self.loss, self.optimizer, self.threads = loss, optimizer, threads
+        self._accuracy = accuracy
         self._parameters = [parameter for layer in self.layers for parameter in layer.parameters()]
         self._gathered: list[np.ndarray | None] = [None, None]
         if optimizer is not None:
@@ -126,7 +130,7 @@ class Steps:
         batch_size: int,
         order: np.ndarray | None = None,
         sample_weight: np.ndarray | None = None,
-    ) -> tuple[float, float]:
+    ) -> tuple[float, ...]:
         """A step of the optimizer for each batch of rows.
 
         Parameters
@@ -143,14 +147,14 @@ class Steps:
 
         Returns
         -------
-        loss_sum, weight : float
+        loss_sum, weight, *right : float
             The sum over batches of the loss before the step times the weight of the batch, which is the sum of the
-            weights of its rows, and the sum of those.
+            weights of its rows; the sum of those; and with `accuracy` that of the weights of rows that are right.
         """
         loss, optimizer = self.loss, self.optimizer
         if loss is None or optimizer is None:
             raise ValueError("training takes a loss and an optimizer")
-        total = weight = 0.0
+        total = weight = right = 0.0
         with mode(self.layers, True), self._limited(), self._forgetting():
             for start, stop in cuts(len(x) if order is None else len(order), batch_size):
                 rows = slice(start, stop) if order is None else order[start:stop]
@@ -158,6 +162,7 @@ class Steps:
                 inputs, targets = self._rows(0, x, rows), self._rows(1, y, rows)
                 outputs = self._forward(inputs)
                 value, gradient = self._loss_and_gradient(outputs, targets, weights)
+                right += self._right(outputs, targets, weights)
                 for parameter in self._parameters:
                     parameter.grad = None
                 for layer in reversed(self.layers):
@@ -166,7 +171,7 @@ class Steps:
                 part = float(stop - start) if weights is None else math.fsum(weights)
                 total += value * part
                 weight += part
-        return total, weight
+        return (total, weight, right) if self._accuracy else (total, weight)
 
     def forward(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """What the network makes of x in evaluation mode."""
@@ -180,11 +185,11 @@ class Steps:
                 out = self._forward(x)
         return out
 
-    def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, float]:
-        """The loss of x in evaluation mode, as `train` returns it."""
+    def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, ...]:
+        """What `train` returns, in evaluation mode."""
         if self.loss is None:
             raise ValueError("evaluation takes a loss")
-        total = weight = 0.0
+        total = weight = right = 0.0
         with mode(self.layers, False), self._limited(), self._forgetting():
             for start in range(0, len(x), self.rows):
                 rows = slice(start, start + self.rows)
@@ -192,8 +197,9 @@ class Steps:
                 outputs, targets = self._forward(x[rows]), y[rows]
                 part = float(len(targets)) if weights is None else math.fsum(weights)
                 total += self._loss(outputs, targets, weights) * part
+                right += self._right(outputs, targets, weights)
                 weight += part
-        return total, weight
+        return (total, weight, right) if self._accuracy else (total, weight)
 
     def _forward(self, x: np.ndarray) -> np.ndarray:
         for layer in self.layers:
@@ -205,6 +211,12 @@ class Steps:
         if loss.kind is None:
             return float(loss(outputs, targets, weights))
         return kernels.loss_forward(loss.kind, outputs, targets, loss.parameter, weights)
+
+    def _right(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None) -> float:
+        if not self._accuracy:
+            return 0.0
+        kind: Any = self.loss.kind if self.loss is not None else None
+        return kernels.right_predictions(kind, outputs, targets, weights)
 
     def _loss_and_gradient(
         self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray | None

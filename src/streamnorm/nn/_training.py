@@ -16,7 +16,7 @@ def train(
     runner: Any,
     epochs: int,
     feed: Callable[[int], Iterable[Piece]],
-    batch_size: int,
+    batch_size: int | None,
     *,
     validation: Callable[[], Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]] | None = None,
     patience: int | None = None,
@@ -33,7 +33,8 @@ def train(
     feed : callable
         ``feed(epoch)``, from 0, yields pieces (x, y, order or None, sample_weight or None), as ``runner.train`` takes
         them: one for arrays, many for a stream. Batches do not reach from one piece into the next.
-    batch_size : int
+    batch_size : int or None
+        None: each piece is a batch.
     validation : callable or None
         ``validation()`` yields pieces (x, y, sample_weight or None), as ``runner.evaluate`` takes them.
     patience : int or None
@@ -45,13 +46,14 @@ def train(
         The lowest loss is that of the validation; without one the option does nothing, as the loss of training is
         one of networks that change from batch to batch.
     progress : callable or None
-        Called as ``progress(epochs_done, epochs, losses)`` after each epoch, with a dict of "loss" and perhaps
-        "val_loss".
+        Called as ``progress(epochs_done, epochs, losses)`` after each epoch, with a dict of "loss" and what else there
+        is in the history.
 
     Returns
     -------
     dict of str to list of float
-        "loss", the mean over the batches of an epoch, each before its step; and "val_loss" if there is a validation.
+        "loss", the mean over the batches of an epoch, each before its step; "accuracy", if the runner counts it, the
+        same way; and "val_loss" and "val_accuracy" if there is a validation.
 
     Raises
     ------
@@ -66,18 +68,17 @@ def train(
     best, waited, kept = math.inf, 0, None
     lowest = math.inf
     for epoch in range(epochs):
-        total = weight = 0.0
+        sums: list[float] = []
         for x, y, order, sample_weight in feed(epoch):
-            part, rows = runner.train(x, y, batch_size, order, sample_weight)
-            _check(part, "loss", epoch, runner)
-            total += part
-            weight += rows
-        losses = {"loss": _mean(total, weight, "train")}
+            part = runner.train(x, y, len(x) if batch_size is None else batch_size, order, sample_weight)
+            _check(part[0], "loss", epoch, runner)
+            sums = _added(sums, part)
+        losses = _means(sums, "train")
         if validation is not None:
-            losses["val_loss"] = evaluate(runner, validation())
+            losses |= {f"val_{name}": value for name, value in evaluate(runner, validation()).items()}
             _check(losses["val_loss"], "val_loss", epoch, runner)
         for name, value in losses.items():
-            history[name].append(value)
+            history.setdefault(name, []).append(value)
         watched = losses.get("val_loss", losses["loss"])
         if restore_best is not None and validation is not None and watched < lowest:
             lowest, kept = watched, restore_best.state_dict()
@@ -92,20 +93,27 @@ def train(
     return history
 
 
-def evaluate(runner: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> float:
-    """The mean loss over pieces (x, y, sample_weight or None)."""
-    total = weight = 0.0
+def evaluate(runner: Any, pieces: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> dict[str, float]:
+    """The mean "loss" over pieces (x, y, sample_weight or None), and the "accuracy" if the runner counts it."""
+    sums: list[float] = []
     for x, y, sample_weight in pieces:
-        part, rows = runner.evaluate(x, y, sample_weight)
-        total += part
-        weight += rows
-    return _mean(total, weight, "evaluate")
+        sums = _added(sums, runner.evaluate(x, y, sample_weight))
+    return _means(sums, "evaluate")
 
 
-def _mean(total: float, weight: float, verb: str) -> float:
-    if weight == 0:
+def _added(sums: list[float], part: tuple[float, ...]) -> list[float]:
+    return [total + each for total, each in zip(sums or [0.0] * len(part), part, strict=True)]
+
+
+def _means(sums: list[float], verb: str) -> dict[str, float]:
+    """Of what runners return: the sum of losses, that of weights, and perhaps of the weights of what is right."""
+    if not sums or sums[1] == 0:
         raise ValueError(f"there are no rows to {verb} on, or the weights of all of them are 0")
-    return total / weight
+    total, weight, *right = sums
+    means = {"loss": total / weight}
+    if right:
+        means["accuracy"] = right[0] / weight
+    return means
 
 
 def _check(value: float, name: str, epoch: int, runner: Any) -> None:

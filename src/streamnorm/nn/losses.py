@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 
+METRICS = ("accuracy",)
 LEAST_WEIGHT, MOST_WEIGHT = 2.0**-500, 2.0**500  # of rows
 
 
@@ -247,7 +248,8 @@ class BCEWithLogitsLoss(Loss):
 class CrossEntropyLoss(Loss):
     """Cross-entropy of the softmax of logits (N, K) and classes (N,), as ``torch.nn.CrossEntropyLoss``.
 
-    The network ends without a softmax; classes are whole numbers from 0 to K - 1.
+    The network ends without a softmax; classes are whole numbers from 0 to K - 1, or rows (N, K) of zeros with a single
+    1 where the class is.
 
     Examples
     --------
@@ -263,8 +265,13 @@ class CrossEntropyLoss(Loss):
             raise ValueError(f"predictions have shape {shape}: softmax cross-entropy takes logits (N, K)")
         if array.dtype.kind not in "biuf":
             raise TypeError(f"classes must be whole numbers, got an array of {array.dtype}")
+        if array.shape == shape and shape[1] > 1:
+            return _places_of_ones(array)
         if array.shape not in (shape[:1], (shape[0], 1)):
-            raise ValueError(f"targets have shape {array.shape}, and predictions have shape {shape}: one class a row")
+            raise ValueError(
+                f"targets have shape {array.shape}, and predictions have shape {shape}: one class a row is wanted, "
+                f"its number or {shape[1]} values that are 0 but for a single 1"
+            )
         array = array.reshape(-1)
         wrong = ~((array >= 0) & (array < shape[1]) & (array == np.floor(array)))
         if wrong.any():
@@ -274,6 +281,18 @@ class CrossEntropyLoss(Loss):
                 f"classes are whole numbers from 0 to {shape[1] - 1}"
             )
         return as_type(array, np.dtype(np.int64))
+
+
+def _places_of_ones(array: np.ndarray) -> np.ndarray:
+    """The classes of rows that are 0 but for a single 1."""
+    wrong = ~((array == 1).sum(axis=1) == 1) | ((array != 0) & (array != 1)).any(axis=1)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"the targets in row {at} are {np.array2string(array[at], threshold=8)}: softmax cross-entropy takes the "
+            "number of one class a row, or values that are 0 but for a single 1"
+        )
+    return np.argmax(array == 1, axis=1).astype(np.int64)
 
 
 LOSSES: dict[str, type[Loss]] = {
@@ -287,6 +306,9 @@ LOSSES: dict[str, type[Loss]] = {
     "binary_cross_entropy": BCEWithLogitsLoss,
     "softmax_cross_entropy": CrossEntropyLoss,
     "cross_entropy": CrossEntropyLoss,
+    "binary_crossentropy": BCEWithLogitsLoss,
+    "categorical_crossentropy": CrossEntropyLoss,
+    "sparse_categorical_crossentropy": CrossEntropyLoss,
 }
 
 
@@ -297,8 +319,9 @@ def get_loss(loss: str | Loss) -> Loss:
     ----------
     loss : str or Loss
         "mean_squared_error" or "mse", "mean_absolute_error" or "mae", "huber", "quantile" or "pinball",
-        "binary_cross_entropy", "softmax_cross_entropy" or "cross_entropy". For another delta or quantile give the
-        loss, as ``HuberLoss(0.5)``.
+        "binary_cross_entropy", "softmax_cross_entropy" or "cross_entropy"; and Keras' "binary_crossentropy",
+        "categorical_crossentropy" and "sparse_categorical_crossentropy", which take logits here. For another delta or
+        quantile give the loss, as ``HuberLoss(0.5)``.
 
     Returns
     -------
@@ -315,6 +338,20 @@ def get_loss(loss: str | Loss) -> Loss:
         return LOSSES[known(loss, LOSSES, "loss")]()
     hint = f": write {loss.__name__}()" if isinstance(loss, type) and issubclass(loss, Loss) else ""
     raise TypeError(f"loss must be a name or a Loss, got {loss!r}{hint}")
+
+
+def check_metrics(metrics: Any, loss: Loss) -> tuple[str, ...]:
+    """Names of what is counted beside a loss, if it has that."""
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    for name in names:
+        if name not in METRICS:
+            raise ValueError(f"metrics has {name!r}, and {', '.join(METRICS)} is what there is")
+    if names and loss.kind not in ("softmax", "binary"):
+        raise ValueError(
+            f"accuracy is the share of classes that are right, and {loss!r} has none: compile with 'cross_entropy' or "
+            "'binary_cross_entropy', or without metrics"
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def known(name: str, table: dict[str, Any], what: str) -> str:

@@ -1,4 +1,4 @@
-"""A network: layers one after the other, trained on arrays."""
+"""A network: layers one after the other, trained on arrays or on streams of batches."""
 
 # Design: what predicts is kept for the next call, because to make it takes longer than to predict a row. It is good for
 # as long as no attribute of a layer is set; a call takes it away meanwhile, so that calls on other threads make their
@@ -15,10 +15,13 @@ from . import _training
 from ._inputs import as_type, check_finite, generator_of, unmasked
 from ._module import Module, check_count, check_real
 from ._steps import Steps, dtype_of, forget, mode
-from .losses import Loss, get_loss, weights_of
+from ._streams import StreamRows, fit_stream, is_stream, predict_stream, refuse_options, validation_of
+from .losses import Loss, check_metrics, get_loss, weights_of
 from .optimizers import Optimizer, get_optimizer
 
 __all__ = ["Sequential"]
+
+BATCH_ROWS, PREDICTED_ROWS = 32, 1024
 
 
 class Sequential(Module):
@@ -38,6 +41,8 @@ class Sequential(Module):
     optimizer : Optimizer or None
         As compiled.
     loss : Loss or None
+        As compiled.
+    metrics : tuple of str
         As compiled.
 
     Examples
@@ -71,6 +76,7 @@ class Sequential(Module):
             setattr(self, str(i), layer)
         self.optimizer: Optimizer | None = None
         self.loss: Loss | None = None
+        self.metrics: tuple[str, ...] = ()
         self.threads: int | None = None
 
     # ------------------------------------------------------------ as a list, and as a layer
@@ -107,7 +113,12 @@ class Sequential(Module):
     # ------------------------------------------------------------ training
 
     def compile(
-        self, optimizer: str | Optimizer = "adam", loss: str | Loss = "mse", *, threads: int | None = None
+        self,
+        optimizer: str | Optimizer = "adam",
+        loss: str | Loss = "mse",
+        *,
+        metrics: Sequence[str] = (),
+        threads: int | None = None,
     ) -> Self:
         """Say what to train by.
 
@@ -117,6 +128,9 @@ class Sequential(Module):
             One of your own goes on from the steps that it has done on this network; a name makes a new one.
         loss : str or Loss, default "mse"
             A name that :func:`get_loss` knows, or a loss.
+        metrics : sequence of str, default ()
+            "accuracy" alone: for softmax cross-entropy the share of rows whose largest logit is that of their class;
+            for binary cross-entropy that of rows whose logit is above 0 if, and only if, the target is at least 1/2.
         threads : int or None
             At most so many; None: as many as pay. Results do not depend on it.
 
@@ -124,22 +138,28 @@ class Sequential(Module):
         -------
         Sequential
             The network itself.
+
+        Raises
+        ------
+        ValueError
+            If a name is none that is known, or the loss has no classes to count.
         """
         made, by = get_optimizer(optimizer), get_loss(loss)
+        counted = check_metrics(metrics, by)
         threads = None if threads is None else check_count(threads, "threads")
         made.bind(self.parameters())
-        self.optimizer, self.loss, self.threads = made, by, threads
+        self.optimizer, self.loss, self.metrics, self.threads = made, by, counted, threads
         return self
 
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
+        X: Any,
+        y: ArrayLike | None = None,
         epochs: int = 1,
-        batch_size: int = 32,
+        batch_size: int = BATCH_ROWS,
         validation_split: float = 0.0,
         *,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         sample_weight: ArrayLike | None = None,
         random_state: Any = None,
@@ -151,10 +171,14 @@ class Sequential(Module):
 
         Parameters
         ----------
-        X : array-like of shape (N, ...)
-            Finite numbers.
+        X : array-like of shape (N, ...), or stream
+            Finite numbers. A stream is an object whose ``iter()`` begins anew in each epoch and yields (x, y) or
+            (x, y, sample_weight): :func:`streamnorm.batches`, a list of batches, a ``torch.utils.data.DataLoader``.
+            Each batch makes a step, as it comes; `y`, `batch_size`, `validation_split`, `shuffle`, `sample_weight` and
+            `random_state` are for arrays.
         y : array-like
-            Of the shape of the outputs, where (N,) matches (N, 1); classes (N,) for softmax cross-entropy.
+            Of the shape of the outputs, where (N,) matches (N, 1); for softmax cross-entropy classes (N,), or rows with
+            a single 1.
         epochs : int, default 1
             How often all rows are gone through.
         batch_size : int, default 32
@@ -162,7 +186,7 @@ class Sequential(Module):
         validation_split : float, default 0.0
             The share of rows, the last ones as they are given, that is not trained on but evaluated after each epoch,
             as in Keras. Shuffle rows first if their order means something.
-        validation_data : tuple (X, y) or (X, y, sample_weight), or None
+        validation_data : tuple (X, y) or (X, y, sample_weight), stream, or None
             Rows to evaluate after each epoch; then nothing is split off.
         shuffle : bool, default True
             Whether rows are in another order in each epoch.
@@ -177,12 +201,13 @@ class Sequential(Module):
         -------
         dict of str to list of float
             "loss": for each epoch the mean over its batches, each before its step. "val_loss": that of the validation
-            after the epoch, if there is one.
+            after the epoch, if there is one. With that metric "accuracy" and "val_accuracy", in the same way.
 
         Raises
         ------
         DataError
-            If X or y has a value that is NaN or infinite.
+            If X or y has a value that is NaN or infinite; if a batch of a stream is not as the first one, by its number
+            from 0.
         ValueError
             If shapes do not fit, or the network is not compiled.
         FloatingPointError
@@ -191,21 +216,27 @@ class Sequential(Module):
         self._compiled("fit")
         epochs, batch_size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
         share = check_real(validation_split, "validation_split", 1.0)
+        if y is None and is_stream(X):
+            refuse_options(
+                batch_size=batch_size != BATCH_ROWS,
+                validation_split=share != 0.0,
+                shuffle=shuffle is not True,
+                sample_weight=sample_weight is not None,
+                random_state=random_state is not None,
+            )
+            return fit_stream(self, X, epochs, validation_data, progress)
         x, targets, weights = self._rows(X, y, sample_weight, "X", "y")
-        rows, held = len(x), None
+        rows = len(x)
+        validation: Any = None
         if validation_data is not None:
-            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise TypeError("validation_data must be (X, y) or (X, y, sample_weight)")
-            held_x, held_y, held_weight = (*validation_data, None)[:3]
-            held = self._rows(held_x, held_y, held_weight, "validation X", "validation y")
-            if held[0].shape[1:] != x.shape[1:]:
-                raise ValueError(f"validation X has shape {held[0].shape}, and X has shape {x.shape}")
+            validation = validation_of(self, validation_data, x.shape[1:], epochs)
         elif share:
             rows = int(len(x) * (1 - share))
             if not 0 < rows < len(x):
                 raise ValueError(f"validation_split={share:g} of {len(x)} rows leaves none to train on or to evaluate")
             held = x[rows:], targets[rows:], None if weights is None else weights[rows:]
             x, targets, weights = x[:rows], targets[:rows], None if weights is None else weights[:rows]
+            validation = [held]
         rng = generator_of(random_state)
         runner = self.runner(x.shape[1:], min(batch_size, rows))
 
@@ -217,23 +248,27 @@ class Sequential(Module):
             epochs,
             feed,
             batch_size,
-            validation=None if held is None else lambda: [held],
+            validation=None if validation is None else lambda: validation,
             progress=progress,
         )
 
-    def predict(self, X: ArrayLike, batch_size: int = 1024) -> np.ndarray:
+    def predict(self, X: Any, batch_size: int = PREDICTED_ROWS) -> np.ndarray:
         """What the network makes of X in evaluation mode, which for losses of logits is logits.
 
         Parameters
         ----------
-        X : array-like of shape (N, ...)
+        X : array-like of shape (N, ...), or stream
+            A stream yields batches, as for :meth:`fit`, or their x alone.
         batch_size : int, default 1024
-            Rows that are gone through together.
+            Rows of an array that are gone through together.
 
         Returns
         -------
         ndarray of shape (N, ...)
         """
+        if is_stream(X):
+            refuse_options(batch_size=batch_size != PREDICTED_ROWS)
+            return predict_stream(self, X)
         inputs = self._inputs(X, "X")
         batch_size = check_count(batch_size, "batch_size")
         key = inputs.shape[1:], self._version()
@@ -252,13 +287,43 @@ class Sequential(Module):
         return predictions
 
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, batch_size: int = 1024
-    ) -> float:
-        """The loss in evaluation mode: its mean over all rows, with weights the weighted mean."""
+        self,
+        X: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        batch_size: int = PREDICTED_ROWS,
+        *,
+        return_dict: bool = False,
+    ) -> Any:
+        """The loss in evaluation mode: its mean over all rows, with weights the weighted mean.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`: arrays, or a stream as X.
+        batch_size : int, default 1024
+            Rows of arrays that are gone through together.
+        return_dict : bool, default False
+            Whether to return what the metrics are, too.
+
+        Returns
+        -------
+        float, or dict of str to float
+            The dict has "loss", and "accuracy" with that metric.
+        """
         self._compiled("evaluate")
         batch_size = check_count(batch_size, "batch_size")
-        rows = self._rows(X, y, sample_weight, "X", "y")
-        return _training.evaluate(self.runner(rows[0].shape[1:], min(batch_size, len(rows[0]))), [rows])
+        pieces: Any
+        if y is None and is_stream(X):
+            refuse_options(batch_size=batch_size != PREDICTED_ROWS, sample_weight=sample_weight is not None)
+            pieces = StreamRows(self, X, "X", 1)
+            runner = self.runner(pieces.sample_shape, pieces.rows)
+        else:
+            pieces = [self._rows(X, y, sample_weight, "X", "y")]
+            inputs = pieces[0][0]
+            runner = self.runner(inputs.shape[1:], min(batch_size, len(inputs)))
+        found = _training.evaluate(runner, pieces)
+        return found if return_dict else found["loss"]
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write layers, optimizer and loss to one file, whole or not at all; ``streamnorm.load(path)`` reads it.
@@ -300,7 +365,10 @@ class Sequential(Module):
         layers = self._layers()
         # For shapes that do not fit there is no plan: the layers themselves say what is wrong.
         kind = Plan if Plan.covers(layers, sample_shape, loss=loss, optimizer=optimizer) else Steps
-        return kind(layers, sample_shape, rows, loss=loss, optimizer=optimizer, threads=self.threads)
+        counts = loss is not None and bool(self.metrics)
+        return kind(
+            layers, sample_shape, rows, loss=loss, optimizer=optimizer, accuracy=counts, threads=self.threads
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
@@ -358,9 +426,14 @@ class Sequential(Module):
                 forget(self)
         return rows.shape[1:], rows.dtype
 
-    def _rows(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
+    def _rows(self, X: Any, y: Any, sample_weight: ArrayLike | None, x_name: str, y_name: str) -> Any:
         """X, targets and weights as a runner takes them, checked."""
         loss = self._compiled("training")
+        if y is None:
+            raise TypeError(f"{y_name} is None, and {x_name} is no stream that yields (x, y), but of type "
+                            f"{type(X).__name__}: give targets")  # fmt: skip
+        if is_stream(X):
+            raise TypeError(f"{x_name} is a stream of batches, which hold their targets: leave {y_name} out")
         inputs = self._inputs(X, x_name)
         targets = unmasked(y, y_name)
         if targets.shape[:1] != inputs.shape[:1]:
