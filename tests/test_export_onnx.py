@@ -112,13 +112,13 @@ def test_float64_stays_float64():
 
 @pytest.mark.parametrize("columns", [1, 3])
 def test_embeddings_look_codes_up(columns):
-    network, x = trained([nn.Embedding(7, 4, columns), nn.Dense(2 + 4 * columns, 3)], (2 + columns,))
+    network, x = trained([nn.ColumnEmbedding(7, 4, columns), nn.Dense(2 + 4 * columns, 3)], (2 + columns,))
     x[:, 2:] = np.random.default_rng(SEED).integers(0, 7, x[:, 2:].shape)
     agree(network(x), run(to_onnx(network, sample_shape=(2 + columns,)), x))
 
 
 def test_embeddings_of_nothing_but_codes():
-    network, _ = trained([nn.Embedding(7, 4, 2)], (2,))
+    network, _ = trained([nn.ColumnEmbedding(7, 4, 2)], (2,))
     x = np.array([[0, 6], [3, 3]], np.float32)
     agree(network(x), run(to_onnx(network, sample_shape=(2,)), x))
 

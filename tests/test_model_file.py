@@ -96,7 +96,7 @@ def test_a_network_that_is_not_compiled_and_its_mode_come_back(path):
 
 def test_layers_that_normalize_images_and_look_up_codes_come_back(path):
     model = nn.Sequential(
-        [nn.BatchNorm(3, affine=False, track_running_stats=False, channel_axis=-1), nn.Embedding(5, 2, 3)]
+        [nn.BatchNorm(3, affine=False, track_running_stats=False, channel_axis=-1), nn.ColumnEmbedding(5, 2, 3)]
     )
     model.save(path)
     assert repr(sn.load(path)) == repr(model)

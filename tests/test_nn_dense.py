@@ -73,7 +73,7 @@ def test_gradients_are_the_slopes_of_the_forward_pass(make, shape, theirs):
 
 
 def test_gradients_of_an_embedding_are_slopes():
-    layer, x = nn.Embedding(K, 2, columns=2, dtype=np.float64, random_state=1), coded()
+    layer, x = nn.ColumnEmbedding(K, 2, columns=2, dtype=np.float64, random_state=1), coded()
     dy = values((N, 6), seed=2)
     gradients_are_slopes(layer, x, dy, slice(0, 2))
     layer(x)
@@ -122,7 +122,8 @@ def test_forward_and_gradients_are_pytorchs(make, shape, theirs, dtype):
 
 def test_an_embedding_is_pytorchs_beside_columns_that_pass():
     torch = pytest.importorskip("torch")
-    layer, x, dy = nn.Embedding(K, 2, columns=2, dtype=np.float64, random_state=1), coded(), values((N, 6), seed=2)
+    layer, x = nn.ColumnEmbedding(K, 2, columns=2, dtype=np.float64, random_state=1), coded()
+    dy = values((N, 6), seed=2)
     tables = [torch.from_numpy(np.array(table)).requires_grad_() for table in layer.weight]
     t = torch.from_numpy(x[:, :2].copy()).requires_grad_()
     codes = torch.from_numpy(x[:, 2:].astype(np.int64))
@@ -158,7 +159,7 @@ def test_the_first_weights_are_as_wide_as_pytorchs():
         bound = 1 / np.sqrt(400)
         assert np.abs(mine).max() <= bound and np.abs(mine).max() > 0.98 * bound
         assert mine.std() == pytest.approx(float(other.detach().std()), rel=0.08)
-    assert nn.Embedding(1000, 8, random_state=0).weight.std() == pytest.approx(1.0, rel=0.05)
+    assert nn.ColumnEmbedding(1000, 8, random_state=0).weight.std() == pytest.approx(1.0, rel=0.05)
 
 
 # ---------------------------------------------------------------- dropout
@@ -322,12 +323,12 @@ def test_seeds_repeat_and_types_begin_alike():
         (lambda: nn.Dense(D, K, random_state=-1), ValueError, "random_state is -1"),
         (lambda: nn.Dense(D, K, threads=0), ValueError, "threads must be at least 1"),
         (lambda: nn.Dropout(1.5), ValueError, "p must be from 0 to 1"),
-        (lambda: nn.Embedding(K, 2)(np.array([[0.5, 3.0]])), ValueError, "code 3 in row 0, column 1.*0 to 2"),
-        (lambda: nn.Embedding(K, 2)(np.array([[0.0], [-1.0]])), ValueError, "code -1 in row 1, column 0"),
-        (lambda: nn.Embedding(K, 2)(np.array([[0.5]])), ValueError, "code 0.5"),
-        (lambda: nn.Embedding(K, 2)(np.array([[np.nan]])), ValueError, "code nan"),
-        (lambda: nn.Embedding(K, 2, columns=3)(np.ones((2, 2))), ValueError, r"takes \(N, 3 or more\)"),
-        (lambda: nn.Embedding(2**24 + 1, 1), ValueError, "float32 tells codes apart"),
+        (lambda: nn.ColumnEmbedding(K, 2)(np.array([[0.5, 3.0]])), ValueError, "code 3 in row 0, column 1.*0 to 2"),
+        (lambda: nn.ColumnEmbedding(K, 2)(np.array([[0.0], [-1.0]])), ValueError, "code -1 in row 1, column 0"),
+        (lambda: nn.ColumnEmbedding(K, 2)(np.array([[0.5]])), ValueError, "code 0.5"),
+        (lambda: nn.ColumnEmbedding(K, 2)(np.array([[np.nan]])), ValueError, "code nan"),
+        (lambda: nn.ColumnEmbedding(K, 2, columns=3)(np.ones((2, 2))), ValueError, r"takes \(N, 3 or more\)"),
+        (lambda: nn.ColumnEmbedding(2**24 + 1, 1), ValueError, "float32 tells codes apart"),
         (lambda: nn.Flatten()(1.0), ValueError, "samples along a first axis"),
     ],
 )
@@ -338,7 +339,7 @@ def test_what_is_wrong_is_named(call, kind, message):
 
 @pytest.mark.parametrize(
     "layer",
-    [nn.Dense(D, K), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Embedding(K, 2)],
+    [nn.Dense(D, K), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.ColumnEmbedding(K, 2)],
     ids=lambda layer: type(layer).__name__,
 )
 def test_a_gradient_of_another_shape_is_refused(layer):
@@ -348,6 +349,6 @@ def test_a_gradient_of_another_shape_is_refused(layer):
 
 
 def test_representations_make_the_layer_again():
-    for layer in (nn.Dense(3, 2, bias=False, dtype=np.float64), nn.ReLU(), nn.Dropout(0.25), nn.Embedding(5, 2)):
+    for layer in (nn.Dense(3, 2, bias=False, dtype=np.float64), nn.ReLU(), nn.Dropout(0.25), nn.ColumnEmbedding(5, 2)):
         text = repr(layer).replace("dtype=float64", "dtype='float64'")
         assert repr(eval(f"nn.{text}")) == repr(layer)

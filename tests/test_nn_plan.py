@@ -134,7 +134,7 @@ def test_samples_of_several_dimensions(dtype, axis):
 def test_embeddings_and_activations_before_all_parameters():
     x, y, order, weight = data(np.float32)
     x[:, 5:] = np.random.default_rng(0).integers(0, 9, (101, 2))
-    layers = [nn.Embedding(9, 4, 2, random_state=0), nn.Dropout(0.2, random_state=1), nn.ReLU()]
+    layers = [nn.ColumnEmbedding(9, 4, 2, random_state=0), nn.Dropout(0.2, random_state=1), nn.ReLU()]
     layers += [nn.Dense(13, 3, random_state=2)]
     train_both(*pair(layers, (7,), 16, nn.MSELoss(), nn.Adam(0.01)), x, y, order, weight, 16)
     layers = [nn.ReLU(), nn.Tanh(), nn.Dropout(0.2, random_state=1), nn.Dense(7, 3, random_state=2), nn.Sigmoid()]
@@ -143,7 +143,7 @@ def test_embeddings_and_activations_before_all_parameters():
     assert x.tobytes() == before.tobytes()
     bad = x.copy()
     bad[3, 6] = 9
-    plan, _ = pair([nn.Embedding(9, 4, 2, random_state=0)], (7,), 16, nn.MSELoss(), nn.Adam(0.01))
+    plan, _ = pair([nn.ColumnEmbedding(9, 4, 2, random_state=0)], (7,), 16, nn.MSELoss(), nn.Adam(0.01))
     for run in (lambda: plan.forward(bad), lambda: plan.train(bad, np.zeros((101, 13), np.float32), 16)):
         with pytest.raises(ValueError, match="row 3 of x"):
             run()
@@ -251,7 +251,7 @@ def test_covers_says_what_there_is_a_plan_for():
         [dense, nn.Dense(7, 7, dtype=np.float64)],
         [dense, half],
         [dense, patched],
-        [dense, nn.Embedding(3, 2)],
+        [dense, nn.ColumnEmbedding(3, 2)],
         [dense, nn.BatchNorm(7, track_running_stats=False)],
     ):
         assert not Plan.covers(layers), layers

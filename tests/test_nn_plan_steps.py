@@ -27,7 +27,7 @@ def images_to_classes(dtype):
 
 def codes_to_number(dtype):
     rng = np.random.default_rng(3)
-    layers = [nn.Embedding(5, 3, columns=2, dtype=dtype, random_state=rng), nn.LayerNorm(8, dtype=dtype)]
+    layers = [nn.ColumnEmbedding(5, 3, columns=2, dtype=dtype, random_state=rng), nn.LayerNorm(8, dtype=dtype)]
     layers += [nn.Dense(8, 6, dtype=dtype, random_state=rng), nn.GroupNorm(2, 6, dtype=dtype), nn.Tanh()]
     return nn.Sequential([*layers, nn.Dense(6, 1, dtype=dtype, random_state=rng)]), (4,), nn.HuberLoss(0.5)
 

@@ -227,7 +227,7 @@ def test_codes_are_learned():
     code = rng.integers(0, 20, 600)
     X = np.stack([rng.normal(size=600), code], axis=1)
     y = X[:, 0] + rng.normal(size=20)[code]
-    network = nn.Sequential([nn.Embedding(20, 4, random_state=0), nn.Dense(5, 1, random_state=1)])
+    network = nn.Sequential([nn.ColumnEmbedding(20, 4, random_state=0), nn.Dense(5, 1, random_state=1)])
     network.compile(nn.Adam(0.05), "mse").fit(X, y, epochs=30, random_state=0)
     assert network.evaluate(X, y) < 1e-3
 

@@ -114,7 +114,7 @@ def _dense(layer: Any, values: Values) -> None:
     values.shape = (*values.shape[:-1], layer.weight.shape[0])
 
 
-def _embedding(layer: Any, values: Values) -> None:
+def _column_embedding(layer: Any, values: Values) -> None:
     graph = values.graph
     columns, buckets, dim = layer.weight.shape
     rest = values.shape[0] - columns
@@ -140,9 +140,9 @@ def _plain(operator: str) -> Callable[[Any, Values], None]:
 
 _EMITTERS: dict[str, Callable[[Any, Values], None]] = {
     "BatchNorm": _batch_norm,
+    "ColumnEmbedding": _column_embedding,
     "Dense": _dense,
     "Dropout": lambda layer, values: None,  # which drops nothing in evaluation mode
-    "Embedding": _embedding,
     "Flatten": _flatten,
     "GroupNorm": _group_norm,
     "InstanceNorm": _instance_norm,

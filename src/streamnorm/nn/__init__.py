@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from ._folding import fold
     from ._module import Module, Parameter
     from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
-    from .dense import Dense, Embedding
+    from .dense import Dense
+    from .embedding import ColumnEmbedding, Embedding
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
     from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
     from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
@@ -27,6 +28,7 @@ __all__ = [
     "AdamW",
     "BCEWithLogitsLoss",
     "BatchNorm",
+    "ColumnEmbedding",
     "CosineSchedule",
     "CrossEntropyLoss",
     "Dense",
@@ -63,7 +65,8 @@ _NAMES_IN = {
     "_folding": ("fold",),
     "_module": ("Module", "Parameter"),
     "activations": ("Dropout", "Flatten", "ReLU", "Sigmoid", "Tanh"),
-    "dense": ("Dense", "Embedding"),
+    "dense": ("Dense",),
+    "embedding": ("ColumnEmbedding", "Embedding"),
     "layers": ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
     "losses": (
         "BCEWithLogitsLoss",

@@ -23,9 +23,10 @@ _CHANNELS = ("num_features", "eps", "momentum", "affine", "track_running_stats",
 # What each layer is made with. Its `threads` are the machine's and not the model's, and stay behind.
 LAYERS: dict[str, tuple[str, ...]] = {
     "BatchNorm": _CHANNELS,
+    "ColumnEmbedding": ("num_embeddings", "embedding_dim", "columns", "dtype"),
     "Dense": ("in_features", "out_features", "bias", "dtype"),
     "Dropout": ("p",),
-    "Embedding": ("num_embeddings", "embedding_dim", "columns", "dtype"),
+    "Embedding": ("num_embeddings", "embedding_dim", "dtype"),
     "Flatten": (),
     "GroupNorm": ("num_groups", "num_channels", "eps", "affine", "channel_axis", "dtype"),
     "InstanceNorm": _CHANNELS,
@@ -57,7 +58,7 @@ _PARTS = LOSSES | OPTIMIZERS | SCHEDULES
 
 _SIZES = ("in_features", "out_features", "num_embeddings", "embedding_dim", "columns", "num_features", "num_channels",
           "normalized_shape")  # fmt: skip
-_SEEDED = ("Dense", "Embedding", "Dropout")  # what draws numbers when it is made
+_SEEDED = ("ColumnEmbedding", "Dense", "Embedding", "Dropout")  # what draws numbers when it is made
 _ADVICE = "save the arrays of state_dict() instead"
 
 
@@ -112,6 +113,8 @@ def _decode_layer(item: Mapping[str, Any], arrays: Mapping[str, np.ndarray], pre
         raise Damage(f"has a layer {name[:40]!r} that this version does not know", "read it with a later streamnorm")
     _check_keys(item, ("class", "arguments", *(("seed",) if name == "Dropout" else ())))
     encoded = _member(item, "arguments", dict)
+    if name == "Embedding" and "columns" in encoded:
+        name = "ColumnEmbedding"  # which had the shorter name when there was no other
     _check_keys(encoded, LAYERS[name])
     arguments = {key: decode(value) for key, value in encoded.items()}
     _check_sizes(name, arguments, [array for key, array in arrays.items() if key.startswith(prefix)])
@@ -129,7 +132,7 @@ def _check_sizes(name: str, arguments: Mapping[str, Any], arrays: Sequence[np.nd
     if not all(type(each) is int and each > 0 for each in flat):
         raise Damage(f"has a layer {name} of impossible sizes")
     holds = any(arguments.get(key) for key in ("affine", "elementwise_affine", "track_running_stats"))
-    if flat and (holds or name in ("Dense", "Embedding")):
+    if flat and (holds or name in ("ColumnEmbedding", "Dense", "Embedding")):
         largest = max((array.size for array in arrays), default=0)
         if math.prod(flat) > largest:
             raise Damage(f"has a layer {name} of {math.prod(flat):,} values, and an array of {largest:,} for it")

@@ -20,13 +20,14 @@ from . import losses
 from ._module import Module
 from ._steps import dtype_of
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
-from .dense import Dense, Embedding
+from .dense import Dense
+from .embedding import ColumnEmbedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from .optimizers import SGD, Adam, AdamW, Optimizer
 
 ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 NORMS = (BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm)
-LAYERS = (Dense, Embedding, Dropout, Flatten, *ACTIVATIONS, *NORMS)
+LAYERS = (Dense, ColumnEmbedding, Dropout, Flatten, *ACTIVATIONS, *NORMS)
 LOSSES = (
     losses.MSELoss,
     losses.L1Loss,
@@ -280,7 +281,7 @@ def _refusal(layers: Sequence[Module], loss: losses.Loss | None, optimizer: Opti
         named = f"layer {i}, {type(layer).__name__},"
         if type(layer) not in LAYERS or not layer.__dict__.keys().isdisjoint(("forward", "backward")):
             return f"{named} is none that a plan knows"
-        if isinstance(layer, Embedding) and not all(type(before) is Flatten for before in layers[:i]):
+        if isinstance(layer, ColumnEmbedding) and not all(type(before) is Flatten for before in layers[:i]):
             return f"{named} is not the first one, and codes are of the input"
         if isinstance(layer, BatchNorm) and layer.running_mean is None:
             return f"{named} has no running statistics, and batches would differ in evaluation"
@@ -330,7 +331,7 @@ def _describe(layer: Module, shape: tuple[int, ...], numbers: dict[int, int], th
         if shape != (layer.in_features,):
             raise ValueError(f"({layer.in_features},) is wanted")
         return about | {"kind": "dense"}, (layer.out_features,)
-    if isinstance(layer, Embedding):
+    if isinstance(layer, ColumnEmbedding):
         if len(shape) != 1 or shape[0] < layer.columns:
             raise ValueError(f"({layer.columns} or more,) is wanted")
         return about | {"kind": "embedding", "tables": layer.weight.shape}, (

@@ -12,7 +12,8 @@ import numpy as np
 from ..scalers import METHODS, BaseScaler, ColumnScaler, StandardScaler
 from ._module import Module
 from .activations import Dropout, ReLU, Sigmoid, Tanh
-from .dense import Dense, Embedding
+from .dense import Dense
+from .embedding import ColumnEmbedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from .losses import Loss, get_loss
 from .optimizers import Optimizer, get_optimizer
@@ -237,7 +238,8 @@ def make_network(recipe: Recipe, inputs: int, outputs: int, seed: int, threads: 
     width = inputs - len(recipe.embed)
     if recipe.embed:
         count = len(recipe.embed)
-        layers.append(Embedding(recipe.buckets, recipe.embedding_dim, count, dtype=recipe.dtype, random_state=rng))
+        tables = recipe.buckets, recipe.embedding_dim, count
+        layers.append(ColumnEmbedding(*tables, dtype=recipe.dtype, random_state=rng))
         width += count * recipe.embedding_dim
     for depth, units in enumerate(recipe.hidden):
         # a bias before a batch normalization has no effect, and its gradient is rounding noise

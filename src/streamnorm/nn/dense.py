@@ -1,4 +1,4 @@
-"""Layers with weights: dense layers, and embeddings of codes."""
+"""Dense layers."""
 
 # Design: a layer computes in the type of its weights, float32 or float64, and x is cast to it; the normalizations,
 # which take their weights as they are, keep the type of x. Turned down: products of mixed types, for which there are
@@ -14,7 +14,7 @@ from .. import _nn as kernels
 from ._inputs import as_type, check_wide_dtype, generator_of
 from ._module import Module, Parameter, accumulate, check_count
 
-__all__ = ["Dense", "Embedding"]
+__all__ = ["Dense"]
 
 
 class Dense(Module):
@@ -111,94 +111,3 @@ class Dense(Module):
     def _shown(self) -> str:
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}{kind}"
-
-
-class Embedding(Module):
-    """Tables that turn the last columns of the input, whole numbers, into vectors that are trained.
-
-    Parameters
-    ----------
-    num_embeddings : int
-        Rows of each table: codes are from 0 to num_embeddings - 1.
-    embedding_dim : int
-        Values of each vector.
-    columns : int, default 1
-        How many columns are codes, the last ones; each has a table of its own. The columns before them pass through.
-    dtype : float32 or float64
-        Of the tables, and of the output. float32 tells whole numbers apart up to 2**24, which bounds num_embeddings.
-    random_state : int, numpy.random.Generator or None
-        What the first vectors are drawn from: normal, of standard deviation 1, as PyTorch's.
-
-    Attributes
-    ----------
-    weight : Parameter of shape (columns, num_embeddings, embedding_dim)
-
-    Examples
-    --------
-    >>> layer = Embedding(3, 2)
-    >>> layer.weight = [[[0.0, 0.0], [1.0, -1.0], [2.0, -2.0]]]
-    >>> layer(np.array([[0.25, 2], [0.75, 1]]))
-    array([[ 0.25,  2.  , -2.  ],
-           [ 0.75,  1.  , -1.  ]], dtype=float32)
-    """
-
-    weight: Parameter
-
-    def __init__(
-        self,
-        num_embeddings: int,
-        embedding_dim: int,
-        columns: int = 1,
-        *,
-        dtype: DTypeLike = np.float32,
-        random_state: Any = None,
-    ) -> None:
-        super().__init__()
-        self.num_embeddings = check_count(num_embeddings, "num_embeddings")
-        self.embedding_dim = check_count(embedding_dim, "embedding_dim")
-        self.columns = check_count(columns, "columns")
-        self.dtype = check_wide_dtype(dtype)
-        if self.dtype == np.float32 and self.num_embeddings > 1 << 24:
-            raise ValueError(f"num_embeddings is {num_embeddings}, and float32 tells codes apart up to {1 << 24}")
-        shape = (self.columns, self.num_embeddings, self.embedding_dim)
-        self.register_parameter("weight", Parameter(np.zeros(shape, self.dtype)))
-        self.reset_parameters(random_state)
-
-    def reset_parameters(self, random_state: Any = None) -> None:
-        """Draw the vectors anew."""
-        self.weight[...] = generator_of(random_state).standard_normal(self.weight.shape)
-
-    def forward(self, x: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
-        """x (N, d + columns) as (N, d + columns * embedding_dim); in `out` if that is given."""
-        x = as_type(x, self.dtype)
-        if x.ndim != 2 or x.shape[1] < self.columns:
-            raise ValueError(f"x has shape {x.shape}, and {self!r} takes (N, {self.columns} or more)")
-        codes = x[:, x.shape[1] - self.columns :]
-        wrong = ~((codes >= 0) & (codes < self.num_embeddings) & (codes == np.floor(codes)))
-        if wrong.any():
-            row, column = (int(i) for i in np.argwhere(wrong)[0])
-            raise ValueError(
-                f"x has the code {codes[row, column]:g} in row {row}, column {x.shape[1] - self.columns + column}, and "
-                f"{self!r} takes whole numbers from 0 to {self.num_embeddings - 1}"
-            )
-        y = kernels.embedding_forward(x, self.weight, out=out)
-        self.__dict__["_kept"] = (x,)
-        return y
-
-    def backward(self, dy: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
-        """The gradient of the last input, 0 for codes, from that of its output; the weight's gradient adds up."""
-        (x,) = self._take_kept()
-        dy = as_type(dy, self.dtype)
-        width = x.shape[1] + self.columns * (self.embedding_dim - 1)
-        if dy.shape != (len(x), width):
-            raise ValueError(f"dy has shape {dy.shape}, and the last output had {(len(x), width)}")
-        dx, dweight = kernels.embedding_backward(dy, x, self.weight)
-        accumulate(self.weight, dweight)
-        if out is not None:
-            out[...] = dx
-            return out
-        return dx
-
-    def _shown(self) -> str:
-        kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return f"{self.num_embeddings}, {self.embedding_dim}, columns={self.columns}{kind}"
