@@ -15,28 +15,7 @@
 
 #include "parallel.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#define SN_GEMM_X86
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-/* In front of a loop of known length: all of it, so that arrays of vectors become registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#endif
-
-/* Values of two vectors by their indexes in both. GCC has shufflevector from release 12 on; what it had before takes
- * the indexes as a vector of integers that are as wide as the values. */
-#if defined(__clang__) || __GNUC__ >= 12
-#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#else
-#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (NAME(indexes)){__VA_ARGS__})
-#endif
-
+#define PRODUCTS "gemm_typed.h"
 #include "gemm_levels.h"
 
 typedef void product(void *c, const void *a, const void *b, const sn_gemm *g, void *scratch);

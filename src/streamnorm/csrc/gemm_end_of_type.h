@@ -8,3 +8,7 @@
 #undef FMA
 #undef LOAD_PART
 #undef STORE_PART
+#undef VEC
+#undef LOAD
+#undef STORE
+#undef COLUMNS

@@ -1,4 +1,27 @@
-/* gemm_typed.h for both types and every instruction set that the compiler can make code for. gemm.c includes it. */
+/* The file PRODUCTS for both types and every instruction set that the compiler can make code for. gemm.c includes this
+ * with gemm_typed.h, conv.c with conv_typed.h. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SN_GEMM_X86
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+/* In front of a loop of known length: all of it, so that arrays of vectors become registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
+
+/* Values of two vectors by their indexes in both. GCC has shufflevector from release 12 on; what it had before takes
+ * the indexes as a vector of integers that are as wide as the values. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (NAME(indexes)){__VA_ARGS__})
+#endif
+
 #define LIST_2(x) {x, x}
 #define LIST_4(x) {x, x, x, x}
 #define LIST_8(x) {x, x, x, x, x, x, x, x}
@@ -38,7 +61,7 @@
 #else
 #define FMA(x, y, z) ((x) * (y) + (z))
 #endif
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #define T double
@@ -52,7 +75,7 @@
 #else
 #define FMA(x, y, z) ((x) * (y) + (z))
 #endif
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #undef TARGET
@@ -76,7 +99,7 @@
 #define LOW LOW_8
 #define HIGH HIGH_8
 #define FMA(x, y, z) ((NAME(vec))_mm256_fmadd_ps((__m256)(x), (__m256)(y), (__m256)(z)))
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #define T double
@@ -86,7 +109,7 @@
 #define LOW LOW_4
 #define HIGH HIGH_4
 #define FMA(x, y, z) ((NAME(vec))_mm256_fmadd_pd((__m256d)(x), (__m256d)(y), (__m256d)(z)))
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #undef TARGET
@@ -109,7 +132,7 @@
 #define FMA(x, y, z) ((NAME(vec))_mm512_fmadd_ps((__m512)(x), (__m512)(y), (__m512)(z)))
 #define LOAD_PART(p, count) ((NAME(vec))_mm512_maskz_loadu_ps((__mmask16)((1u << (count)) - 1), (p)))
 #define STORE_PART(p, v, count) _mm512_mask_storeu_ps((p), (__mmask16)((1u << (count)) - 1), (__m512)(v))
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #define T double
@@ -121,7 +144,7 @@
 #define FMA(x, y, z) ((NAME(vec))_mm512_fmadd_pd((__m512d)(x), (__m512d)(y), (__m512d)(z)))
 #define LOAD_PART(p, count) ((NAME(vec))_mm512_maskz_loadu_pd((__mmask8)((1u << (count)) - 1), (p)))
 #define STORE_PART(p, v, count) _mm512_mask_storeu_pd((p), (__mmask8)((1u << (count)) - 1), (__m512d)(v))
-#include "gemm_typed.h"
+#include PRODUCTS
 #include "gemm_end_of_type.h"
 
 #undef TARGET
