@@ -1,4 +1,5 @@
-"""Rows for training: columns to a matrix, random words, string hashes and the shuffle buffer of ``csrc/matrix.h``."""
+"""Rows for training: columns to a matrix, random words, string hashes and the shuffle buffer of ``csrc/matrix.h``, and
+pixels to floats, of ``csrc/pixels.h``."""
 # Design: a module of its own, so that a fit does not load what only training needs; the twins in
 # streamnorm.reference.batches have the docstrings of record and the same bits.
 
@@ -66,8 +67,11 @@ cdef extern from "matrix.h" nogil:
     void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, int64_t width, int64_t x_width,
                         int64_t n)
 
+cdef extern from "pixels.h" nogil:
+    void sn_pixels_map_float32(float *out, const uint8_t *pixels, const float *table, int64_t n, int64_t channels)
 
-__all__ = ["Shuffler", "fill_matrix", "gather_rows", "hash_strings", "pack_rows", "words"]
+
+__all__ = ["Shuffler", "fill_matrix", "gather_rows", "hash_strings", "map_pixels", "pack_rows", "words"]
 
 include "_arrays.pxi"
 
@@ -240,6 +244,24 @@ def gather_rows(x, y, rows, order):
             raise ValueError(f"there are {count} rows, and {numbers[i]} is none of them")
     with nogil:
         sn_rows_gather(to_x, to_y, source, &numbers[0], width * size, d * size, n)
+
+
+def map_pixels(out, pixels, table):
+    """Look each value of an image up in its channel's table; see the twin."""
+    cdef const float[:, ::1] rows = table
+    cdef const uint8_t[::1] source = memoryview(pixels).cast("B")
+    cdef int64_t channels = rows.shape[0], n
+    if rows.shape[1] != 256 or channels == 0:
+        raise ValueError(f"table has 256 values a channel, got shape {table.shape}")
+    if out.ndim == 0 or out.shape[out.ndim - 1] != channels or out.size != source.shape[0]:
+        raise ValueError(f"out of shape {out.shape} is not for {source.shape[0]} values of {channels} channels")
+    if not out.flags.c_contiguous:
+        raise ValueError("out must be contiguous")
+    cdef float[::1] to = out.reshape(-1)
+    n = source.shape[0] // channels
+    if n > 0:
+        with nogil:
+            sn_pixels_map_float32(&to[0], &source[0], &rows[0, 0], n, channels)
 
 
 cdef class Shuffler:

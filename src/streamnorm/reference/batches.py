@@ -9,7 +9,7 @@ import numpy as np
 
 from ._values import _values
 
-__all__ = ["Shuffler", "fill_matrix", "hash_strings", "words"]
+__all__ = ["Shuffler", "fill_matrix", "hash_strings", "map_pixels", "words"]
 
 GOLDEN = 0x9E3779B97F4A7C15
 FNV_OFFSET, FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
@@ -114,6 +114,20 @@ def fill_matrix(
         if len(at):
             first[j] = at[0]
     return first
+
+
+def map_pixels(out: np.ndarray, pixels: bytes | np.ndarray, table: np.ndarray) -> None:
+    """Look each value of an image up in its channel's table.
+
+    Parameters
+    ----------
+    out : ndarray of float32, shape (..., channels), contiguous
+    pixels : bytes or contiguous ndarray of uint8
+        As many values, in the same order.
+    table : ndarray of float32, shape (channels, 256)
+    """
+    values = np.frombuffer(pixels, np.uint8).reshape(out.shape)
+    out[...] = table[np.arange(len(table)), values]
 
 
 def pack_rows(rows: np.ndarray, keep: np.ndarray | None = None) -> int:
