@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StreamnormError,
         StreamnormWarning,
     )
+    from .images import ImageFolder
     from .kernels import Extrema, Moments
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
     from .states import inspect, load, merge
@@ -41,6 +42,7 @@ __all__ = [
     "ColumnSummary",
     "DataError",
     "Extrema",
+    "ImageFolder",
     "MaxAbsScaler",
     "MinMaxScaler",
     "Moments",
@@ -79,6 +81,7 @@ _NAMES_IN = {
         "StreamnormError",
         "StreamnormWarning",
     ),
+    "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),
     "states": ("inspect", "load", "merge"),
