@@ -6,7 +6,6 @@
 #include <string.h>
 #include <time.h>
 
-#define ALIGNMENT 64
 #define CLIP_EPS 1e-6 /* torch.nn.utils.clip_grad_norm_ has it */
 
 /* ---- buffers ---- */
@@ -26,15 +25,12 @@ static int works_in_place(const sn_network *network, int64_t i) {
     case SN_LAYER_DENSE:
     case SN_LAYER_NORM:
     case SN_LAYER_EMBEDDING:
+    case SN_LAYER_CONV:
+    case SN_LAYER_POOL:
+    case SN_LAYER_LSTM:
     case SN_LAYER_DROPOUT: return 1;
     default: return 0;
     }
-}
-
-static void *aligned(size_t bytes) {
-    void *memory;
-    if (bytes == 0) bytes = 1;
-    return posix_memalign(&memory, ALIGNMENT, bytes) == 0 ? memory : NULL;
 }
 
 sn_status sn_network_reserve(sn_network *network, int64_t rows) {
@@ -47,18 +43,18 @@ sn_status sn_network_reserve(sn_network *network, int64_t rows) {
         sn_layer *layer = &network->layers[i];
         if (layer->in > widest) widest = layer->in;
         if (layer->out > widest) widest = layer->out;
-        layer->y = works_in_place(network, i) ? layer[-1].y : aligned(n * (size_t)layer->out * width);
+        layer->y = works_in_place(network, i) ? layer[-1].y : sn_network_aligned(n * (size_t)layer->out * width);
         failed |= layer->y == NULL;
         if (layer->kind != SN_LAYER_NORM) continue;
-        layer->statistics = aligned(3 * (size_t)sn_layer_norm_statistics(layer, rows) * sizeof(double));
-        layer->doubles = aligned(4 * (size_t)sn_layer_norm_channels(layer) * sizeof(double));
+        layer->statistics = sn_network_aligned(3 * (size_t)sn_layer_norm_statistics(layer, rows) * sizeof(double));
+        layer->doubles = sn_network_aligned(4 * (size_t)sn_layer_norm_channels(layer) * sizeof(double));
         failed |= layer->statistics == NULL || layer->doubles == NULL;
     }
-    network->x = aligned(n * (size_t)network->in * width);
-    network->y = aligned(n * (size_t)network->targets * width);
-    network->weights = aligned(n * width);
-    network->gradients[0] = aligned(n * (size_t)widest * width);
-    network->gradients[1] = aligned(n * (size_t)widest * width);
+    network->x = sn_network_aligned(n * (size_t)network->in * width);
+    network->y = sn_network_aligned(n * (size_t)network->targets * width);
+    network->weights = sn_network_aligned(n * width);
+    network->gradients[0] = sn_network_aligned(n * (size_t)widest * width);
+    network->gradients[1] = sn_network_aligned(n * (size_t)widest * width);
     failed |= network->x == NULL || network->y == NULL || network->weights == NULL;
     failed |= network->gradients[0] == NULL || network->gradients[1] == NULL;
     return failed ? SN_ERR_NOMEM : SN_OK;
@@ -70,7 +66,9 @@ void sn_network_free(sn_network *network) {
         if (!works_in_place(network, i)) free(layer->y);
         free(layer->statistics);
         free(layer->doubles);
-        layer->y = NULL;
+        free(layer->kept);
+        layer->y = layer->kept = NULL;
+        layer->kept_bytes = 0;
         layer->statistics = layer->doubles = NULL;
     }
     char **buffers[] = {&network->x,            &network->y,            &network->weights, &network->gradients[0],
@@ -83,56 +81,6 @@ void sn_network_free(sn_network *network) {
     network->rows = 0;
 }
 
-/* ---- dense ---- */
-
-static sn_gemm product(const sn_layer *layer, int64_t m, int64_t n, int64_t k) {
-    return (sn_gemm){.m = m, .n = n, .k = k, .c_row = n, .threads = layer->threads};
-}
-
-static sn_status multiply(sn_network *network, void *c, const void *a, const void *b, const sn_gemm *g) {
-    size_t width = (size_t)network->kernels->width, bytes = sn_gemm_workspace(g, width);
-    if (bytes > network->workspace_bytes) { /* the first time that a shape occurs */
-        void *more = aligned(bytes);
-        if (more == NULL) return SN_ERR_NOMEM;
-        free(network->workspace);
-        network->workspace = more;
-        network->workspace_bytes = bytes;
-    }
-    if (width == sizeof(float))
-        sn_gemm_f32(c, a, b, g, network->workspace);
-    else
-        sn_gemm_f64(c, a, b, g, network->workspace);
-    return SN_OK;
-}
-
-static sn_status dense_forward(sn_network *network, sn_layer *layer, int64_t samples) {
-    sn_gemm g = product(layer, samples, layer->out, layer->in);
-    g.a_row = layer->in;
-    g.a_col = 1;
-    g.b_row = 1;
-    g.b_col = layer->in;
-    g.bias = layer->bias == NULL ? NULL : layer->bias->values;
-    return multiply(network, layer->y, layer->x, layer->weight->values, &g);
-}
-
-static sn_status dense_backward(sn_network *network, sn_layer *layer, void *dx, const void *dy, int64_t samples) {
-    sn_gemm g = product(layer, layer->out, layer->in, samples);
-    g.a_row = 1;
-    g.a_col = layer->out;
-    g.b_row = layer->in;
-    g.b_col = 1;
-    sn_status status = multiply(network, layer->weight->gradient, dy, layer->x, &g);
-    if (status != SN_OK) return status;
-    if (layer->bias != NULL) network->kernels->column_sums(layer->bias->gradient, dy, samples, layer->out);
-    if (dx == NULL) return SN_OK;
-    g = product(layer, samples, layer->in, layer->out);
-    g.a_row = layer->out;
-    g.a_col = 1;
-    g.b_row = layer->in;
-    g.b_col = 1;
-    return multiply(network, dx, dy, layer->weight->values, &g);
-}
-
 /* ---- through the layers ---- */
 
 sn_status sn_network_run(sn_network *network, const char **prediction, const char *x, int64_t samples, int training) {
@@ -143,7 +91,6 @@ sn_status sn_network_run(sn_network *network, const char **prediction, const cha
         int64_t n = samples * layer->out;
         layer->x = x;
         switch (layer->kind) {
-        case SN_LAYER_DENSE: status = dense_forward(network, layer, samples); break;
         case SN_LAYER_RELU: kernels->relu_forward(layer->y, x, n); break;
         case SN_LAYER_TANH: kernels->tanh_forward(layer->y, x, n); break;
         case SN_LAYER_SIGMOID: kernels->sigmoid_forward(layer->y, x, n); break;
@@ -153,11 +100,7 @@ sn_status sn_network_run(sn_network *network, const char **prediction, const cha
             *layer->steps += 1;
             kernels->dropout(layer->y, x, n, layer->p, layer->key);
             break;
-        case SN_LAYER_EMBEDDING:
-            kernels->embedding_forward(layer->y, x, layer->weight->values, samples, layer->in - layer->columns,
-                                       layer->columns, layer->buckets, layer->dim);
-            break;
-        case SN_LAYER_NORM: status = sn_layer_norm_run(layer, network, samples, training); break;
+        default: status = sn_layer_run(layer, network, samples, training);
         }
         x = layer->y;
     }
@@ -175,19 +118,14 @@ sn_status sn_network_run_back(sn_network *network, int64_t samples) {
     for (int64_t i = network->n_layers - 1; i >= first; i--) {
         sn_layer *layer = &network->layers[i];
         int64_t n = samples * layer->out;
-        sn_status status = SN_OK;
         switch (layer->kind) {
         case SN_LAYER_RELU: kernels->relu_backward(dy, dy, layer->y, n); continue;
         case SN_LAYER_TANH: kernels->tanh_backward(dy, dy, layer->y, n); continue;
         case SN_LAYER_SIGMOID: kernels->sigmoid_backward(dy, dy, layer->y, n); continue;
         case SN_LAYER_DROPOUT: kernels->dropout(dy, dy, n, layer->p, layer->key); continue;
-        case SN_LAYER_DENSE: status = dense_backward(network, layer, i > first ? dx : NULL, dy, samples); break;
-        case SN_LAYER_EMBEDDING:
-            kernels->embedding_backward(i > first ? dx : NULL, layer->weight->gradient, dy, layer->x, samples,
-                                        layer->in - layer->columns, layer->columns, layer->buckets, layer->dim);
-            break;
-        case SN_LAYER_NORM: status = sn_layer_norm_run_back(layer, dx, dy, network, samples); break;
+        default: break;
         }
+        sn_status status = sn_layer_run_back(layer, network, dx, dy, i > first, samples);
         if (status != SN_OK) return status;
         char *swap = dy;
         dy = dx;

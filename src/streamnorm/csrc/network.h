@@ -1,8 +1,9 @@
 /* A network as a list of layers, its loss and its optimizer, trained by batches.
  *
  * The caller owns everything that a layer points to: parameters, their gradients and the optimizer's state, running
- * statistics and counts. The network owns its buffers, which sn_network_reserve makes for so many rows a batch; a step
- * asks for no memory but what the drivers of norms.h ask for.
+ * statistics and counts. The network owns its buffers, which sn_network_reserve makes for so many rows a batch; the first
+ * step with so many rows makes what layers keep for the way back and their scratch. Further ones ask for no memory but
+ * what the drivers of norms.h ask for.
  *
  * A sample is what the first axis of an array counts. A row of `in` values becomes one of `out` values in each layer.
  * For the bits of a step: each layer does what its functions do when they are called one by one, in the same order.
@@ -10,9 +11,12 @@
 #ifndef SN_NETWORK_H
 #define SN_NETWORK_H
 
+#include "conv.h"
 #include "gemm.h"
+#include "lstm.h"
 #include "network_kernels.h"
 #include "norms.h"
+#include "pool.h"
 
 typedef enum {
     SN_LAYER_DENSE,
@@ -21,7 +25,10 @@ typedef enum {
     SN_LAYER_SIGMOID,
     SN_LAYER_DROPOUT,
     SN_LAYER_EMBEDDING,
-    SN_LAYER_NORM
+    SN_LAYER_NORM,
+    SN_LAYER_CONV,
+    SN_LAYER_POOL,
+    SN_LAYER_LSTM
 } sn_layer_kind;
 
 /* A parameter: its values, their gradients, and the optimizer's arrays, all of the network's type and one size. */
@@ -35,14 +42,20 @@ typedef struct {
     sn_layer_kind kind;
     int64_t in, out;            /* values of a sample */
     sn_parameter *weight, *bias; /* NULL: none */
+    sn_parameter *weight_hh;    /* LSTM: its second weight */
 
     int threads;                /* dense: at most */
+    sn_conv conv;               /* complete but for the samples, as the next two */
+    sn_pool pool;
+    sn_lstm lstm;
 
     double p;                   /* dropout */
     uint64_t seed;
     int64_t *steps;             /* trained so far */
 
-    int64_t columns, buckets, dim; /* embedding: columns of codes, and its tables */
+    int64_t positions;          /* embedding: rows of a sample, 1 for other layers */
+    int64_t values, columns;    /* embedding: columns of a row that pass, and columns of codes behind them */
+    int64_t buckets, dim;       /* embedding: the size of its tables */
 
     sn_norm norm;               /* samples and positions are those of one sample; the rest is complete */
     int positions_by_rows;      /* samples are more positions (batch normalization, channels last) */
@@ -55,6 +68,8 @@ typedef struct {
     char *y;                    /* rows x out, its own or that of the layer before, where it works in place */
     const char *x;              /* of the last forward pass */
     uint64_t key;               /* of the last dropout */
+    char *kept;                 /* from forward to backward */
+    size_t kept_bytes;
     double *statistics;         /* mean, rstd and variance */
     double *doubles;            /* weight, bias and their gradients */
 } sn_layer;
@@ -126,6 +141,12 @@ sn_status sn_network_evaluate(sn_network *network, sn_sums *sums, const void *x,
 sn_status sn_network_run(sn_network *network, const char **prediction, const char *x, int64_t samples, int training);
 sn_status sn_network_run_back(sn_network *network, int64_t samples);
 void sn_network_update(sn_network *network, double rate);
+
+/* A layer that is no activation, from its x to its y, and back; `room` is for dx, which may be wanted or not. */
+sn_status sn_layer_run(sn_layer *layer, sn_network *network, int64_t samples, int training);
+sn_status sn_layer_run_back(sn_layer *layer, sn_network *network, void *room, const void *dy, int wanted,
+                            int64_t samples);
+void *sn_network_aligned(size_t bytes); /* for any values; NULL if there is none */
 
 sn_status sn_layer_norm_run(sn_layer *layer, const sn_network *network, int64_t samples, int training);
 sn_status sn_layer_norm_run_back(sn_layer *layer, void *dx, const void *dy, const sn_network *network,
