@@ -69,7 +69,9 @@ SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
 CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
 NN_C = sorted(
-    os.path.relpath(path, SRC) for name in ("gemm", "network", "norms") for path in glob(f"{SRC}/csrc/{name}*.c")
+    os.path.relpath(path, SRC)
+    for name in ("conv", "gemm", "network", "norms", "pool")
+    for path in glob(f"{SRC}/csrc/{name}*.c")
 ) + ["csrc/parallel.c"]
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),

@@ -264,6 +264,47 @@ def adam_step(
     scale: float = 1.0,
 ) -> None: ...
 def square_norm(gradient: np.ndarray) -> float: ...
+_Pair = tuple[int, int]
+def conv2d_forward(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    strides: _Pair = (1, 1),
+    padding: tuple[_Pair, _Pair] = ((0, 0), (0, 0)),
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray: ...
+def conv2d_backward(
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    *,
+    strides: _Pair = (1, 1),
+    padding: tuple[_Pair, _Pair] = ((0, 0), (0, 0)),
+    bias: bool = True,
+    dx: bool = True,
+    out: tuple[np.ndarray | None, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]: ...
+def max_pool2d_forward(
+    x: np.ndarray,
+    *,
+    pool_size: _Pair,
+    strides: _Pair,
+    padding: tuple[_Pair, _Pair] = ((0, 0), (0, 0)),
+    keep: bool = True,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]: ...
+def max_pool2d_backward(
+    dy: np.ndarray,
+    places: np.ndarray,
+    shape: tuple[int, ...],
+    *,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> np.ndarray: ...
 
 @disjoint_base
 class Network:

@@ -7,7 +7,7 @@
  * them.
  *
  * A description is valid if no size is negative, the sizes of windows and strides and those of x but for the samples
- * and the channels are at least 1, `top` and `bottom` are less than pool_height and `left` and `right` less than
+ * are at least 1, `top` and `bottom` are less than pool_height and `left` and `right` less than
  * pool_width, so that every window has a position inside, no window is larger than the image and what is around it,
  * and height * width is less than 2^31.
  */

@@ -5,10 +5,10 @@ time.
 
 The twins of the statistics and of the maps are here; those of ``streamnorm.nn.functional`` are in
 ``streamnorm.reference.norms``, those of dense layers, activations, losses and optimizers in
-``streamnorm.reference.network``.
+``streamnorm.reference.network``, those of images in ``streamnorm.reference.convolution``.
 """
 
-from . import network, norms
+from . import convolution, network, norms
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
@@ -19,6 +19,7 @@ __all__ = [
     "QuantileSketch",
     "affine",
     "affine_matrix",
+    "convolution",
     "exact_sums",
     "keys_of",
     "network",
