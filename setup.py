@@ -68,11 +68,9 @@ def extension(name, sources, *, numpy_headers=False):
 SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c")) + ["csrc/weights.c"]
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
 CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
-NN_C = sorted(
-    os.path.relpath(path, SRC)
-    for name in ("conv", "gemm", "network", "norms", "pool")
-    for path in glob(f"{SRC}/csrc/{name}*.c")
-) + ["csrc/parallel.c"]
+NN_PARTS = ("gemm", "lstm", "network", "norms")
+NN_C = sorted(os.path.relpath(path, SRC) for part in NN_PARTS for path in glob(f"{SRC}/csrc/{part}*.c"))
+NN_C += ["csrc/parallel.c"]
 EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),

@@ -221,6 +221,29 @@ def embedding_forward(x: np.ndarray, weight: np.ndarray, out: np.ndarray | None 
 def embedding_backward(
     dy: np.ndarray, x: np.ndarray, weight: np.ndarray, out: tuple[np.ndarray | None, ...] | None = None
 ) -> tuple[np.ndarray, np.ndarray]: ...
+def lstm_forward(
+    x: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    bias: np.ndarray,
+    *,
+    sequences: bool,
+    keep: bool | np.ndarray = True,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]: ...
+def lstm_backward(
+    dy: np.ndarray,
+    kept: np.ndarray,
+    x: np.ndarray,
+    weight_ih: np.ndarray,
+    weight_hh: np.ndarray,
+    *,
+    sequences: bool,
+    dx: bool = True,
+    out: tuple[np.ndarray | None, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray, np.ndarray]: ...
 def loss_forward(
     kind: str,
     prediction: np.ndarray,

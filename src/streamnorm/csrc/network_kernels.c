@@ -66,6 +66,7 @@ SN_INLINE double power(double base, int64_t n) {
 #include "network_math.h"
 #include "network_losses.h"
 #include "network_losses_typed.h"
+#include "lstm_typed.h"
 #include "network_typed.h"
 #undef REAL
 #undef SUFFIX
@@ -98,4 +99,5 @@ SN_INLINE double power(double base, int64_t n) {
     (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040))))))
 #include "network_math.h"
 #include "network_losses_typed.h"
+#include "lstm_typed.h"
 #include "network_typed.h"

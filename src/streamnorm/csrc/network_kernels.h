@@ -65,6 +65,16 @@ typedef struct {
      * below limit; -1 if there is none. */
     int64_t (*bad_code)(const void *values, int64_t rows, int64_t count, int64_t stride, int64_t limit);
 
+    /* One step of long short-term memory. gates is rows x 4 hidden: the sums z of lstm.h, which the gates overwrite;
+     * c, tanh_c and before, the c of the step before, which c may be, are rows x hidden; h has rows h_row apart. */
+    void (*lstm_cell)(void *gates, void *c, void *tanh_c, void *h, const void *before, int64_t rows, int64_t hidden,
+                      int64_t h_row);
+    /* The gradient by z overwrites the gates, and that by `before` the one by c, to which that by h adds. */
+    void (*lstm_cell_backward)(void *gates, void *dc, const void *dh, const void *tanh_c, const void *before,
+                               int64_t rows, int64_t hidden);
+    /* y, columns x rows, from x, rows x columns. */
+    void (*transpose)(void *y, const void *x, int64_t rows, int64_t columns);
+
     /* sums[j] = the sum of column j, in double for every few rows. */
     void (*column_sums)(void *sums, const void *x, int64_t rows, int64_t columns);
 

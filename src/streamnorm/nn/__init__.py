@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
     from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
     from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
+    from .recurrent import LSTM
     from .regressor import Regressor
     from .sequential import Sequential
 
@@ -39,6 +40,7 @@ __all__ = [
     "HuberLoss",
     "InstanceNorm",
     "L1Loss",
+    "LSTM",
     "LayerNorm",
     "Loss",
     "MSELoss",
@@ -79,6 +81,7 @@ _NAMES_IN = {
         "get_loss",
     ),
     "optimizers": ("SGD", "Adam", "AdamW", "CosineSchedule", "Optimizer", "StepSchedule", "get_optimizer"),
+    "recurrent": ("LSTM",),
     "regressor": ("Regressor",),
     "sequential": ("Sequential",),
 }

@@ -5,10 +5,10 @@ time.
 
 The twins of the statistics and of the maps are here; those of ``streamnorm.nn.functional`` are in
 ``streamnorm.reference.norms``, those of dense layers, activations, losses and optimizers in
-``streamnorm.reference.network``, those of images in ``streamnorm.reference.convolution``.
+``streamnorm.reference.network``, and those of layers of sequences in ``streamnorm.reference.recurrent``.
 """
 
-from . import convolution, network, norms
+from . import network, norms, recurrent
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
@@ -24,6 +24,7 @@ __all__ = [
     "keys_of",
     "network",
     "norms",
+    "recurrent",
     "selected",
     "update_matrix",
 ]
