@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .images import ImageFolder
     from .kernels import Extrema, Moments
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+    from .series import Windows
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
 
@@ -56,6 +57,7 @@ __all__ = [
     "StreamnormError",
     "StreamnormWarning",
     "Summary",
+    "Windows",
     "__version__",
     "batches",
     "fit",
@@ -84,11 +86,12 @@ _NAMES_IN = {
     "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),
+    "series": ("Windows",),
     "states": ("inspect", "load", "merge"),
     "summary": ("ColumnSummary", "Summary"),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("errors", "export", "features", "nn", "reference", "scalers", "state", "summary")
+_MODULES = ("errors", "export", "features", "nn", "reference", "scalers", "series", "state", "summary")
 
 
 def __getattr__(name: str) -> Any:

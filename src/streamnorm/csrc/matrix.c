@@ -200,3 +200,13 @@ void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, in
         give(x + i * x_width, y + i * y_width, rows + order[i] * width, x_width, y_width);
     }
 }
+
+void sn_windows_gather(char *x, const char *rows, const int64_t *starts, int64_t width, int64_t size, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (i + DRAWS < n) {  /* the rest of it the processor fetches by itself */
+            const char *next = rows + starts[i + DRAWS] * width;
+            for (int64_t b = 0; b < size && b < 512; b += 64) __builtin_prefetch(next + b);
+        }
+        memcpy(x + i * size, rows + starts[i] * width, (size_t)size);
+    }
+}

@@ -59,4 +59,8 @@ int64_t sn_rows_pack(char *rows, const uint8_t *keep, int64_t width, int64_t n);
 void sn_rows_gather(char *x, char *y, const char *rows, const int64_t *order, int64_t width, int64_t x_width,
                     int64_t n);
 
+/* Stretches of `size` bytes that begin with the rows starts[0], ..., starts[n - 1] of `width` bytes, one after another
+ * in x. They may overlap in `rows`, not in x. */
+void sn_windows_gather(char *x, const char *rows, const int64_t *starts, int64_t width, int64_t size, int64_t n);
+
 #endif

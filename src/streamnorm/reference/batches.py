@@ -163,6 +163,18 @@ def gather_rows(x: np.ndarray, y: np.ndarray, rows: np.ndarray, order: np.ndarra
     x[:], y[:] = rows[order, :d], rows[order, d:]
 
 
+def gather_windows(x: np.ndarray, rows: np.ndarray, starts: np.ndarray) -> None:
+    """Copy the windows of consecutive rows that begin with the rows of these numbers.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n, length, d), C-contiguous
+    rows : ndarray of shape (any, d), C-contiguous
+    starts : ndarray of int64, shape (n,)
+    """
+    x[:] = rows[starts[:, None] + np.arange(x.shape[1])]
+
+
 class Shuffler:
     """A buffer of rows that gives them out in another order.
 
