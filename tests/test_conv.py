@@ -25,9 +25,7 @@ def same(size, kernel, strides):
 def problem(shape, filters, kernel, strides=(1, 1), padding=NONE, dtype=np.float64, seed=SEED):
     """x, weight, bias and dy."""
     rng = np.random.default_rng(seed)
-    out = [
-        (n + sum(p) - k) // s + 1 for n, p, k, s in zip(shape[1:3], padding, kernel, strides, strict=True)
-    ]
+    out = [(n + sum(p) - k) // s + 1 for n, p, k, s in zip(shape[1:3], padding, kernel, strides, strict=True)]
     shapes = shape, (*kernel, shape[3], filters), (filters,), (shape[0], *out, filters)
     return [rng.standard_normal(each).astype(dtype) for each in shapes]
 
@@ -187,7 +185,8 @@ def test_nan_and_infinities_go_where_they_belong_and_no_further(padding, bad, dt
         x, weight, bias, dy = problem((3, 8, 9, 4), filters, (3, 3), (1, 1), padding, dtype)
         x[1, 3, 4, 2] = bad
         found = kernels.conv2d_forward(x, weight, bias, padding=padding)
-        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(twins.conv2d_forward(x, weight, bias, padding=padding)))
+        wanted = twins.conv2d_forward(x, weight, bias, padding=padding)
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
         assert np.isfinite(found).any() and not np.isfinite(found).all()
         for wrong in (x, dy):
             x[...], dy[...] = (np.where(np.isfinite(each), each, 1.0) for each in (x, dy))

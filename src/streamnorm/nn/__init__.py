@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ._folding import fold
     from ._module import Module, Parameter
     from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
-    from .dense import Dense
-    from .embedding import ColumnEmbedding, Embedding
+    from .convolution import Conv2D, MaxPool2D
+    from .dense import Dense, Embedding
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
     from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
     from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
@@ -29,7 +29,7 @@ __all__ = [
     "AdamW",
     "BCEWithLogitsLoss",
     "BatchNorm",
-    "ColumnEmbedding",
+    "Conv2D",
     "CosineSchedule",
     "CrossEntropyLoss",
     "Dense",
@@ -44,6 +44,7 @@ __all__ = [
     "LayerNorm",
     "Loss",
     "MSELoss",
+    "MaxPool2D",
     "Module",
     "Optimizer",
     "Parameter",
@@ -67,8 +68,8 @@ _NAMES_IN = {
     "_folding": ("fold",),
     "_module": ("Module", "Parameter"),
     "activations": ("Dropout", "Flatten", "ReLU", "Sigmoid", "Tanh"),
-    "dense": ("Dense",),
-    "embedding": ("ColumnEmbedding", "Embedding"),
+    "convolution": ("Conv2D", "MaxPool2D"),
+    "dense": ("Dense", "Embedding"),
     "layers": ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
     "losses": (
         "BCEWithLogitsLoss",
