@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .series import Windows
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
+    from .text import Vocabulary
 
 __all__ = [
     "Batches",
@@ -57,7 +58,7 @@ __all__ = [
     "StreamnormError",
     "StreamnormWarning",
     "Summary",
-    "Windows",
+    "Vocabulary",
     "__version__",
     "batches",
     "fit",
@@ -89,6 +90,7 @@ _NAMES_IN = {
     "series": ("Windows",),
     "states": ("inspect", "load", "merge"),
     "summary": ("ColumnSummary", "Summary"),
+    "text": ("Vocabulary",),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
 _MODULES = ("errors", "export", "features", "nn", "reference", "scalers", "series", "state", "summary")

@@ -69,6 +69,8 @@ class BatchSource(ABC):
     width : int
     num_rows : int or None
     rereadable : bool
+    keeps : bool
+        Whether reading it takes so long that rows which fit in memory are best kept there.
     units : list of Unit
     """
 
@@ -76,6 +78,7 @@ class BatchSource(ABC):
     width = 0
     num_rows: int | None = None
     rereadable = True
+    keeps = False
     units: list[Unit]
 
     @abstractmethod
@@ -122,6 +125,8 @@ def open_source(source: Any) -> BatchSource:
 
 class FileSource(BatchSource):
     """Parquet files."""
+
+    keeps = True
 
     def __init__(self, files: Sequence[ParquetInput]) -> None:
         self.files = list(files)

@@ -301,7 +301,7 @@ class Batches(RowMixer):
         if self.source_rows is not None:
             self.buffer_rows = min(self.buffer_rows, self.source_rows)
         # A file's rows that would fill the buffer once, and never leave it before the end, stay for the next epoch.
-        self._holds = self.shuffle and isinstance(self._source, FileSource)
+        self._holds = self.shuffle and self._source.keeps
         self._holds = self._holds and (self._source.num_rows or 0) * (row + NUMBER_BYTES) <= room
         self._held = None
         most = max(1, self.memory // 64 // row)

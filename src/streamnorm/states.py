@@ -18,13 +18,14 @@ from .summary import ColumnSummary, Summary
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """Read a fitted scaler from a state file, or from the footer of a Parquet file that streamnorm wrote; or a model.
+    """Read a fitted scaler from a state file or from the footer of a Parquet file that streamnorm wrote, a model, or a
+    vocabulary.
 
     The state in a footer does not say where the files lie that it has counted.
 
     Returns
     -------
-    scaler, Regressor or Sequential
+    scaler, Regressor, Sequential or Vocabulary
         What was saved: of a model file, which ``save`` of a Regressor or a Sequential wrote, the model.
 
     Raises
@@ -38,6 +39,10 @@ def load(path: str | os.PathLike[str]) -> Any:
         from .nn import _model_file
 
         return _model_file.load(path)
+    if looks_like_vocabulary(path):
+        from . import _text_state
+
+        return _text_state.load(path)
     return load_scaler(path)
 
 
@@ -53,6 +58,8 @@ def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
     """
     if looks_like_model(path):
         raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here: use predict")
+    if looks_like_vocabulary(path):
+        raise StateError(f"{os.fspath(path)}: is a vocabulary, and a scaler's state is wanted here: use sn.load")
     if not is_parquet(path):
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
@@ -73,6 +80,17 @@ def looks_like_model(path: str | os.PathLike[str]) -> bool:
     """
     start = _first_bytes(path, 8)
     return len(start) == 8 and start[-1] == 0 and start[:4] != fmt.MAGIC
+
+
+def looks_like_vocabulary(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins like a saved vocabulary.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    return b'"streamnorm-vocabulary"' in _first_bytes(path, 200)
 
 
 def is_parquet(path: str | os.PathLike[str]) -> bool:
