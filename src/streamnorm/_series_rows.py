@@ -372,13 +372,19 @@ def runs(codes: np.ndarray | None, rows: int) -> tuple[np.ndarray | None, np.nda
         return None, np.zeros(1, np.int64), np.array([rows])
     begins = np.flatnonzero(codes[1:] != codes[:-1]) + 1
     order = None
-    if len(begins) and len(np.unique(codes[np.append(0, begins)])) < len(begins) + 1:
+    if len(begins) and _comes_again(codes, begins):
         small = codes.astype(np.uint16) if codes.max() < 1 << 16 else codes  # sorted by digits
         order = np.argsort(small, kind="stable")
         mine = codes[order]
         begins = np.flatnonzero(mine[1:] != mine[:-1]) + 1
     begins = np.append(0, begins)
     return order, begins, np.diff(np.append(begins, rows))
+
+
+def _comes_again(codes: np.ndarray, begins: np.ndarray) -> bool:
+    """Whether a group's rows are in more than one place."""
+    places = len(begins) + 1
+    return places > codes.max() + 1 or len(np.unique(codes[np.append(0, begins)])) < places
 
 
 def _unit_of(kind: pa.DataType | None) -> int | None:

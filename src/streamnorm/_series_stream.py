@@ -170,7 +170,7 @@ class WindowStream:
                 if at == len(x):
                     yield x, y
                     at = 0
-            number += 1
+            number += 1  # noqa: SIM113
             del block, order
         if at:
             yield x[:at], y[:at]

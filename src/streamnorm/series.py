@@ -68,9 +68,9 @@ class Windows:
         date or a string in ISO format, without a zone in UTC where the column has one; or a number. Rows before it are
         for training. None: all rows are, and validation is empty.
     scaler : str, mapping, scaler or None, default "standard"
-        A method or a scaler that is not fitted (which stays so): `scaler_` is fitted on the rows before the split alone.
-        A fitted scaler is used as it is, and it is for the caller to know on what rows it was fitted. None: values as
-        they are.
+        A method, or a scaler that is not fitted, of which `scaler_` is a copy: fitted on the rows before the split
+        alone. A fitted scaler is used as it is, and it is for the caller to know on what rows it was fitted. None:
+        values as they are.
     target_scaler : str, mapping, scaler or None, default "same"
         "same": for the targets what `scaler` is for the inputs. Else as `scaler`.
     max_step : number or timedelta, optional
