@@ -177,6 +177,8 @@ class BlockMaker:
                     yield block
                     del block
                     room = _Room(self, carried, left)
+                elif room.full and rows is not None:
+                    raise DataError("the source is not what it was: it has more rows now than it had before")
         run.source.check_unchanged()
         yield room.finish(None)[0]
 
