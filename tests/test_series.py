@@ -379,6 +379,9 @@ def test_a_method_for_each_column():
     x, y = windows.train.arrays()
     assert np.all((x[:, :, 0] >= 0) & (x[:, :, 0] <= 1)) and np.all((y >= 0) & (y <= 1))
     assert x[:, :, 1].min() < 0
+    partly = sn.Windows(table, ["a", "b"], target="a", scaler={"b": "robust"}, target_scaler=None, length=3)
+    np.testing.assert_array_equal(partly.train.arrays()[0][:, :, 1], x[:, :, 1])
+    np.testing.assert_array_equal(partly.train.arrays()[0][:, 0, 0], table["a"].to_numpy().astype(np.float32)[:237])
     plain = sn.Windows(table, ["a", "b"], target="a", target_scaler=None, length=3)
     assert plain.target_scaler_ is None
     np.testing.assert_array_equal(plain.train.arrays()[1], table["a"].to_numpy().astype(np.float32)[3:240])

@@ -166,8 +166,9 @@ class BlockMaker:
                 raise Cancelled
             rows: Labelled | None = found
             while rows is not None:
-                rows, left = room.take(rows), left - rows.rows
-                left += 0 if rows is None else rows.rows
+                rest = room.take(rows)
+                left -= rows.rows - (0 if rest is None else rest.rows)
+                rows = rest
                 if room.full and left:
                     over = seen >= self.rows.ends_of(self.part)
                     if rows is not None and rows.codes is not None:

@@ -257,7 +257,10 @@ class Windows:
         if scaler._rereads():
             kept = pa.schema([schema.field(name) for name in names])
             rows = Stream(lambda: pa.RecordBatchReader.from_batches(kept, self._before(names)), True)
-        return scaler.fit(rows, columns=names, memory=self._fit_memory())
+        # One that gives columns methods of their own knows which it scales, maybe not all; others may be told to take
+        # what they would not take by themselves (booleans, times).
+        chosen = None if isinstance(scaler, ColumnScaler) else names
+        return scaler.fit(rows, columns=chosen, memory=self._fit_memory())
 
     def _fit_memory(self) -> int:
         return max(MIN_MEMORY, self.memory // 2)
@@ -331,10 +334,10 @@ class _Known:
 
     @classmethod
     def of(cls, scaler: BaseScaler | None, names: list[Any]) -> _Known:
-        """`names`: what the source calls the scaler's columns, in its order."""
+        """`names`: what the source calls the scaler's columns, in its order; or more, if it has the same names."""
         if scaler is None:
             return cls(None, {}, {})
-        if scaler.summary_.named and set(names) == set(scaler.summary_):
+        if scaler.summary_.named and set(scaler.summary_) <= set(names):
             names = list(scaler.summary_)
         return cls(
             scaler,
