@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from .errors import DataError
 from .sources import one_line
 from .summary import near_matches
 
+STREAM_CHARACTERS = 1 << 20
 NOT_UTF8 = "holds a text that is not UTF-8: write it anew as UTF-8"
 
 
@@ -57,7 +57,7 @@ def in_memory(texts: Any) -> BatchSource:
         schema, parts = pa.schema([("text", pa.large_string())]), iter(texts)
         batches = (
             pa.RecordBatch.from_arrays([chunk.cast(pa.large_string())], schema=schema)
-            for some in iter(lambda: list(islice(parts, CHUNK_ROWS)), [])
+            for some in iter(lambda: _next_texts(parts), [])
             for chunk in _chunks(some)
         )
         return StreamSource(pa.RecordBatchReader.from_batches(schema, batches))
@@ -65,6 +65,18 @@ def in_memory(texts: Any) -> BatchSource:
     for chunk in chunks:
         check_type(chunk.type, None)
     return TableSource(pa.table({"text": pa.chunked_array(chunks) if chunks else pa.array([], pa.string())}))
+
+
+def _next_texts(texts: Iterator[Any]) -> list[Any]:
+    """Texts off an iterator, about as many as make `STREAM_CHARACTERS`."""
+    taken: list[Any] = []
+    size = 0
+    for text in texts:
+        taken.append(text)
+        size += len(text) if isinstance(text, str) else 0
+        if size >= STREAM_CHARACTERS or len(taken) == CHUNK_ROWS:
+            break
+    return taken
 
 
 def _chunks(texts: Any) -> list[pa.Array]:

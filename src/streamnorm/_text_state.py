@@ -117,7 +117,7 @@ def _decode(content: dict[str, Any]) -> Vocabulary:
         raise _Damage("has a token twice")
     if total < numbers["counts"].sum() or (len(tokens) and error < numbers["slack"].max()):
         raise _Damage("has counts that do not go together")
-    vocabulary._counts = TokenCounts(vocabulary.memory // 2, strings, numbers["counts"], numbers["slack"], total, error)
+    vocabulary._counts = TokenCounts(vocabulary.memory, strings, numbers["counts"], numbers["slack"], total, error)
     vocabulary._rows = rows
     return vocabulary
 

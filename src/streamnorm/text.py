@@ -140,7 +140,7 @@ class Vocabulary:
         DataError
             If a column is not there or holds no texts, or a text is not UTF-8.
         """
-        counts = TokenCounts(self.memory // 2)
+        counts = TokenCounts(self.memory)
         rows = self._count(counts, source, column, threads)
         self._counts, self._rows, self._known = counts, rows, None
         return self
@@ -171,7 +171,7 @@ class Vocabulary:
             raise NotMergeableError(f"these vocabularies count differently: {said}; fit both alike")
         if other._counts is None:
             return self
-        mine = self._counts or TokenCounts(self.memory // 2)
+        mine = self._counts or TokenCounts(self.memory)
         self._counts, self._rows, self._known = mine.merged(other._counts), self._rows + other._rows, None
         return self
 
