@@ -209,6 +209,10 @@ def test_repeated_texts_count_as_often_as_they_occur():
     vocabulary = sn.Vocabulary().fit(large)
     assert counted(vocabulary) == [("a", 2), ("b", 1)]
     assert vocabulary.transform(large, 2).tolist() == [[3, 2], [0, 0], [0, 2]]
+    unused = pa.DictionaryArray.from_arrays(pa.array([1, 1, 1]), pa.array(["x y", "z"]))
+    of_unused = sn.Vocabulary().fit(unused)
+    assert counted(of_unused) == [("z", 3)]
+    assert len(of_unused._counts.tokens) == 1
     with_null = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", None]))
     assert vocabulary.transform(with_null, 1).tolist() == [[2], [0], [2]]
     assert vocabulary.transform(texts, 2).tolist() == [[2, 3], [1, 1], [0, 0], [0, 3]] * 1000

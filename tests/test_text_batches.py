@@ -1,5 +1,7 @@
 """Batches of texts as codes."""
 
+import pickle
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -185,6 +187,16 @@ def test_readers_are_read_once(vocabulary, table):
         list(batches)
     with pytest.raises(sn.DataError, match="classes="):
         vocabulary.batches(table.to_reader(), "said", "mood")
+
+
+def test_they_travel_to_other_processes(vocabulary, path):
+    batches = vocabulary.batches(path, ["said"], "mood", length=3, seed=4)
+    first = rows_of(batches)
+    again = pickle.loads(pickle.dumps(batches))
+    again.set_epoch(0)
+    for one, other in zip(first, rows_of(again), strict=True):
+        assert np.array_equal(one, other)
+    assert pickle.loads(pickle.dumps(vocabulary)).digest() == vocabulary.digest()
 
 
 def test_a_loader_of_pytorch_takes_them(vocabulary, path):

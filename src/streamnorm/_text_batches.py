@@ -172,7 +172,7 @@ class TextSource(BatchSource):
             matrix: np.ndarray | None = None
             for name in names:
                 if name == "target":
-                    arrays.append(self._targets(of[self._from], chunk))
+                    arrays.append(self._targets(of[str(self._from)], chunk))
                     continue
                 if matrix is None:
                     matrix = self._matrix([of[text] for text in self._texts], chunk)

@@ -167,4 +167,8 @@ def count_tokens(tokens: pa.Array, weights: np.ndarray | None = None) -> tuple[p
     if not len(encoded):
         return encoded.dictionary, np.zeros(0, np.int64)
     numbers = np.frombuffer(encoded.indices.buffers()[1], np.int32)[: len(encoded)]
-    return encoded.dictionary, np.bincount(numbers, weights, len(encoded.dictionary)).astype(np.int64)
+    counts = np.bincount(numbers, weights, len(encoded.dictionary)).astype(np.int64)
+    if weights is None or counts.all():
+        return encoded.dictionary, counts
+    seen = counts > 0
+    return encoded.dictionary.filter(as_booleans(seen)), counts[seen]

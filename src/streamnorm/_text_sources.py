@@ -111,7 +111,7 @@ def unit_rows(unit: Unit, names: list[str], memory: int) -> int:
     footer = unit.file.footer
     leaves = [leaf for name in names for leaf in footer.fields[footer.field_index(name)].leaves]
     size = sum(footer.chunk(group, leaf).uncompressed_size for group in unit.row_groups for leaf in leaves)
-    return max(16, min(CHUNK_ROWS, memory // 32 * unit.rows // max(1, size)))
+    return max(1, min(CHUNK_ROWS, memory // 32 * unit.rows // max(1, size)))
 
 
 def folded(source: BatchSource, names: list[str]) -> list[str]:
