@@ -62,9 +62,14 @@ def mangled(path):
     path.write_bytes(data)
 
 
-def forbidden(path):
+def circular(path):
     path.unlink()
-    path.mkdir()
+    path.symlink_to(path)
+
+
+def piped(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
 BAD = {
@@ -73,7 +78,9 @@ BAD = {
     "truncated": (half, "is damaged .*: replace the file or remove it"),
     "mangled": (mangled, "is damaged .*: replace the file or remove it"),
     "text": (lambda path: path.write_text("<html>404</html>"), "not an image of a known format: replace"),
-    "unreadable": (forbidden, "cannot be read: Is a directory"),
+    "unreadable": (circular, "cannot be read: Too many levels of symbolic links"),
+    "folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read: Is a directory"),
+    "pipe": (piped, "is empty: replace"),
     "bomb": (lambda path: path.write_bytes(png_of(50_000, 50_000)), "larger than PIL.Image.MAX_IMAGE_PIXELS"),
     "half_a_bomb": (lambda path: path.write_bytes(png_of(10_000, 10_000)), "larger than PIL.Image.MAX_IMAGE_PIXELS"),
     "floats": (

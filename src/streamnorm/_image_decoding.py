@@ -4,16 +4,19 @@
 # what is transparent shows white, and 16 bits become their upper 8. Turned down: Pillow's convert("RGB") alone, which
 # Keras and torchvision use: it leaves photos lying on their side, shows whatever color a transparent pixel has
 # under its transparency (often black on black), and with some versions of Pillow makes nearly all of a 16-bit image
-# white. Only the formats below are tried, whatever a file's name: among Pillow's others are those that start a program.
+# white. Files are read here and not by Pillow, which maps some into memory, where one that shrinks meanwhile ends the
+# process; small ones in one go, because each call of the system gives the interpreter to another thread. Only the
+# formats below are tried, whatever a file's name: among Pillow's others are those that start a program.
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -31,6 +34,7 @@ ALPHA_MODES = ("LA", "La", "PA", "RGBA", "RGBa")
 # coefficients take 6. What is not RGB or gray also needs its alpha and its copy on white.
 PLAIN_BYTES, OTHER_BYTES = 10, 16
 ROOM = 256 * 10**6  # bytes of images that are decoded at the same time; one that takes more is decoded alone
+SMALL = 1 << 16  # bytes of a file that is read at once
 ORIENTATION = 0x0112  # EXIF's tag
 
 
@@ -103,7 +107,7 @@ def decode(file: str, size: tuple[int, int], mode: str, gate: Gate) -> bytes:
     """
     Image = pillow()
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with _opened(file) as source, Image.open(source, formats=FORMATS) as image:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and image.width * image.height > most:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
@@ -117,6 +121,21 @@ def decode(file: str, size: tuple[int, int], mode: str, gate: Gate) -> bytes:
         raise
     except Exception as error:  # Pillow's decoders raise many kinds, of damaged files above all
         raise DataError(f"{file}: {_what_is_wrong(error, file)}", file=file) from error
+
+
+def _opened(file: str) -> BinaryIO:
+    """A file's content; a pipe is empty here, which opening it otherwise would wait for."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        data = os.read(descriptor, SMALL + 1)
+        if not data:
+            raise _Empty
+        if len(data) <= SMALL:
+            return io.BytesIO(data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return open(os.dup(descriptor), "rb")
+    finally:
+        os.close(descriptor)
 
 
 def _pixels(image: Image.Image, size: tuple[int, int], mode: str) -> bytes:
@@ -160,6 +179,10 @@ def _in_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
+class _Empty(Exception):
+    """A file without a byte."""
+
+
 class _UnknownRange(Exception):
     """Pixels of 32 bits: nobody knows which of their values is white."""
 
@@ -179,7 +202,7 @@ def _what_is_wrong(error: Exception, file: str) -> str:
         return "is gone since the folder was listed: put it back, or make the ImageFolder anew"
     if isinstance(error, OSError) and error.errno is not None:
         return f"cannot be read: {error.strerror or errno.errorcode.get(error.errno, error.errno)}"
-    if os.path.isfile(file) and os.path.getsize(file) == 0:
+    if isinstance(error, _Empty):
         return "is empty: replace the file or remove it"
     if isinstance(error, UnidentifiedImageError):
         return "is not an image of a known format: replace the file or remove it"

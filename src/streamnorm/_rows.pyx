@@ -75,6 +75,8 @@ __all__ = ["Shuffler", "fill_matrix", "gather_rows", "gather_windows", "hash_str
 
 include "_arrays.pxi"
 
+cdef int64_t SMALL = 1 << 14  # pixels' values: 10 us, less than it takes to give the interpreter away and get it back
+
 
 def words(uint64_t key, uint64_t first, int64_t n):
     """Words number `first`, `first` + 1, ... of a key; see the twin."""
@@ -246,26 +248,24 @@ def gather_rows(x, y, rows, order):
         sn_rows_gather(to_x, to_y, source, &numbers[0], width * size, d * size, n)
 
 
-def gather_windows(x, rows, starts):
-    """Copy the windows of consecutive rows that begin with the rows of these numbers; see the twin."""
-    cdef list held = []
-    cdef int64_t n = len(starts), d = rows.shape[1], count = rows.shape[0], length, width, i
-    cdef const int64_t[::1] numbers = starts
-    cdef char *to_x
-    cdef char *source = start_of(rows, d, rows.dtype, held)
-    if x.ndim != 3 or x.shape[0] != n or x.shape[2] != d:
-        raise ValueError(f"x must have shape ({n}, length, {d}), got {x.shape}")
-    length, width = x.shape[1], d * rows.itemsize
-    if not x.flags.c_contiguous:
-        raise ValueError("x must be C-contiguous")
-    to_x = start_of(x.reshape(n, length * d), length * d, rows.dtype, held)
-    for i in range(n):
-        if not 0 <= numbers[i] <= count - length:
-            raise ValueError(f"there are {count} rows, and no window of {length} begins with number {numbers[i]}")
-    if to_x == NULL:
-        return
-    with nogil:
-        sn_windows_gather(to_x, source, &numbers[0], width, length * width, n)
+def map_pixels(out, pixels, table):
+    """Look each value of an image up in its channel's table; see the twin."""
+    cdef const float[:, ::1] rows = table
+    cdef const uint8_t[::1] source = memoryview(pixels).cast("B")
+    cdef int64_t channels = rows.shape[0], n
+    if rows.shape[1] != 256 or channels == 0:
+        raise ValueError(f"table has 256 values a channel, got shape {table.shape}")
+    if out.ndim == 0 or out.shape[out.ndim - 1] != channels or out.size != source.shape[0]:
+        raise ValueError(f"out of shape {out.shape} is not for {source.shape[0]} values of {channels} channels")
+    if not out.flags.c_contiguous:
+        raise ValueError("out must be contiguous")
+    cdef float[::1] to = out.reshape(-1)
+    n = source.shape[0] // channels
+    if n * channels > SMALL:
+        with nogil:
+            sn_pixels_map_float32(&to[0], &source[0], &rows[0, 0], n, channels)
+    elif n > 0:
+        sn_pixels_map_float32(&to[0], &source[0], &rows[0, 0], n, channels)
 
 
 cdef class Shuffler:

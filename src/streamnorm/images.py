@@ -30,6 +30,7 @@ from .scalers._methods import new_scaler
 __all__ = ["ImageFolder"]
 
 MODES = {"rgb": ("RGB", 3), "gray": ("L", 1)}
+MOST_THREADS = 8  # by default: small images keep the interpreter's lock for half of their time
 FITTED_AT_ONCE = 1 << 18  # values
 ORDER, SPLIT = 1, 3  # what random words are for
 
@@ -60,8 +61,8 @@ class ImageFolder:
         False: in the order of `paths`.
     seed : int, default 0
     threads : int or None
-        Threads that decode; None: one a core; 1: everything happens in the thread that iterates. Batches do not
-        depend on it.
+        Threads that decode; None: one a core, at most 8; 1: everything happens in the thread that iterates. Batches do
+        not depend on it.
     ahead : int, default 2
         Batches that are made before they are asked for, if there are threads.
     target_columns : (str, str) or None
@@ -328,7 +329,7 @@ class ImageFolder:
         def make(place: np.ndarray, i: int) -> None:
             put(place, decode(folder + paths[order[i]], size, mode, gate))
 
-        threads = usable_cores() if self.threads is None else self.threads
+        threads = min(MOST_THREADS, usable_cores()) if self.threads is None else self.threads
         return in_order(groups, room, make, threads=threads, ahead=self.ahead, cancel=gate.close)
 
     def __repr__(self) -> str:
