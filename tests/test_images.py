@@ -237,15 +237,16 @@ def test_other_modes_become_rgb(tmp_path, mode):
     (tmp_path / "x").mkdir()
     image.save(tmp_path / "x" / f"a.{ext}")
     with Image.open(tmp_path / "x" / f"a.{ext}") as stored:
-        assert stored.mode == mode
+        assert stored.mode in (mode, "I" if mode == "I;16" else mode)  # Pillow 10 has no I;16 in a PNG
     [[x, _]] = sn.ImageFolder(tmp_path, SIZE, scaler=None)
     assert np.array_equal(x[0], wanted)
 
 
 def test_16_bits_of_pgm_and_tiff_become_their_upper_8(tmp_path):
     values = np.arange(0, 65536, 257 * 2, dtype=np.uint16)[:120].reshape(10, 12)
-    for name in ("a.pgm", "b.tif", "c.png"):
+    for name in ("a.tif", "b.png"):
         save(tmp_path / "x" / name, values)
+    (tmp_path / "x" / "c.pgm").write_bytes(b"P5\n12 10\n65535\n" + values.astype(">u2").tobytes())
     [[x, _]] = sn.ImageFolder(tmp_path, (10, 12), scaler=None, color="gray")
     assert all(np.array_equal(x[i, ..., 0], values >> 8) for i in range(3))
 

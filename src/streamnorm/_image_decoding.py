@@ -156,6 +156,8 @@ _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 def _orientation(image: Image.Image) -> int:
     """EXIF's orientation; 1, upright, where there is none or it cannot be read."""
+    if image.format == "TIFF":  # turned by Pillow, of which some versions leave the tag as it was
+        return 1
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # a viewer shows an image with damaged EXIF, too
