@@ -20,7 +20,7 @@ from streamnorm._image_decoding import OTHER_BYTES, PLAIN_BYTES, Gate
 from streamnorm.pipeline import Cancelled
 
 SIZE = (12, 16)
-CODE_BYTES = 25 * 10**6  # what the allocators of NumPy, Pillow and its libraries keep beside the images
+CODE_BYTES = 12 * 10**6  # what the allocators of NumPy, Pillow and its libraries keep beside the images
 WAIT = 20.0  # seconds; what takes longer hangs
 
 
@@ -264,6 +264,24 @@ def test_the_gate_lets_in_what_fits_and_large_work_alone():
     assert len(most) == len(needs)
     assert all(sum(needs) <= 100 or len(needs) == 1 for needs in most)
     assert max(map(len, most)) > 1
+
+
+def test_nothing_small_overtakes_large_work_that_waits():
+    gate, order = Gate(100), []
+
+    def work(need):
+        with gate.inside(need):
+            order.append(need)
+
+    with gate.inside(50):
+        threads = [threading.Thread(target=work, args=(need,)) for need in (500, 10, 10)]
+        for thread in threads:
+            thread.start()
+            threading.Event().wait(0.05)  # so that they come in this order
+        assert order == []
+    for thread in threads:
+        thread.join(WAIT)
+    assert order == [500, 10, 10]
 
 
 def test_a_closed_gate_lets_nothing_in():

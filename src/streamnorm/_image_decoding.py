@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import os
 import threading
@@ -38,6 +39,7 @@ SMALL = 1 << 16  # bytes of a file that is read at once
 ORIENTATION = 0x0112  # EXIF's tag
 
 
+@functools.cache
 def pillow() -> Any:
     """The module PIL.Image."""
     try:
@@ -107,16 +109,15 @@ def decode(file: str, size: tuple[int, int], mode: str, gate: Gate) -> bytes:
     """
     Image = pillow()
     try:
-        with _opened(file) as source, Image.open(source, formats=FORMATS) as image:
+        with _opened(file) as source:
+            image = Image.open(source, formats=FORMATS)
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and image.width * image.height > most:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-            with gate.inside(image.width * image.height * (PLAIN_BYTES if plain else OTHER_BYTES)):
-                try:
-                    return _pixels(image, size, mode)
-                finally:
-                    image.close()  # gives the memory back while there is room for it
+            need = image.width * image.height * (PLAIN_BYTES if plain else OTHER_BYTES)
+            with gate.inside(need), image:  # the image is closed, and its memory free, before the gate opens
+                return _pixels(image, size, mode)
     except (DataError, Cancelled, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds, of damaged files above all
