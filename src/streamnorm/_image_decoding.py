@@ -145,13 +145,13 @@ def _pixels(image: Image.Image, size: tuple[int, int], mode: str) -> bytes:
     made = _in_eight_bits(image, mode)
     turn = _TURNS.get(_orientation(image))
     if turn is not None:
-        made = made.transpose(turn)
+        made = made.transpose(pillow().Transpose(turn))
     if made.size != size[::-1]:
         made = made.resize(size[::-1], pillow().Resampling.BILINEAR)
     return made.tobytes()
 
 
-# What Pillow calls Transpose.FLIP_LEFT_RIGHT, ..., for each EXIF orientation.
+# Pillow's Transpose for each EXIF orientation but the upright one.
 _TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 
 

@@ -82,10 +82,11 @@ def by_folder(root: str) -> Targets:
 
 def by_table(root: str, targets: Any, columns: tuple[str, str] | None, missing: str) -> Targets:
     """Images, what a table says of each, and the classes if that is names."""
+    pairs: Iterable[tuple[Any, Any]]
     if isinstance(targets, Mapping):
         if columns is not None:
             raise ValueError("target_columns goes with a file of targets, and a mapping has none")
-        where, pairs = "targets", iter(targets.items())
+        where, pairs = "targets", targets.items()
     elif not isinstance(targets, str | os.PathLike):
         raise TypeError(f"targets must be 'folders', a file, a mapping or None, got a {type(targets).__name__}")
     else:
