@@ -126,6 +126,9 @@ class ImageFolder:
     (3, array([0, 1]), True)
     """
 
+    _fitted: BaseScaler | None
+    _fitted_on: ImageFolder | None  # whose statistics these images are scaled by, if not their own
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -165,9 +168,6 @@ class ImageFolder:
         else:
             found = by_table(self.path, targets, _checked_columns(target_columns), missing)
             self.paths, self.targets, self.classes = found
-
-    _fitted: BaseScaler | None
-    _fitted_on: ImageFolder | None  # whose statistics these images are scaled by, if not their own
 
     @property
     def shape(self) -> tuple[int, int, int]:
