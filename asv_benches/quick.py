@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 
 import asv_run
-from benchmarks import norm_peers, training_peers
+from benchmarks import model_peers, norm_peers, training_peers
 
 QUICK_ROWS = "200000"
 SKIPPED = "asv: skipped"
@@ -31,6 +31,8 @@ def main(patterns: list[str]) -> int:
         print(f"Left out: norm layers by {name}, since {module} is not installed.", flush=True)
     for name, module in training_peers.missing().items():
         print(f"Left out: training by {name}, since {module} is not installed.", flush=True)
+    for name, module in model_peers.missing().items():
+        print(f"Left out: models by {name}, since {module} is not installed.", flush=True)
     status: list[int] = []
     empty = False
     for line in asv_run.lines(command, env, status):

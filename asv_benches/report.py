@@ -22,6 +22,7 @@ from pathlib import Path
 from benchmarks import data, measure
 from benchmarks.peers import JOBS
 from report_arrays import exact_moments, kernels, precision, sketches
+from report_models import network_models
 from report_norms import norms
 from report_training import imports, training
 from reporting import COPY, EXACT, OURS, SCAN, Report, job_table
@@ -62,15 +63,23 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/csrc/pages": ("normalize", "memory"),
     "src/streamnorm/csrc/affine": ("kernels", "normalize"),
     "src/streamnorm/csrc/norms": ("norms", "training"),
-    "src/streamnorm/csrc/network": ("training",),
-    "src/streamnorm/csrc/gemm": ("training",),
+    "src/streamnorm/csrc/network": ("training", "models"),
+    "src/streamnorm/csrc/conv": ("models",),
+    "src/streamnorm/csrc/pool": ("models",),
+    "src/streamnorm/csrc/lstm": ("models",),
+    "src/streamnorm/csrc/gemm": ("training", "models"),
     "src/streamnorm/csrc/matrix": ("training",),
     "src/streamnorm/_norms": ("norms", "training"),
-    "src/streamnorm/_network": ("training",),
-    "src/streamnorm/_nn": ("norms", "training"),
+    "src/streamnorm/_network": ("training", "models"),
+    "src/streamnorm/_convolution": ("models",),
+    "src/streamnorm/_recurrent": ("models",),
+    "src/streamnorm/images": (),
+    "src/streamnorm/text": (),
+    "src/streamnorm/series": (),
+    "src/streamnorm/_nn": ("norms", "training", "models"),
     "src/streamnorm/nn/_regressor": ("training",),
     "src/streamnorm/nn/regressor": ("training",),
-    "src/streamnorm/nn/": ("norms", "training"),
+    "src/streamnorm/nn/": ("norms", "training", "models"),
     "src/streamnorm/_rows": ("training",),
     "src/streamnorm/_batch": ("training",),
     "src/streamnorm/_ahead": ("training",),
@@ -159,7 +168,9 @@ def memory(report: Report) -> None:
 
 FILES, ARRAYS = (fit, footer, robust, exact, normalize, memory), (kernels, sketches, precision, norms)
 SECTIONS: dict[str, Callable[[Report], None]] = {
-    function.__name__: function for function in (*FILES, *ARRAYS, training, imports)
+    **{function.__name__: function for function in (*FILES, *ARRAYS, training)},
+    "models": network_models,
+    "imports": imports,
 }
 
 

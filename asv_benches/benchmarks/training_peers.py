@@ -276,14 +276,14 @@ STEPPERS: dict[str, Stepper] = {
 WITHOUT_NORM = ("sklearn",)
 
 
-def _lacks(modules: tuple[str, ...]) -> list[str]:
+def lacking(modules: tuple[str, ...]) -> list[str]:
     return [module for module in modules if importlib.util.find_spec(module) is None]
 
 
 def missing() -> dict[str, str]:
     """Implementations that are left out, and the first module that each of them lacks."""
     tables = {name: each.modules for table in (STEPPERS, REGRESSORS) for name, each in table.items()}
-    return {name: _lacks(modules)[0] for name, modules in tables.items() if _lacks(modules)}
+    return {name: lacking(modules)[0] for name, modules in tables.items() if lacking(modules)}
 
 
 def available(table: dict) -> list[str]:
