@@ -30,6 +30,7 @@ BATCH = 32
 STEPS = 2 if data.QUICK else 4
 CHECK_STEPS = 3
 LOSS_TOLERANCE = 1e-4  # relative; float32 against float64, after as many steps
+PEER_TOLERANCE = 1e-3  # PyTorch sums float32 in float32; Adam's first steps are as large for small gradients as for others
 RATE = 1e-3
 
 
@@ -327,10 +328,11 @@ def check(name: str, model: Model, threads: int = 1) -> None:
     Raises
     ------
     WrongAnswer
-        A loss is off by more than `LOSS_TOLERANCE`.
+        A loss is off by more than `LOSS_TOLERANCE`, or `PEER_TOLERANCE`.
     """
+    limit = LOSS_TOLERANCE if name.startswith("streamnorm") else PEER_TOLERANCE
     problem = Problem(model, CHECK_STEPS)
     found = IMPLEMENTATIONS[name].losses(problem, threads)
     for step, (loss, true) in enumerate(zip(found, problem.truth, strict=True)):
-        if not abs(loss - true) <= LOSS_TOLERANCE * true:
+        if not abs(loss - true) <= limit * true:
             raise WrongAnswer(f"{model.label} by {name}: loss {loss} before step {step}, where {true} is right")
