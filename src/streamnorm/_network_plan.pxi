@@ -9,7 +9,7 @@ from libc.string cimport memset
 cdef extern from "network.h" nogil:
     ctypedef enum sn_layer_kind:
         SN_LAYER_DENSE, SN_LAYER_RELU, SN_LAYER_TANH, SN_LAYER_SIGMOID, SN_LAYER_DROPOUT, SN_LAYER_EMBEDDING
-        SN_LAYER_NORM
+        SN_LAYER_NORM, SN_LAYER_CONV, SN_LAYER_POOL, SN_LAYER_LSTM
 
     ctypedef struct sn_parameter:
         void *values
@@ -23,11 +23,15 @@ cdef extern from "network.h" nogil:
         int64_t out
         sn_parameter *weight
         sn_parameter *bias
+        sn_parameter *weight_hh
         int threads
+        sn_conv conv
+        sn_pool pool
+        sn_lstm lstm
         double p
         uint64_t seed
         int64_t *steps
-        int64_t columns, buckets, dim
+        int64_t positions, values, columns, buckets, dim
         sn_norm norm
         int positions_by_rows
         void *running_mean
@@ -85,9 +89,20 @@ cdef int64_t SLICE_NANOSECONDS = 50_000_000  # of training between two looks at 
 
 cdef dict LAYERS = {
     "dense": SN_LAYER_DENSE, "relu": SN_LAYER_RELU, "tanh": SN_LAYER_TANH, "sigmoid": SN_LAYER_SIGMOID,
-    "dropout": SN_LAYER_DROPOUT, "embedding": SN_LAYER_EMBEDDING, "norm": SN_LAYER_NORM,
+    "dropout": SN_LAYER_DROPOUT, "embedding": SN_LAYER_EMBEDDING, "norm": SN_LAYER_NORM, "conv": SN_LAYER_CONV,
+    "pool": SN_LAYER_POOL, "lstm": SN_LAYER_LSTM,
 }
+cdef tuple KEEP_SHAPES = (SN_LAYER_RELU, SN_LAYER_TANH, SN_LAYER_SIGMOID, SN_LAYER_DROPOUT, SN_LAYER_NORM)
+# Values of a sample in a layer, and times the rows of a batch: sizes in bytes of all that is made of them are int64.
+cdef object MOST_VALUES = 1 << 40
 cdef dict LAYOUTS = {"rows": SN_NORM_ROWS, "planes": SN_NORM_PLANES, "columns": SN_NORM_COLUMNS}
+
+
+cdef int sizes_of(tuple sizes, str what) except -1:
+    for size in sizes:
+        if not 1 <= size <= MOST_VALUES:
+            raise ValueError(f"{what} has sizes {sizes}; expected each from 1 to {MOST_VALUES}")
+    return 0
 
 
 cdef class Network:
@@ -100,6 +115,7 @@ cdef class Network:
     cdef list held  # the arrays that pointers point to
     cdef list trained  # gradients and states of the optimizer
     cdef object like  # an array of the network's type
+    cdef object widest  # values of a sample that a layer makes on its way, at most
     cdef readonly int64_t batches_done  # of the last call of train
 
     def __cinit__(self):
@@ -112,7 +128,7 @@ cdef class Network:
             raise TypeError("a Network is initialized once")
         self.like = np.empty(0, dtype)
         check_plain(self.like, "an array of dtype")
-        self.held, self.trained = [], []
+        self.held, self.trained, self.widest = [], [], max(1, n_in, n_out)
         network.kernels = kernels_of(self.like)
         network.n_in, network.out = n_in, n_out
         network.layers = <sn_layer *>calloc(len(layers) + 1, sizeof(sn_layer))
@@ -123,8 +139,14 @@ cdef class Network:
             network.parameters[i].values = self.pointer(parameter, "a parameter")
             network.parameters[i].size = parameter.size
         network.n_parameters = len(parameters)
+        values = n_in
         for i, layer in enumerate(layers):
             self.describe(&network.layers[i], layer, len(parameters))
+            if layer["n_in"] != values:
+                raise ValueError(f"layer {i} takes {layer['n_in']} values, and there are {values}")
+            values = layer["n_out"]
+        if values != n_out:
+            raise ValueError(f"the layers make {values} values; expected {n_out}")
         network.n_layers = len(layers)
 
     def __dealloc__(self):
@@ -155,9 +177,12 @@ cdef class Network:
     cdef int describe(self, sn_layer *layer, dict about, int64_t n_parameters) except -1:
         cdef int64_t index
         layer.kind = <sn_layer_kind><int>LAYERS[about["kind"]]
-        layer.n_in, layer.out = about["n_in"], about["n_out"]
+        if not 0 <= about["n_in"] <= MOST_VALUES or not 0 <= about["n_out"] <= MOST_VALUES:
+            raise ValueError(f"a layer makes {about['n_out']} values of {about['n_in']}; expected at most {MOST_VALUES}")
+        layer.n_in, layer.out, layer.positions = about["n_in"], about["n_out"], 1
+        self.widest = max(self.widest, layer.n_in, layer.out)
         layer.threads = threads_of(about.get("threads")) or sn_processors()
-        for name in ("weight", "bias"):
+        for name in ("weight", "bias", "weight_hh"):
             if about.get(name) is None:
                 continue
             index = about[name]
@@ -165,27 +190,103 @@ cdef class Network:
                 raise IndexError(f"{name} is parameter {index} of {n_parameters}")
             if name == "weight":
                 layer.weight = &self.network.parameters[index]
-            else:
+            elif name == "bias":
                 layer.bias = &self.network.parameters[index]
+            else:
+                layer.weight_hh = &self.network.parameters[index]
+        if layer.weight == NULL and layer.kind in (SN_LAYER_DENSE, SN_LAYER_EMBEDDING, SN_LAYER_CONV, SN_LAYER_LSTM):
+            raise ValueError(f"a layer of kind {about['kind']!r} has no weight")
         if layer.kind == SN_LAYER_DENSE:
-            self.expect(layer.weight, layer.n_in * layer.out)
+            self.expect(layer.weight, about["n_in"] * about["n_out"])
             self.expect(layer.bias, layer.out)
         elif layer.kind == SN_LAYER_DROPOUT:
             layer.p, layer.seed, layer.steps = share_of(about["p"]), about["seed"], self.counter(about["steps"])
         elif layer.kind == SN_LAYER_EMBEDDING:
-            layer.columns, layer.buckets, layer.dim = about["tables"]
-            self.expect(layer.weight, layer.columns * layer.buckets * layer.dim)
-            if layer != self.network.layers:
-                raise ValueError("an embedding is not the first layer, and only codes of the input are checked")
-            if layer.out != layer.n_in + layer.columns * (layer.dim - 1) or layer.n_in < layer.columns:
-                raise ValueError(f"an embedding makes {layer.out} values of {layer.n_in}")
+            self.describe_embedding(layer, about)
         elif layer.kind == SN_LAYER_NORM:
             self.describe_norm(layer, about)
-        if layer.kind not in (SN_LAYER_DENSE, SN_LAYER_EMBEDDING) and layer.n_in != layer.out:
+        elif layer.kind == SN_LAYER_CONV:
+            self.describe_conv(layer, about)
+        elif layer.kind == SN_LAYER_POOL:
+            self.describe_pool(layer, about)
+        elif layer.kind == SN_LAYER_LSTM:
+            self.describe_lstm(layer, about)
+        if layer.kind in KEEP_SHAPES and layer.n_in != layer.out:
             raise ValueError(f"a layer that keeps shapes makes {layer.out} values of {layer.n_in}")
         return 0
 
-    cdef int expect(self, const sn_parameter *parameter, int64_t size) except -1:
+    cdef int describe_embedding(self, sn_layer *layer, dict about) except -1:
+        """`positions` rows in a sample, whose last columns are codes."""
+        columns, buckets, dim = about["tables"]
+        positions, values = about["positions"], about["n_in"] // max(1, about["positions"]) - columns
+        if min(positions, columns, buckets, dim) < 1 or values < 0:
+            raise ValueError(f"an embedding has {positions} rows with {columns} columns of codes in a sample")
+        self.expect(layer.weight, columns * buckets * dim)
+        if layer != self.network.layers:
+            raise ValueError("an embedding is not the first layer, and only codes of the input are checked")
+        if layer.n_in != positions * (values + columns) or layer.out != positions * (values + columns * dim):
+            raise ValueError(f"an embedding makes {layer.out} values of {layer.n_in}")
+        layer.positions, layer.values, layer.columns = positions, values, columns
+        layer.buckets, layer.dim = buckets, dim
+        return 0
+
+    cdef int describe_conv(self, sn_layer *layer, dict about) except -1:
+        cdef sn_conv *conv = &layer.conv
+        height, width, channels = about["image"]
+        kernel_height, kernel_width, inside, filters = about["kernel"]
+        sizes_of((height, width, channels), "an image")
+        sizes_of((kernel_height, kernel_width, inside, filters), "a kernel")
+        if inside != channels:
+            raise ValueError(f"a kernel has {inside} channels, and an image has {channels}")
+        conv.height, conv.width, conv.channels = height, width, channels
+        conv.kernel_height, conv.kernel_width, conv.filters = kernel_height, kernel_width, filters
+        pair_of(about["strides"], "strides", 1, &conv.stride_height, &conv.stride_width)
+        padding_of(about["padding"], &conv.top, &conv.bottom, &conv.left, &conv.right)
+        conv.threads = layer.threads
+        if kernel_height > height + conv.top + conv.bottom or kernel_width > width + conv.left + conv.right:
+            raise ValueError(f"a kernel of {kernel_height} x {kernel_width} is larger than its image")
+        positions = <object>sn_conv_out_height(conv) * <object>sn_conv_out_width(conv)
+        if layer.n_in != height * width * channels or layer.out != positions * filters:
+            raise ValueError(f"a convolution makes {layer.out} values of {layer.n_in}")
+        size = kernel_height * kernel_width * channels * filters
+        self.expect(layer.weight, size)
+        self.expect(layer.bias, filters)
+        self.widest = max(self.widest, positions * kernel_height * kernel_width * max(channels, filters))
+        return 0
+
+    cdef int describe_pool(self, sn_layer *layer, dict about) except -1:
+        cdef sn_pool *pool = &layer.pool
+        height, width, channels = about["image"]
+        sizes_of((height, width, channels), "an image")
+        pool_of(pool, (1, height, width, channels), about["pool_size"], about["strides"], about["padding"],
+                about.get("threads"))
+        if height * width > MOST_POSITIONS:
+            raise ValueError(f"an image has {height} x {width} positions; expected less than 2**31")
+        if pool.pool_height > height + pool.top + pool.bottom or pool.pool_width > width + pool.left + pool.right:
+            raise ValueError(f"a window of {pool.pool_height} x {pool.pool_width} is larger than its image")
+        positions = <object>sn_pool_out_height(pool) * <object>sn_pool_out_width(pool)
+        if layer.n_in != height * width * channels or layer.out != positions * channels:
+            raise ValueError(f"a pooling makes {layer.out} values of {layer.n_in}")
+        return 0
+
+    cdef int describe_lstm(self, sn_layer *layer, dict about) except -1:
+        cdef sn_lstm *lstm = &layer.lstm
+        steps, n_in = about["series"]
+        hidden, sequences = about["hidden"], about["sequences"]
+        sizes_of((steps, n_in, hidden), "a series")
+        lstm.steps, lstm.n_in, lstm.hidden, lstm.sequences = steps, n_in, hidden, sequences
+        lstm.threads = layer.threads
+        if layer.n_in != steps * n_in or layer.out != (steps if sequences else 1) * hidden:
+            raise ValueError(f"an LSTM makes {layer.out} values of {layer.n_in}")
+        if layer.weight_hh == NULL or layer.bias == NULL:
+            raise ValueError("an LSTM lacks its second weight or its bias")
+        self.expect(layer.weight, 4 * hidden * n_in)
+        self.expect(layer.weight_hh, 4 * hidden * hidden)
+        self.expect(layer.bias, 4 * hidden)
+        self.widest = max(self.widest, 8 * steps * max(n_in, hidden))  # gates, cells and outputs of each step
+        return 0
+
+    cdef int expect(self, const sn_parameter *parameter, object size) except -1:
         if parameter != NULL and parameter.size != size:
             raise ValueError(f"a parameter has {parameter.size} values, and its layer takes {size}")
         return 0
@@ -217,6 +318,8 @@ cdef class Network:
         """Buffers for batches of so many rows, if there are none."""
         if rows <= self.network.rows:
             return
+        if rows > MOST_VALUES // self.widest:
+            raise MemoryError(f"no memory for batches of {rows} rows of {self.widest} values")
         if sn_network_reserve(&self.network, rows) != SN_OK:
             sn_network_free(&self.network)
             raise MemoryError(f"no memory for the buffers of batches of {rows} rows")
@@ -269,6 +372,22 @@ cdef class Network:
             for k in range(2):
                 parameter.state[k] = data(states[i][k]) if k < needed else NULL
 
+    cdef int check_first(self, object x) except -1:
+        """Codes of the first layer."""
+        cdef sn_layer *layer = self.network.layers
+        cdef int64_t rows = cnp.PyArray_DIM(<cnp.ndarray>x, 0) * layer.positions, bad
+        if layer.positions == 1:
+            return check_codes(x, layer.columns, layer.buckets)
+        cdef int64_t width = layer.values + layer.columns
+        cdef const char *first = <const char *>data(x) + layer.values * self.network.kernels.width
+        bad = self.network.kernels.bad_code(first, rows, layer.columns, width, layer.buckets)
+        if bad >= 0:
+            raise ValueError(
+                f"row {bad // layer.positions} of x has codes {x.reshape(rows, width)[bad, layer.values:].tolist()} at "
+                f"position {bad % layer.positions}; expected whole numbers from 0 to {layer.buckets - 1}"
+            )
+        return 0
+
     cdef int64_t check_rows(self, object x, object targets, object weights) except -1:
         """Sizes and types of arrays whose rows are samples; how many there are."""
         cdef int64_t rows
@@ -279,7 +398,7 @@ cdef class Network:
         if product(<cnp.ndarray>x, 1, cnp.PyArray_NDIM(<cnp.ndarray>x)) != self.network.n_in:
             raise ValueError(f"x has shape {x.shape}; expected rows of {self.network.n_in} values")
         if self.network.n_layers > 0 and self.network.layers[0].kind == SN_LAYER_EMBEDDING:
-            check_codes(x, self.network.layers[0].columns, self.network.layers[0].buckets)
+            self.check_first(x)
         if targets is not None:
             check_plain(targets, "y", self.like)
             if targets.shape[0] != rows or targets.size != rows * self.network.targets:

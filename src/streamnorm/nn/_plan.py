@@ -21,13 +21,15 @@ from ._module import Module
 from ._steps import dtype_of
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
 from .dense import Dense
-from .embedding import ColumnEmbedding
+from .embedding import ColumnEmbedding, Embedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from .optimizers import SGD, Adam, AdamW, Optimizer
+from .recurrent import LSTM
 
 ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 NORMS = (BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm)
-LAYERS = (Dense, ColumnEmbedding, Dropout, Flatten, *ACTIVATIONS, *NORMS)
+TABLES = (ColumnEmbedding, Embedding)
+LAYERS = (Dense, *TABLES, LSTM, Dropout, Flatten, *ACTIVATIONS, *NORMS)
 LOSSES = (
     losses.MSELoss,
     losses.L1Loss,
