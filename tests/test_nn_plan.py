@@ -269,15 +269,82 @@ def test_covers_says_what_there_is_a_plan_for():
 def test_what_is_described_wrongly_is_no_network():
     dense = np.ones((2, 3), np.float32)
     about = {"kind": "dense", "n_in": 3, "n_out": 2, "weight": 0}
-    table = {"kind": "embedding", "n_in": 2, "n_out": 2, "weight": 1, "tables": (1, 4, 1)}
+    table = {"kind": "embedding", "n_in": 2, "n_out": 2, "weight": 1, "tables": (1, 4, 1), "positions": 1}
     for match, layers in (
         ("6 values", [about | {"n_out": 3}]),
         ("parameter 2 of 2", [about | {"weight": 2}]),
         ("not the first", [about, table]),
         ("keeps shapes", [{"kind": "relu", "n_in": 3, "n_out": 2}]),
+        ("takes 2 values, and there are 3", [about | {"n_in": 2, "n_out": 3}]),
+        ("make 3 values; expected 2", [{"kind": "relu", "n_in": 3, "n_out": 3}]),
+        ("has no weight", [about | {"weight": None}]),
     ):
         with pytest.raises((ValueError, IndexError), match=match):
             _nn.Network(np.float32, layers, [dense, np.ones((1, 4, 1), np.float32)], 3, 2)
+
+
+CONV = {"kind": "conv", "n_in": 24, "n_out": 12, "weight": 0, "bias": 1, "image": (3, 4, 2), "kernel": (2, 2, 2, 2),
+        "strides": (1, 1), "padding": ((0, 0), (0, 0))}  # fmt: skip
+POOL = {"kind": "pool", "n_in": 24, "n_out": 12, "image": (3, 4, 2), "pool_size": (2, 2), "strides": (1, 1),
+        "padding": ((0, 0), (0, 0))}  # fmt: skip
+LSTM = {"kind": "lstm", "n_in": 24, "n_out": 2, "weight": 2, "weight_hh": 3, "bias": 4, "series": (6, 4), "hidden": 2,
+        "sequences": False}  # fmt: skip
+TABLE = {"kind": "embedding", "n_in": 24, "n_out": 24, "weight": 0, "tables": (1, 16, 1), "positions": 24}
+HUGE = 1 << 62
+
+
+@pytest.mark.parametrize(
+    ("match", "about"),
+    [
+        ("16 values, and its layer takes 24", CONV | {"kernel": (2, 3, 2, 2), "n_out": 8}),
+        ("3 channels, and an image has 2", CONV | {"kernel": (2, 2, 3, 2)}),
+        ("a convolution makes 12 values", CONV | {"image": (3, 3, 2)}),
+        ("a convolution makes 12 values", CONV | {"strides": (2, 1)}),
+        ("a convolution makes 12 values", CONV | {"padding": ((1, 0), (0, 0))}),
+        ("larger than its image", CONV | {"image": (1, 12, 2)}),
+        ("strides", CONV | {"strides": (0, 1)}),
+        ("padding", CONV | {"padding": ((-1, 0), (0, 0))}),
+        ("padding", CONV | {"padding": ((HUGE, 0), (0, 0))}),
+        ("an image has sizes", CONV | {"image": (0, 4, 2)}),
+        ("a kernel has sizes", CONV | {"kernel": (2, 0, 2, 2)}),
+        ("expected at most", CONV | {"n_out": HUGE}),
+        ("2 values, and its layer takes 3", CONV | {"kernel": (2, 2, 2, 3), "weight": 5, "n_out": 18}),
+        ("has no weight", CONV | {"weight": None}),
+        ("a pooling makes 12 values", POOL | {"strides": (1, 2)}),
+        ("expected less than pool_size", POOL | {"padding": ((2, 0), (0, 0))}),
+        ("larger than its image", POOL | {"image": (1, 12, 2)}),
+        ("an image has sizes", POOL | {"image": (3, 4, HUGE)}),
+        ("positions; expected less than", POOL | {"image": (1 << 20, 1 << 20, 2)}),
+        ("an LSTM makes 2 values", LSTM | {"series": (4, 4)}),
+        ("an LSTM makes 2 values", LSTM | {"sequences": True}),
+        ("a series has sizes", LSTM | {"series": (24, 0)}),
+        ("32 values, and its layer takes 64", LSTM | {"series": (3, 8)}),
+        ("32 values, and its layer takes 16", LSTM | {"weight_hh": 2}),
+        ("2 values, and its layer takes 8", LSTM | {"bias": 1}),
+        ("lacks its second weight", LSTM | {"weight_hh": None}),
+        ("lacks its second weight", LSTM | {"bias": None}),
+        ("an embedding makes 24 values", TABLE | {"positions": 5}),
+        ("an embedding has 0 rows", TABLE | {"positions": 0}),
+        ("16 values, and its layer takes 32", TABLE | {"tables": (1, 32, 1)}),
+    ],
+)
+def test_sizes_of_images_and_series_agree(match, about):
+    parameters = [np.ones(n, np.float32) for n in (16, 2, 32, 16, 8, 24)]
+    for kind in ("conv", "pool", "lstm", "embedding"):
+        right = {"conv": CONV, "pool": POOL, "lstm": LSTM, "embedding": TABLE}[kind]
+        _nn.Network(np.float32, [right], parameters, 24, right["n_out"])
+    with pytest.raises(ValueError, match=match):
+        _nn.Network(np.float32, [about], parameters, 24, about["n_out"])
+
+
+def test_a_layer_too_large_for_memory_is_a_memory_error():
+    network = nn.Sequential([nn.Conv2D(1, 1, 1, padding=2_000_000)])
+    with pytest.raises(ValueError, match="expected at most"):
+        network.predict(np.ones((1, 2, 2, 1), np.float32))
+    pooled = {"padding": ((0, 0), (0, 0)), "image": (1 << 15, 1 << 15, 1 << 10), "pool_size": (1, 1), "strides": (1, 1)}
+    made = _nn.Network(np.float32, [{"kind": "pool", "n_in": 1 << 40, "n_out": 1 << 40} | pooled], [], 1 << 40, 1 << 40)
+    with pytest.raises(MemoryError, match="no memory"):
+        made.reserve(2)
 
 
 def test_a_training_plan_answers_to_a_signal():

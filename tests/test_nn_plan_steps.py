@@ -40,7 +40,31 @@ def rows_to_chance(dtype):
     return small(dtype, norm=False), (7,), nn.BCEWithLogitsLoss()
 
 
+def convolved_images_to_classes(dtype):
+    rng = np.random.default_rng(4)
+    layers = [nn.Conv2D(2, 5, 3, dtype=dtype, random_state=rng), nn.BatchNorm(5, channel_axis=-1, dtype=dtype)]
+    layers += [nn.ReLU(), nn.MaxPool2D(2, padding="same"), nn.Tanh()]
+    layers += [nn.Conv2D(5, 3, (2, 3), (1, 2), (0, 1), False, dtype=dtype, random_state=rng), nn.ReLU()]
+    layers += [nn.MaxPool2D(2, 1), nn.Dropout(0.1, random_state=rng), nn.Flatten()]
+    layers += [nn.Dense(6, 3, dtype=dtype, random_state=rng)]
+    return nn.Sequential(layers), (9, 8, 2), nn.CrossEntropyLoss()
+
+
+def words_to_chance(dtype):
+    rng = np.random.default_rng(5)
+    layers = [nn.Embedding(11, 6, dtype=dtype, random_state=rng), nn.LSTM(6, 7, True, dtype=dtype, random_state=rng)]
+    layers += [nn.LayerNorm(7, dtype=dtype), nn.LSTM(7, 5, dtype=dtype, random_state=rng), nn.Tanh()]
+    return nn.Sequential([*layers, nn.Dense(5, 1, dtype=dtype, random_state=rng)]), (13,), nn.BCEWithLogitsLoss()
+
+
+def series_to_number(dtype):
+    rng = np.random.default_rng(6)
+    layers = [nn.LSTM(3, 8, dtype=dtype, random_state=rng), nn.BatchNorm(8, dtype=dtype)]
+    return nn.Sequential([*layers, nn.Dense(8, 1, dtype=dtype, random_state=rng)]), (7, 3), nn.MSELoss()
+
+
 NETWORKS = [images_to_classes, codes_to_number, rows_to_numbers, rows_to_chance]
+NETWORKS += [convolved_images_to_classes, words_to_chance, series_to_number]
 STEPPERS = {
     "sgd": lambda: nn.SGD(0.1, weight_decay=0.01),
     "nesterov": lambda: nn.SGD(0.05, 0.9, nesterov=True),
@@ -61,6 +85,8 @@ def test_plans_and_steps_train_to_the_same_bits(make, optimizer, dtype, weighted
         x = rng.normal(size=(65, *shape)).astype(dtype)
         if make is codes_to_number:
             x[:, 2:] = rng.integers(0, 5, (65, 2))
+        if make is words_to_chance:
+            x[...] = rng.integers(0, 11, x.shape)
         classes = isinstance(loss, nn.CrossEntropyLoss)
         target = rng.integers(0, 3, 65) if classes else rng.uniform(size=(65, *network.predict(x[:1]).shape[1:]))
         y = loss.targets(target, (65, *network.predict(x[:1]).shape[1:]), np.dtype(dtype))
@@ -70,7 +96,8 @@ def test_plans_and_steps_train_to_the_same_bits(make, optimizer, dtype, weighted
         numbers = [runner.train(x, y, 16, rng.permutation(65), weight), runner.train(x, y, 16, None, weight)]
         numbers += [runner.evaluate(x, y, weight)]
         state = network.state_dict() | stepper.state_dict()
-        found.append((numbers, state | {"y": runner.forward(x), "grad": next(network.parameters()).grad}))
+        gradients = {f"{name}.grad": parameter.grad for name, parameter in network.named_parameters()}
+        found.append((numbers, state | gradients | {"y": runner.forward(x)}))
     (numbers, arrays), (others, expected) = found
     np.testing.assert_allclose(numbers, others, rtol=SUM_RTOL)
     for key, value in expected.items():
