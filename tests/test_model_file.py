@@ -217,6 +217,86 @@ TAMPERED = [
 ]  # fmt: skip
 
 
+def images():
+    layers = [nn.Conv2D(2, 3, (2, 3), (1, 2), "same", random_state=1), nn.ReLU(), nn.MaxPool2D((2, 1), 1, (1, 0))]
+    layers += [nn.Conv2D(3, 4, 2, padding=(0, 1), bias=False, random_state=2), nn.MaxPool2D(2, padding=1)]
+    return nn.Sequential([*layers, nn.Flatten(), nn.Dense(36, 3, random_state=3)]), (5, 6, 2), 3
+
+
+def words():
+    layers = [nn.Embedding(7, 3, random_state=1), nn.LSTM(3, 5, True, random_state=2), nn.LayerNorm(5)]
+    return nn.Sequential([*layers, nn.LSTM(5, 4, random_state=3), nn.Dense(4, 2, random_state=4)]), (6,), 2
+
+
+@pytest.mark.parametrize("make", [images, words])
+def test_networks_of_images_and_words_come_back_and_train_on(make, path):
+    first, shape, classes = make()
+    first.compile(nn.Adam(0.01), "cross_entropy", metrics=("accuracy",))
+    rng = np.random.default_rng(SEED)
+    x, y = rng.integers(0, 7, (31, *shape)), rng.integers(0, classes, 31)
+    first.fit(x, y, epochs=2, batch_size=8, random_state=0)
+    first.save(path)
+    second = sn.load(path)
+    assert repr(second) == repr(first)
+    for each in (first, second):
+        each.fit(x, y, epochs=2, batch_size=8, random_state=1)
+    same_bits(first, second)
+    assert first.predict(x).tobytes() == second.predict(x).tobytes()
+    assert second.evaluate(x, y, return_dict=True) == first.evaluate(x, y, return_dict=True)
+
+
+def of_layer(number, **arguments):
+    return lambda content: content["layers"][number]["arguments"].update(arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "change", "said"),
+    [
+        (images, of_layer(0, out_channels=2**40), "of 13,194,139,533,312 values, and an array of 36"),
+        (images, of_layer(0, kernel_size=[2**30, 2**30]), "values, and an array of 36"),
+        (images, of_layer(0, kernel_size=4), "of 96 values, and an array of 36"),
+        (images, of_layer(0, kernel_size=[3, 2]), "do not fit"),
+        (images, of_layer(0, kernel_size=[2, 3, 1]), "cannot be made"),
+        (images, of_layer(0, kernel_size=[0, 3]), "impossible sizes"),
+        (images, of_layer(0, strides=[0, 1]), "cannot be made"),
+        (images, of_layer(0, strides=None), "cannot be made"),
+        (images, of_layer(0, padding="round"), "cannot be made"),
+        (images, of_layer(0, padding=[-1, 0]), "cannot be made"),
+        (images, of_layer(0, bias=False), "do not fit"),
+        (images, of_layer(2, pool_size=[1, 1]), "cannot be made"),
+        (images, of_layer(2, pool_size="all"), "cannot be made"),
+        (images, of_layer(2, ceil_mode=True), "unknown member 'ceil_mode'"),
+        (words, of_layer(0, num_embeddings=2**30), "of 3,221,225,472 values, and an array of 21"),
+        (words, of_layer(0, embedding_dim=4), "of 28 values, and an array of 21"),
+        (words, of_layer(1, hidden_size=2**20, input_size=1), "of 4,398,046,511,104 values, and an array of 100"),
+        (words, of_layer(1, input_size=2**40), "values, and an array of 100"),
+        (words, of_layer(1, hidden_size=4), "do not fit"),
+        (words, of_layer(1, return_sequences=1), "cannot be made"),
+        (words, of_layer(1, hidden_size=True), "impossible sizes"),
+    ],
+)
+def test_layers_of_other_sizes_than_their_arrays_are_refused(make, change, said, path):
+    content, arrays = content_of(_model_file.dumps(make()[0]))
+    change(content)
+    path.write_bytes(forged(content, arrays))
+    with pytest.raises(sn.StateError, match=said):
+        sn.load(path)
+
+
+@pytest.mark.parametrize("make", [images, words])
+def test_a_lost_or_changed_array_of_images_and_words_is_refused(make, path):
+    data = _model_file.dumps(make()[0])
+    for name in content_of(data)[1]:
+        content, arrays = content_of(data)
+        lost = arrays.pop(name)
+        path.write_bytes(forged(content, arrays))
+        with pytest.raises(sn.StateError, match="lacks the array|values, and an array of"):
+            sn.load(path)
+        path.write_bytes(forged(content, arrays | {name: lost[..., :-1]}))
+        with pytest.raises(sn.StateError, match="do not fit|values, and an array of"):
+            sn.load(path)
+
+
 @pytest.fixture(scope="module")
 def written():
     model = network().compile(nn.Adam())

@@ -24,13 +24,16 @@ _CHANNELS = ("num_features", "eps", "momentum", "affine", "track_running_stats",
 LAYERS: dict[str, tuple[str, ...]] = {
     "BatchNorm": _CHANNELS,
     "ColumnEmbedding": ("num_embeddings", "embedding_dim", "columns", "dtype"),
+    "Conv2D": ("in_channels", "out_channels", "kernel_size", "strides", "padding", "bias", "dtype"),
     "Dense": ("in_features", "out_features", "bias", "dtype"),
     "Dropout": ("p",),
     "Embedding": ("num_embeddings", "embedding_dim", "dtype"),
     "Flatten": (),
     "GroupNorm": ("num_groups", "num_channels", "eps", "affine", "channel_axis", "dtype"),
     "InstanceNorm": _CHANNELS,
+    "LSTM": ("input_size", "hidden_size", "return_sequences", "dtype"),
     "LayerNorm": ("normalized_shape", "eps", "elementwise_affine", "bias", "dtype"),
+    "MaxPool2D": ("pool_size", "strides", "padding"),
     "RMSNorm": ("normalized_shape", "eps", "elementwise_affine", "dtype"),
     "ReLU": (),
     "Sigmoid": (),
@@ -57,8 +60,9 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
 _PARTS = LOSSES | OPTIMIZERS | SCHEDULES
 
 _SIZES = ("in_features", "out_features", "num_embeddings", "embedding_dim", "columns", "num_features", "num_channels",
-          "normalized_shape")  # fmt: skip
-_SEEDED = ("ColumnEmbedding", "Dense", "Embedding", "Dropout")  # what draws numbers when it is made
+          "normalized_shape", "in_channels", "out_channels", "kernel_size", "input_size", "hidden_size")  # fmt: skip
+_WEIGHTED = ("ColumnEmbedding", "Conv2D", "Dense", "Embedding", "LSTM")
+_SEEDED = (*_WEIGHTED, "Dropout")  # what draws numbers when it is made
 _ADVICE = "save the arrays of state_dict() instead"
 
 
@@ -132,10 +136,19 @@ def _check_sizes(name: str, arguments: Mapping[str, Any], arrays: Sequence[np.nd
     if not all(type(each) is int and each > 0 for each in flat):
         raise Damage(f"has a layer {name} of impossible sizes")
     holds = any(arguments.get(key) for key in ("affine", "elementwise_affine", "track_running_stats"))
-    if flat and (holds or name in ("ColumnEmbedding", "Dense", "Embedding")):
+    if flat and (holds or name in _WEIGHTED):
         largest = max((array.size for array in arrays), default=0)
-        if math.prod(flat) > largest:
-            raise Damage(f"has a layer {name} of {math.prod(flat):,} values, and an array of {largest:,} for it")
+        needed = _largest_array(name, arguments, flat)
+        if needed > largest:
+            raise Damage(f"has a layer {name} of {needed:,} values, and an array of {largest:,} for it")
+
+
+def _largest_array(name: str, arguments: Mapping[str, Any], sizes: Sequence[int]) -> int:
+    """Values of the largest array that a layer of these sizes is made with."""
+    if name == "LSTM":
+        return 4 * arguments["hidden_size"] * max(arguments["input_size"], arguments["hidden_size"])
+    square = name == "Conv2D" and isinstance(arguments["kernel_size"], int)
+    return math.prod(sizes) * (arguments["kernel_size"] if square else 1)
 
 
 def encode(value: Any, name: str) -> Any:
