@@ -123,6 +123,86 @@ def test_embeddings_of_nothing_but_codes():
     agree(network(x), run(to_onnx(network, sample_shape=(2,)), x))
 
 
+WINDOWS = {
+    "conv": lambda dtype: [nn.Conv2D(2, 3, dtype=dtype)],
+    "conv_same": lambda dtype: [nn.Conv2D(2, 5, (2, 3), (2, 3), "same", bias=False, dtype=dtype), nn.ReLU()],
+    "conv_zeros": lambda dtype: [nn.Conv2D(2, 3, (3, 1), (1, 2), (2, 0), dtype=dtype)],
+    "pool": lambda dtype: [nn.Conv2D(2, 2, 1, dtype=dtype), nn.MaxPool2D(2)],
+    "pool_same": lambda dtype: [nn.Conv2D(2, 2, 1, dtype=dtype), nn.MaxPool2D(3, (1, 2), "same")],
+    "pool_zeros": lambda dtype: [nn.Conv2D(2, 2, 1, dtype=dtype), nn.MaxPool2D((2, 3), 1, 1)],
+    "network": lambda dtype: [
+        nn.Conv2D(2, 4, dtype=dtype), nn.ReLU(), nn.BatchNorm(4, channel_axis=-1, dtype=dtype), nn.MaxPool2D(2),
+        nn.Flatten(), nn.Dense(24, 3, dtype=dtype),
+    ],
+}  # fmt: skip
+SEQUENCES = {
+    "last": lambda dtype: [nn.LSTM(3, 4, dtype=dtype)],
+    "all": lambda dtype: [nn.LSTM(3, 4, True, dtype=dtype)],
+    "network": lambda dtype: [
+        nn.LSTM(3, 4, True, dtype=dtype), nn.LayerNorm(4, dtype=dtype), nn.LSTM(4, 5, dtype=dtype),
+        nn.BatchNorm(5, dtype=dtype), nn.Dense(5, 1, dtype=dtype),
+    ],
+}  # fmt: skip
+RTOLS = {np.float32: RTOL, np.float64: 1e-12}
+kinds = pytest.mark.parametrize("dtype", RTOLS)
+
+
+def signed(network):
+    """With weights on both sides of zero: gates that are open wide would hide what is wrong."""
+    rng = np.random.default_rng(SEED)
+    for parameter in network.parameters():
+        parameter[...] = rng.normal(size=parameter.shape)
+    return network
+
+
+@kinds
+@pytest.mark.parametrize("name", WINDOWS)
+def test_networks_of_images(name, dtype):
+    network, x = trained(WINDOWS[name](dtype), (7, 9, 2), dtype)
+    model = to_onnx(signed(network), sample_shape=(7, 9, 2))
+    found = run(model, x)
+    assert found.dtype == dtype
+    agree(network(x), found, RTOLS[dtype])
+    agree(network(x[:1]), run(model, x[:1]), RTOLS[dtype])
+
+
+@kinds
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_networks_of_series(name, dtype):
+    network, x = trained(SEQUENCES[name](dtype), (8, 3), dtype)
+    model = to_onnx(signed(network), sample_shape=(8, 3))
+    found = run(model, x)
+    assert found.dtype == dtype
+    agree(network(x), found, RTOLS[dtype])
+    agree(network(x[:1]), run(model, x[:1]), RTOLS[dtype])
+
+
+@kinds
+def test_networks_of_words(dtype):
+    network, _ = trained([nn.Embedding(9, 3, dtype=dtype), *SEQUENCES["network"](dtype)], (8,), dtype)
+    model = to_onnx(signed(network), sample_shape=(8,))
+    x = np.random.default_rng(SEED).integers(0, 9, (5, 8)).astype(dtype)
+    agree(network(x), run(model, x), RTOLS[dtype])
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape"),
+    [
+        ([nn.Conv2D(2, 3)], (7, 9, 3)),
+        ([nn.Conv2D(2, 3)], (9, 2)),
+        ([nn.Conv2D(2, 3, 5)], (4, 9, 2)),
+        ([nn.MaxPool2D(5)], (4, 9, 2)),
+        ([nn.LSTM(2, 3)], (4, 3)),
+        ([nn.LSTM(2, 3)], (2,)),
+    ],
+)
+def test_samples_that_do_not_fit_images_and_series(layers, shape):
+    with pytest.raises(ValueError, match="gets samples of shape"):
+        to_onnx(nn.Sequential(layers), sample_shape=shape)
+    with pytest.raises(ValueError, match="pass sample_shape"):
+        to_onnx(nn.Sequential(layers))
+
+
 # ------------------------------------------------------------------------------------------------ scalers
 
 

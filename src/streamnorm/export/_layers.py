@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import StreamnormError
+from . import _windows
 from ._graph import Graph, standardize
 
 Shape = tuple[int, ...]  # of one sample, without the first dimension
@@ -141,12 +142,16 @@ def _plain(operator: str) -> Callable[[Any, Values], None]:
 _EMITTERS: dict[str, Callable[[Any, Values], None]] = {
     "BatchNorm": _batch_norm,
     "ColumnEmbedding": _column_embedding,
+    "Conv2D": _windows.convolution,
     "Dense": _dense,
     "Dropout": lambda layer, values: None,  # which drops nothing in evaluation mode
+    "Embedding": _windows.embedding,
     "Flatten": _flatten,
     "GroupNorm": _group_norm,
     "InstanceNorm": _instance_norm,
+    "LSTM": _windows.lstm,
     "LayerNorm": _layer_norm,
+    "MaxPool2D": _windows.pooling,
     "RMSNorm": _rms_norm,
     "ReLU": _plain("Relu"),
     "Sigmoid": _plain("Sigmoid"),

@@ -42,7 +42,8 @@ def to_onnx(
     dtype : float32, float64 or None
         Of the input ``X``. None: float64, and for a Sequential the type of its parameters.
     sample_shape : sequence of int or None
-        For a Sequential whose first layers do not tell: the shape of one sample, without the batch.
+        For a Sequential whose first layers do not tell, as those of images and series do not: the shape of one sample,
+        without the batch.
 
     Returns
     -------
