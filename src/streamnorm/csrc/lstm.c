@@ -7,6 +7,10 @@
  *
  * Design: threads share samples, and each goes through all steps by itself. Turned down: threads within a step, which
  * would wait for each other at every one of them.
+ *
+ * Design: weights lie in panels of a few columns, one after the other, as the products read them: as rows of a large
+ * matrix, their columns are so far apart that they drive each other out of the cache. The products of a step are made
+ * panel by panel, each of them small enough for gemm.c to pack nothing.
  */
 #include "lstm.h"
 
@@ -18,6 +22,7 @@
 
 #define MOST_ROWS 64   /* samples that go through the steps together: what they need of a step stays in the cache */
 #define ROWS_OF_PART 8 /* a part's rows are multiples of it, as tiles of products are */
+#define PANEL 64       /* columns */
 #define WORTH_A_THREAD 2e6 /* multiply-adds */
 
 /* Where arrays of all steps begin, in bytes; in evaluation they hold one step of a part's rows, again and again. */
@@ -31,10 +36,11 @@ typedef struct {
     int64_t part_rows;
     layout at;
     char *y, *dx, *kept;
-    const char *x, *dy, *weight_ih, *weight_hh, *bias;
-    char *weights; /* (in + hidden) x 4 hidden, both transposed */
-    char *zeros;   /* MOST_ROWS x hidden */
-    char *room;    /* of the first part */
+    const char *x, *dy, *bias;
+    const char *weight_ih, *weight_hh; /* backward: in panels */
+    char *weights;                     /* both, forward transposed, in panels */
+    char *zeros;                       /* MOST_ROWS x hidden */
+    char *room;                        /* of the first part */
     size_t part_bytes, product_bytes;
 } job;
 
@@ -67,16 +73,16 @@ static int64_t parts_of(const sn_lstm *s) {
     return (s->samples + rows - 1) / rows;
 }
 
-/* The products of a step: its gates from x and h, and back from the gates' gradients to h, and to x. */
+/* The products of a step, from panels: its gates from x and h, and back from the gates' gradients to h, and to x. */
 static sn_gemm gates_product(const sn_lstm *s, int64_t rows) {
     int64_t k = s->in + s->hidden;
-    return (sn_gemm){.m = rows, .n = 4 * s->hidden, .k = k, .a_row = k, .a_col = 1, .b_row = 4 * s->hidden,
-                     .b_col = 1, .c_row = 4 * s->hidden, .threads = 1};
+    return (sn_gemm){.m = rows, .n = 4 * s->hidden, .k = k, .a_row = k, .a_col = 1, .b_col = 1,
+                     .c_row = 4 * s->hidden, .threads = 1};
 }
 
 static sn_gemm back_product(const sn_lstm *s, int64_t rows, int64_t columns) {
-    return (sn_gemm){.m = rows, .n = columns, .k = 4 * s->hidden, .a_row = 4 * s->hidden, .a_col = 1,
-                     .b_row = columns, .b_col = 1, .c_row = columns, .threads = 1};
+    return (sn_gemm){.m = rows, .n = columns, .k = 4 * s->hidden, .a_row = 4 * s->hidden, .a_col = 1, .b_col = 1,
+                     .c_row = columns, .threads = 1};
 }
 
 /* A weight's gradient: the sum over rows of a gate's gradient times what the weight was multiplied by. */
@@ -87,11 +93,11 @@ static sn_gemm weight_product(const sn_lstm *s, int64_t rows, int64_t columns) {
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
+/* What the product of one panel wants: none but of very long rows. */
 static size_t product_bytes(const sn_lstm *s, size_t width, int backward) {
-    sn_gemm g = gates_product(s, MOST_ROWS);
-    if (!backward) return whole_lines(sn_gemm_workspace(&g, width));
-    sn_gemm h = back_product(s, MOST_ROWS, s->hidden), x = back_product(s, MOST_ROWS, s->in);
-    return whole_lines(larger(sn_gemm_workspace(&h, width), sn_gemm_workspace(&x, width)));
+    sn_gemm g = backward ? back_product(s, MOST_ROWS, PANEL) : gates_product(s, MOST_ROWS);
+    g.n = PANEL;
+    return whole_lines(sn_gemm_workspace(&g, width));
 }
 
 /* Of a part: gradients of h and c, or one step in evaluation; and room for products. */
@@ -102,7 +108,8 @@ static size_t part_bytes(const sn_lstm *s, size_t width, int backward) {
 }
 
 static size_t weights_bytes(const sn_lstm *s, size_t width) {
-    return whole_lines((size_t)((s->in + s->hidden) * 4 * s->hidden) * width);
+    return whole_lines((size_t)(s->in * 4 * s->hidden) * width) +
+           whole_lines((size_t)(s->hidden * 4 * s->hidden) * width);
 }
 
 static size_t zeros_bytes(const sn_lstm *s, size_t width) {
@@ -112,8 +119,9 @@ static size_t zeros_bytes(const sn_lstm *s, size_t width) {
 size_t sn_lstm_kept(const sn_lstm *s, size_t width) { return layout_of(s, s->samples * s->steps, width).bytes; }
 
 size_t sn_lstm_workspace(const sn_lstm *s, size_t width, int backward) {
-    size_t parts = zeros_bytes(s, width) + (size_t)parts_of(s) * part_bytes(s, width, backward);
-    if (!backward) return weights_bytes(s, width) + parts;
+    size_t parts = weights_bytes(s, width) + zeros_bytes(s, width) +
+                   (size_t)parts_of(s) * part_bytes(s, width, backward);
+    if (!backward) return parts;
     sn_gemm of_h = weight_product(s, (s->steps - 1) * s->samples, s->hidden);
     sn_gemm of_x = weight_product(s, s->steps * s->samples, s->in);
     return larger(parts, larger(sn_gemm_workspace(&of_h, width), sn_gemm_workspace(&of_x, width)));
@@ -124,6 +132,19 @@ static void multiply(const job *j, void *c, const void *a, const void *b, const 
         sn_gemm_f32(c, a, b, g, room);
     else
         sn_gemm_f64(c, a, b, g, room);
+}
+
+/* The same with b in panels of `rows` rows, of which the first g->k are wanted. */
+static void multiply_panels(
+    const job *j, char *c, const char *a, const char *b, int64_t rows, const sn_gemm *g, void *room) {
+    const size_t width = (size_t)j->kernels->width;
+    sn_gemm part = *g;
+    for (int64_t column = 0; column < g->n; column += PANEL) {
+        const size_t at = (size_t)column * width;
+        part.n = part.b_row = least(g->n - column, PANEL);
+        if (g->bias != NULL) part.bias = (const char *)g->bias + at;
+        multiply(j, c + at, a, b + at * (size_t)rows, &part, room);
+    }
 }
 
 static void copy_rows(char *to, size_t to_row, const char *from, size_t from_row, int64_t rows, size_t bytes) {
@@ -153,7 +174,7 @@ static void forward_rows(const job *j, int64_t first, int64_t rows, char *room) 
         if (t == T - 1) h = y, next_row = y_row, y = NULL;
         copy_rows(inputs, row, j->x + ((size_t)first * (size_t)T + (size_t)t) * x_row, (size_t)T * x_row, rows, x_row);
         g.k = t > 0 ? K : s->in; /* h before the first step is zero */
-        multiply(j, gates, inputs, j->weights, &g, product_room);
+        multiply_panels(j, gates, inputs, j->weights, K, &g, product_room);
         j->kernels->lstm_cell(gates, cell, tanh_cell, h, before, rows, H, next_row);
         if (y != NULL) copy_rows(y, (size_t)y_row * width, h, row, rows, h_row);
         before = cell;
@@ -184,10 +205,12 @@ static void backward_rows(const job *j, int64_t first, int64_t rows, char *room)
             copy_rows(dh, h_row, j->dy + (size_t)(first * T + t) * h_row, (size_t)T * h_row, rows, h_row);
         else if (t == T - 1)
             copy_rows(dh, h_row, j->dy + (size_t)first * h_row, h_row, rows, h_row);
-        if (t < T - 1) multiply(j, dh, gates + (size_t)s->samples * 4 * h_row, j->weight_hh, &of_h, product_room);
+        if (t < T - 1)
+            multiply_panels(j, dh, gates + (size_t)s->samples * 4 * h_row, j->weight_hh, 4 * H, &of_h, product_room);
         j->kernels->lstm_cell_backward(gates, dc, dh, tanh_cell, before, rows, H);
         if (j->dx != NULL)
-            multiply(j, j->dx + (size_t)(first * T + t) * x_row, gates, j->weight_ih, &of_x, product_room);
+            multiply_panels(j, j->dx + (size_t)(first * T + t) * x_row, gates, j->weight_ih, 4 * H, &of_x,
+                            product_room);
     }
 }
 
@@ -201,6 +224,30 @@ static void forward_part(void *state, int64_t index) { run_part(state, index, fo
 
 static void backward_part(void *state, int64_t index) { run_part(state, index, backward_rows); }
 
+/* Both weights, transposed and one above the other. */
+static void turn_weights(job *j) {
+    const size_t width = (size_t)j->kernels->width;
+    const int64_t in = j->lstm->in, H = j->lstm->hidden;
+    char *to = j->weights;
+    for (int64_t row = 0; row < 4 * H; row += PANEL) {
+        int64_t columns = least(4 * H - row, PANEL);
+        j->kernels->transpose(to, j->weight_ih + (size_t)(row * in) * width, columns, in);
+        to += (size_t)(columns * in) * width;
+        j->kernels->transpose(to, j->weight_hh + (size_t)(row * H) * width, columns, H);
+        to += (size_t)(columns * H) * width;
+    }
+}
+
+/* A weight in panels, which it is by itself if it is narrow. */
+static const char *panels_of(char *to, const char *weight, int64_t rows, int64_t columns, size_t width) {
+    if (columns <= PANEL) return weight;
+    for (int64_t column = 0; column < columns; column += PANEL) {
+        const size_t bytes = (size_t)least(columns - column, PANEL) * width, at = (size_t)column * width;
+        copy_rows(to + at * (size_t)rows, bytes, weight + at, (size_t)columns * width, rows, bytes);
+    }
+    return to;
+}
+
 static void forward(job *j, void *workspace) {
     const sn_lstm *s = j->lstm;
     const size_t width = (size_t)j->kernels->width;
@@ -211,8 +258,7 @@ static void forward(job *j, void *workspace) {
     j->room = j->zeros + zeros_bytes(s, width);
     j->product_bytes = product_bytes(s, width, 0);
     j->part_bytes = part_bytes(s, width, 0);
-    j->kernels->transpose(j->weights, j->weight_ih, 4 * s->hidden, s->in);
-    j->kernels->transpose(j->weights + (size_t)(s->in * 4 * s->hidden) * width, j->weight_hh, 4 * s->hidden, s->hidden);
+    turn_weights(j);
     memset(j->zeros, 0, zeros_bytes(s, width));
     sn_phase phase = {forward_part, parts_of(s), NULL};
     sn_phases_run(&phase, 1, j, s->threads);
@@ -224,8 +270,13 @@ static void backward(job *j, void *dweight_ih, void *dweight_hh, void *dbias, vo
     const int64_t all = s->samples * s->steps;
     j->part_rows = part_rows_of(s);
     j->at = layout_of(s, all, width);
-    j->zeros = workspace;
+    j->weights = workspace;
+    j->zeros = j->weights + weights_bytes(s, width);
     j->room = j->zeros + zeros_bytes(s, width);
+    j->weight_hh = panels_of(j->weights, j->weight_hh, 4 * s->hidden, s->hidden, width);
+    if (j->dx != NULL)
+        j->weight_ih = panels_of(j->weights + whole_lines((size_t)(s->hidden * 4 * s->hidden) * width), j->weight_ih,
+                                 4 * s->hidden, s->in, width);
     j->product_bytes = product_bytes(s, width, 1);
     j->part_bytes = part_bytes(s, width, 1);
     memset(j->zeros, 0, zeros_bytes(s, width));
