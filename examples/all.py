@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from side_by_side import cell, verdict
+from side_by_side import cell, told, verdicts
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -78,12 +78,11 @@ def bring(comparisons: list[Measured], page: Path) -> None:
 def summary_row(measured: Measured, page: Path) -> str:
     """A comparison as a line of a table; every link is from the page's folder."""
     name, up = measured["program"], "" if page.parent == ROOT else "../"
-    bare, *between, normalized = measured["arms"]
-    parts = [best(arm) for arm in (bare, *between)]
-    said = verdict(measured).partition(": ")[2] if measured["difference"] is not None else "only one learns"
+    *others, normalized = measured["arms"]
+    bare = "; ".join(map(best, others))
+    difference = "; ".join(map(told, measured["differences"]))
     link = f"[`{name}.py`]({up}examples/{name}.py)"
-    what = f"{measured['setting']}, {measured['optimizer']}"
-    return f"| {link} | {what} | {'; '.join(parts)} | {best(normalized)} | {said} |"
+    return f"| {link} | {measured['setting']}, {measured['optimizer']} | {bare} | {best(normalized)} | {difference} |"
 
 
 def best(arm: Measured) -> str:
@@ -97,7 +96,7 @@ def table(measured: Measured) -> str:
     lines = [
         f"{measured['setting'].capitalize()}: {measured['optimizer']}, {measured['epochs']} epochs, "
         f"{measured['seeds']} seeds, {train:,} rows to train on; error of {test:,} others in {measured['unit']} by "
-        f"learning rate. One answer to all: {measured['naive'][1]:.2f}.",
+        f"learning rate ({measured['naive_name']}: {measured['naive'][1]:.2f}).",
         "",
         f"| | {' | '.join(rates)} |",
         "|---|" + "---|" * len(rates),
@@ -105,7 +104,8 @@ def table(measured: Measured) -> str:
     for arm in measured["arms"]:
         cells = [f"**{cell(each)}**" if rate == arm["rate"] else cell(each) for rate, each in arm["rates"].items()]
         lines.append(f"| {arm['name']} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"{verdict(measured)}.".capitalize(), ""])
+    said = "; ".join(verdicts(measured))
+    return "\n".join([*lines, "", f"{said[:1].upper()}{said[1:]}.", ""])
 
 
 def draw(comparisons: list[Measured], path: Path) -> None:
@@ -146,7 +146,7 @@ def draw_panel(panel: Any, measured: Measured) -> None:
     low, high = np.min(means), naive if diverged else min(np.max(means), 1.15 * naive)
     panel.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     if high > 0.9 * naive:
-        panel.axhline(naive, color=INK, linewidth=0.8, linestyle=":", label="one answer to all")
+        panel.axhline(naive, color=INK, linewidth=0.8, linestyle=":", label=measured["naive_name"])
     panel.set(title=f"{measured['setting']}, {measured['optimizer']}", xlabel="epoch")
     panel.set_ylabel(f"validation error, {measured['unit']}")
     panel.title.set_fontsize(9)

@@ -136,7 +136,7 @@ def chosen(by_rate: dict[str, dict[str, Any]]) -> str:
 
 
 def difference(bare: dict[str, Any], normalized: dict[str, Any]) -> dict[str, Any] | None:
-    """Normalized less bare, seed by seed: mean, its standard error, and whether it is more than chance."""
+    """Normalized less bare, seed by seed: mean, its standard error, and whether it is clear; None if one diverged."""
     pairs = zip(bare["test"], normalized["test"], strict=True)
     values = [after - before for before, after in pairs if before is not None and after is not None]
     if len(values) < len(bare["test"]):
@@ -166,7 +166,7 @@ def compare(
     setting : str
         What is predicted, in a few words.
     arms : sequence of Arm
-        The bare one first; the last one is what it is compared with.
+        The last one is what the others are compared with; the first one is bare.
     """
     seeds = QUICK_SEEDS if options().quick else SEEDS
     epochs = min(epochs, QUICK_EPOCHS) if options().quick else epochs
@@ -182,14 +182,15 @@ def compare(
         "seeds": seeds,
         "unit": arms[0].parts.unit,
         "naive": arms[0].parts.naive,
+        "naive_name": arms[0].parts.naive_name,
         "rows": [len(part.y) for part in arms[0].parts[:3]],
         "arms": [],
     }
     for arm in arms:
         by_rate = {f"{rate:g}": summary_of([runs[arm.name, rate, seed] for seed in range(seeds)]) for rate in rates}
         measured["arms"].append({"name": arm.name, "rates": by_rate, "rate": chosen(by_rate)})
-    bare, normalized = (each["rates"][each["rate"]] for each in (measured["arms"][0], measured["arms"][-1]))
-    measured["difference"] = difference(bare, normalized)
+    *others, normalized = (each["rates"][each["rate"]] for each in measured["arms"])
+    measured["differences"] = [difference(bare, normalized) for bare in others]
     print(shown(measured))
     if options().json is not None:
         path = options().json
@@ -205,14 +206,21 @@ def cell(at_rate: dict[str, Any]) -> str:
     return ", ".join(said + ([f"{at_rate['diverged']} diverged"] if at_rate["diverged"] else []))
 
 
-def verdict(measured: dict[str, Any]) -> str:
-    """What the comparison says, in a line."""
-    found, ends = measured["difference"], (measured["arms"][0], measured["arms"][-1])
+def told(found: dict[str, Any] | None, unit: str = "") -> str:
+    """A difference in a few words."""
     if found is None:
-        names = " and ".join(arm["name"] for arm in ends if arm["rates"][arm["rate"]]["diverged"])
-        return f"{names}: diverged at every rate"
-    said = f"{ends[1]['name']} less {ends[0]['name']}: {found['mean']:+.2f} ± {found['error']:.2f} {measured['unit']}"
-    return said if found["clear"] else f"{said}, no clear difference"
+        return "diverged at every rate"
+    return f"{found['mean']:+.2f} ± {found['error']:.2f}{unit and ' '}{unit}{'' if found['clear'] else ', not clear'}"
+
+
+def verdicts(measured: dict[str, Any]) -> list[str]:
+    """What the comparison says, a line for each arm but the last."""
+    *others, normalized = measured["arms"]
+    lines = []
+    for arm, found in zip(others, measured["differences"], strict=True):
+        less = "" if found is None else f"{normalized['name']} less "
+        lines.append(f"{less}{arm['name']}: {told(found, measured['unit'])}")
+    return lines
 
 
 def shown(measured: dict[str, Any]) -> str:
@@ -230,12 +238,14 @@ def shown(measured: dict[str, Any]) -> str:
         "",
         f"{measured['setting']}: {measured['optimizer']}, {measured['epochs']} epochs, {measured['seeds']} seeds, "
         f"{train} rows to train on",
-        f"error of {test} rows, {measured['unit']}, by learning rate (one answer to all: {measured['naive'][1]:.2f})",
+        f"error of {test} rows, {measured['unit']}, by learning rate; "
+        f"{measured['naive_name']}: {measured['naive'][1]:.2f}",
     ]
     for name, *cells in table:
         right = (f"   {each:>{width}}" for each, width in zip(cells, widths[1:], strict=True))
         lines.append(f"  {name:<{widths[0]}}{''.join(right)}")
-    lines += ["  * least error on the validation part; at these rates:", f"  {verdict(measured)}"]
+    lines.append("  * least error on the validation part; at these rates:")
+    lines += [f"  {line}" for line in verdicts(measured)]
     return "\n".join(lines)
 
 
