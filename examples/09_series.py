@@ -38,7 +38,7 @@ def recurrent(inputs: int, norm: bool, width: int = 32) -> Callable[[int], nn.Se
     return make
 
 
-stride = 12 if options().quick else 6
+stride = 24 if options().quick else 6
 raw, scaled = weather(None, stride), weather("standard", stride)
 inputs = raw.train.x.shape[2]
 arms = [
@@ -47,4 +47,4 @@ arms = [
     Arm("z-scores, batch norm", recurrent(inputs, norm=True), scaled),
 ]
 compare(__file__, "temperature in six hours", arms, optimizer="Adam", rates=(0.001, 0.003, 0.01))
-compare(__file__, "temperature in six hours", arms, optimizer="SGD", rates=(0.01, 0.03, 0.1))
+compare(__file__, "temperature in six hours", arms, optimizer="SGD", rates=(0.01, 0.03, 0.1, 0.3))

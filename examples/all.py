@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def summary_row(measured: Measured, page: Path) -> str:
     name, up = measured["program"], "" if page.parent == ROOT else "../"
     *others, normalized = measured["arms"]
     bare = "; ".join(map(best, others))
-    difference = "; ".join(map(told, measured["differences"]))
+    difference = "; ".join("diverged" if found is None else told(found) for found in measured["differences"])
     link = f"[`{name}.py`]({up}examples/{name}.py)"
     return f"| {link} | {measured['setting']}, {measured['optimizer']} | {bare} | {best(normalized)} | {difference} |"
 
@@ -93,10 +94,13 @@ def table(measured: Measured) -> str:
     """A comparison as a table of its own, by learning rate."""
     rates = list(measured["arms"][0]["rates"])
     train, _, test = measured["rows"]
-    lines = [
+    head = (
         f"{measured['setting'].capitalize()}: {measured['optimizer']}, {measured['epochs']} epochs, "
         f"{measured['seeds']} seeds, {train:,} rows to train on; error of {test:,} others in {measured['unit']} by "
-        f"learning rate ({measured['naive_name']}: {measured['naive'][1]:.2f}).",
+        f"learning rate ({measured['naive_name']}: {measured['naive'][1]:.2f})."
+    )
+    lines = [
+        textwrap.fill(head, 120),
         "",
         f"| | {' | '.join(rates)} |",
         "|---|" + "---|" * len(rates),
@@ -105,7 +109,7 @@ def table(measured: Measured) -> str:
         cells = [f"**{cell(each)}**" if rate == arm["rate"] else cell(each) for rate, each in arm["rates"].items()]
         lines.append(f"| {arm['name']} | {' | '.join(cells)} |")
     said = "; ".join(verdicts(measured))
-    return "\n".join([*lines, "", f"{said[:1].upper()}{said[1:]}.", ""])
+    return "\n".join([*lines, "", textwrap.fill(f"{said[:1].upper()}{said[1:]}.", 120), ""])
 
 
 def draw(comparisons: list[Measured], path: Path) -> None:

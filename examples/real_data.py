@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 import streamnorm as sn
 
@@ -105,11 +104,13 @@ def weather(scaler: str | None = "standard", stride: int = 2) -> Parts:
         now = part.x[:, -1, :].astype(np.float64)
         now = (now if known.scaler_ is None else known.scaler_.inverse_transform(now))[:, 0]
         naive.append(float(np.sqrt(np.mean((now - goal.inverse_transform(part.y.reshape(-1, 1))[:, 0]) ** 2))))
-    return Parts(*parts, "degrees Fahrenheit", float(goal.scale_[0]), (naive[0], naive[1]), "as warm as now")
+    return Parts(*parts, "°F", float(goal.scale_[0]), (naive[0], naive[1]), "as warm as now")
 
 
 def write_digits(folder: Path, rows: slice = slice(None)) -> None:
-    """Digits as images of 8 x 8 pixels, in a folder for each of the ten."""
+    """Digits as images of 8 x 8 pixels, in a folder for each of the ten. It needs Pillow, which others do not."""
+    from PIL import Image
+
     table = pq.read_table(DATA / "digits.parquet")
     pixels = table["pixels"].combine_chunks().flatten().to_numpy().reshape(-1, 8, 8)
     for number, (image, label) in enumerate(zip(pixels[rows], table["label"].to_numpy()[rows], strict=True)):
