@@ -76,16 +76,25 @@ def test_programs_print_a_table_for_each_comparison(name, run):
             assert re.search(rf"^  {re.escape(arm['name'])} .*(±|diverged).*\*", printed, re.MULTILINE)
 
 
-# What the text says is better by far, so that two seeds on little data show it, too.
+# Where the text says that it is better by far, and at rates at which two seeds on little data show it, too.
 @pytest.mark.parametrize(
-    ("name", "optimizer"),
-    [("01_z_score", "Adam"), ("03_robust", "Adam"), ("05_layer_norm", "SGD"), ("06_instance_norm", "SGD")],
+    ("name", "optimizer", "rate", "bare"),
+    [
+        ("01_z_score", "Adam", "0.003", "raw inputs"),
+        ("02_min_max", "Adam", "0.003", "raw inputs"),
+        ("03_robust", "Adam", "0.003", "raw inputs"),
+        ("04_batch_norm", "SGD", "0.001", "no norm"),
+        ("05_layer_norm", "SGD", "0.001", "no norm"),
+        ("06_instance_norm", "SGD", "0.001", "no norm"),
+        ("07_images", "SGD", "0.01", "pixels 0 to 1"),
+        ("08_text", "SGD", "0.01", "no norm"),
+        ("09_series", "SGD", "0.01", "z-scores"),
+    ],
 )
-def test_normalized_is_better_where_the_text_says_so(name, optimizer, run):
+def test_normalized_is_better_where_the_text_says_so(name, optimizer, rate, bare, run):
     [measured] = [each for each in run(name)[1] if each["optimizer"] == optimizer]
-    bare, normalized = (arm["rates"][arm["rate"]] for arm in (measured["arms"][0], measured["arms"][-1]))
-    assert normalized["diverged"] == 0
-    assert max(normalized["test"]) < 0.95 * min(bare["test"])
+    errors = {arm["name"]: arm["rates"][rate]["test"] for arm in measured["arms"]}
+    assert max(list(errors.values())[-1]) < 0.9 * min(errors[bare])
 
 
 @pytest.mark.parametrize("name", ["01_z_score", "02_min_max", "03_robust"])
