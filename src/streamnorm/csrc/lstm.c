@@ -23,6 +23,7 @@
 #define MOST_ROWS 64   /* samples that go through the steps together: what they need of a step stays in the cache */
 #define ROWS_OF_PART 8 /* a part's rows are multiples of it, as tiles of products are */
 #define PANEL 64       /* columns */
+#define PANEL_OF_ONE 128 /* for a single sample: gemm.c has a quick way for one row that is as wide */
 #define WORTH_A_THREAD 2e6 /* multiply-adds */
 
 /* Where arrays of all steps begin, in bytes; in evaluation they hold one step of a part's rows, again and again. */
@@ -47,6 +48,8 @@ typedef struct {
 static size_t whole_lines(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t panel_of(const sn_lstm *s) { return s->samples == 1 ? PANEL_OF_ONE : PANEL; }
 
 static layout layout_of(const sn_lstm *s, int64_t rows, size_t width) {
     layout at;
@@ -96,7 +99,7 @@ static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 /* What the product of one panel wants: none but of very long rows. */
 static size_t product_bytes(const sn_lstm *s, size_t width, int backward) {
     sn_gemm g = backward ? back_product(s, MOST_ROWS, PANEL) : gates_product(s, MOST_ROWS);
-    g.n = PANEL;
+    g.n = PANEL; /* a single sample wants no room */
     return whole_lines(sn_gemm_workspace(&g, width));
 }
 
@@ -138,10 +141,11 @@ static void multiply(const job *j, void *c, const void *a, const void *b, const 
 static void multiply_panels(
     const job *j, char *c, const char *a, const char *b, int64_t rows, const sn_gemm *g, void *room) {
     const size_t width = (size_t)j->kernels->width;
+    const int64_t panel = panel_of(j->lstm);
     sn_gemm part = *g;
-    for (int64_t column = 0; column < g->n; column += PANEL) {
+    for (int64_t column = 0; column < g->n; column += panel) {
         const size_t at = (size_t)column * width;
-        part.n = part.b_row = least(g->n - column, PANEL);
+        part.n = part.b_row = least(g->n - column, panel);
         if (g->bias != NULL) part.bias = (const char *)g->bias + at;
         multiply(j, c + at, a, b + at * (size_t)rows, &part, room);
     }
@@ -227,10 +231,10 @@ static void backward_part(void *state, int64_t index) { run_part(state, index, b
 /* Both weights, transposed and one above the other. */
 static void turn_weights(job *j) {
     const size_t width = (size_t)j->kernels->width;
-    const int64_t in = j->lstm->in, H = j->lstm->hidden;
+    const int64_t in = j->lstm->in, H = j->lstm->hidden, panel = panel_of(j->lstm);
     char *to = j->weights;
-    for (int64_t row = 0; row < 4 * H; row += PANEL) {
-        int64_t columns = least(4 * H - row, PANEL);
+    for (int64_t row = 0; row < 4 * H; row += panel) {
+        int64_t columns = least(4 * H - row, panel);
         j->kernels->transpose(to, j->weight_ih + (size_t)(row * in) * width, columns, in);
         to += (size_t)(columns * in) * width;
         j->kernels->transpose(to, j->weight_hh + (size_t)(row * H) * width, columns, H);
@@ -239,10 +243,12 @@ static void turn_weights(job *j) {
 }
 
 /* A weight in panels, which it is by itself if it is narrow. */
-static const char *panels_of(char *to, const char *weight, int64_t rows, int64_t columns, size_t width) {
-    if (columns <= PANEL) return weight;
-    for (int64_t column = 0; column < columns; column += PANEL) {
-        const size_t bytes = (size_t)least(columns - column, PANEL) * width, at = (size_t)column * width;
+static const char *panels_of(const job *j, char *to, const char *weight, int64_t columns) {
+    const size_t width = (size_t)j->kernels->width;
+    const int64_t rows = 4 * j->lstm->hidden, panel = panel_of(j->lstm);
+    if (columns <= panel) return weight;
+    for (int64_t column = 0; column < columns; column += panel) {
+        const size_t bytes = (size_t)least(columns - column, panel) * width, at = (size_t)column * width;
         copy_rows(to + at * (size_t)rows, bytes, weight + at, (size_t)columns * width, rows, bytes);
     }
     return to;
@@ -273,10 +279,9 @@ static void backward(job *j, void *dweight_ih, void *dweight_hh, void *dbias, vo
     j->weights = workspace;
     j->zeros = j->weights + weights_bytes(s, width);
     j->room = j->zeros + zeros_bytes(s, width);
-    j->weight_hh = panels_of(j->weights, j->weight_hh, 4 * s->hidden, s->hidden, width);
-    if (j->dx != NULL)
-        j->weight_ih = panels_of(j->weights + whole_lines((size_t)(s->hidden * 4 * s->hidden) * width), j->weight_ih,
-                                 4 * s->hidden, s->in, width);
+    j->weight_hh = panels_of(j, j->weights, j->weight_hh, s->hidden);
+    char *behind = j->weights + whole_lines((size_t)(s->hidden * 4 * s->hidden) * width);
+    if (j->dx != NULL) j->weight_ih = panels_of(j, behind, j->weight_ih, s->in);
     j->product_bytes = product_bytes(s, width, 1);
     j->part_bytes = part_bytes(s, width, 1);
     memset(j->zeros, 0, zeros_bytes(s, width));

@@ -79,17 +79,28 @@ SN_CLONES static void NAME(lstm_cell_backward)(void *gates, void *cell_gradient,
 
 #undef BLOCK
 
-#define SIDE 16 /* of a block that is turned: what is read of a row, and written of a column, are whole lines */
+typedef REAL NAME(turned) __attribute__((vector_size(TURNED * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef UINT NAME(indexes) __attribute__((vector_size(TURNED * sizeof(REAL))));
 
+/* Squares of TURNED rows and columns are turned in registers: interleaving the first half of the rows with the second
+ * one moves each value as a perfect shuffle does. */
 SN_CLONES static void NAME(transpose)(void *to, const void *from, int64_t rows, int64_t columns) {
     REAL *restrict y = to;
     const REAL *restrict x = from;
-    for (int64_t i = 0; i < rows; i += SIDE)
-        for (int64_t j = 0; j < columns; j += SIDE) {
-            int64_t high = rows - i < SIDE ? rows - i : SIDE, wide = columns - j < SIDE ? columns - j : SIDE;
-            for (int64_t b = 0; b < wide; b++)
-                for (int64_t a = 0; a < high; a++) y[(j + b) * rows + i + a] = x[(i + a) * columns + j + b];
+    const int64_t high = rows / TURNED * TURNED, wide = columns / TURNED * TURNED;
+    for (int64_t i = 0; i < high; i += TURNED)
+        for (int64_t j = 0; j < wide; j += TURNED) {
+            NAME(turned) v[TURNED], w[TURNED];
+            for (int a = 0; a < TURNED; a++) v[a] = *(const NAME(turned) *)(x + (i + a) * columns + j);
+            for (int step = 1; step < TURNED; step *= 2) {
+                for (int a = 0; a < TURNED / 2; a++) {
+                    w[2 * a] = INTERLEAVE_LOW(v[a], v[a + TURNED / 2]);
+                    w[2 * a + 1] = INTERLEAVE_HIGH(v[a], v[a + TURNED / 2]);
+                }
+                for (int a = 0; a < TURNED; a++) v[a] = w[a];
+            }
+            for (int b = 0; b < TURNED; b++) *(NAME(turned) *)(y + (j + b) * rows + i) = v[b];
         }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = i < high ? wide : 0; j < columns; j++) y[j * rows + i] = x[i * columns + j];
 }
-
-#undef SIDE

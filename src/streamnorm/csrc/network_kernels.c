@@ -21,6 +21,13 @@ SN_INLINE double sum_of_lanes(const double *lane) {
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
+/* Values of two vectors by their indexes in both, as in gemm.c. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define SHUFFLE(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#else
+#define SHUFFLE(x, y, ...) __builtin_shuffle(x, y, (NAME(indexes)){__VA_ARGS__})
+#endif
+
 #define WORDS 256 /* of a generator, at a time */
 
 SN_INLINE void lower_halves_first(uint32_t *words, const uint64_t *pairs) {
@@ -58,6 +65,9 @@ SN_INLINE double power(double base, int64_t n) {
 #define FABS(x) __builtin_fabs(x)
 #define COPYSIGN(x, y) __builtin_copysign(x, y)
 #define SQRT(x) __builtin_sqrt(x)
+#define TURNED 2 /* values of 16 bytes, which every processor's vectors have */
+#define INTERLEAVE_LOW(x, y) SHUFFLE(x, y, 0, 2)
+#define INTERLEAVE_HIGH(x, y) SHUFFLE(x, y, 1, 3)
 /* 1/2! + r/3! + r^2/4! + ... + r^11/13! */
 #define EXP_POLYNOMIAL(r)                                                                                             \
     (1.0 / 2 + r * (1.0 / 6 + r * (1.0 / 24 + r * (1.0 / 120 + r * (1.0 / 720 + r * (1.0 / 5040 +                     \
@@ -80,6 +90,9 @@ SN_INLINE double power(double base, int64_t n) {
 #undef FABS
 #undef COPYSIGN
 #undef SQRT
+#undef TURNED
+#undef INTERLEAVE_LOW
+#undef INTERLEAVE_HIGH
 #undef EXP_POLYNOMIAL
 
 #define REAL float
@@ -94,6 +107,9 @@ SN_INLINE double power(double base, int64_t n) {
 #define FABS(x) __builtin_fabsf(x)
 #define COPYSIGN(x, y) __builtin_copysignf(x, y)
 #define SQRT(x) __builtin_sqrtf(x)
+#define TURNED 4
+#define INTERLEAVE_LOW(x, y) SHUFFLE(x, y, 0, 4, 1, 5)
+#define INTERLEAVE_HIGH(x, y) SHUFFLE(x, y, 2, 6, 3, 7)
 /* 1/2! + r/3! + ... + r^5/7! */
 #define EXP_POLYNOMIAL(r)                                                                                             \
     (1.0f / 2 + r * (1.0f / 6 + r * (1.0f / 24 + r * (1.0f / 120 + r * (1.0f / 720 + r * (1.0f / 5040))))))
