@@ -30,7 +30,8 @@ def lstm_forward(
     x, weight_ih, weight_hh, bias = map(_wide, (x, weight_ih, weight_hh, bias))
     n, steps, _ = x.shape
     size = weight_hh.shape[1]
-    h, c, kept = np.zeros((n, size)), np.zeros((n, size)), []
+    h, c = np.zeros((n, size)), np.zeros((n, size))
+    kept: list[tuple[np.ndarray, ...]] = []
     y = np.empty((n, steps, size))
     with np.errstate(all="ignore"):
         for t in range(steps):
