@@ -13,9 +13,9 @@ cdef extern from "lstm.h" nogil:
                              const float *bias, const sn_lstm *lstm, void *workspace)
     void sn_lstm_forward_f64(double *y, void *kept, const double *x, const double *weight_ih, const double *weight_hh,
                              const double *bias, const sn_lstm *lstm, void *workspace)
-    void sn_lstm_backward_f32(float *dx, float *dweight_ih, float *dweight_hh, float *dbias, const float *dy, void *kept,
-                              const float *x, const float *weight_ih, const float *weight_hh, const sn_lstm *lstm,
-                              void *workspace)
+    void sn_lstm_backward_f32(float *dx, float *dweight_ih, float *dweight_hh, float *dbias, const float *dy,
+                              void *kept, const float *x, const float *weight_ih, const float *weight_hh,
+                              const sn_lstm *lstm, void *workspace)
     void sn_lstm_backward_f64(double *dx, double *dweight_ih, double *dweight_hh, double *dbias, const double *dy,
                               void *kept, const double *x, const double *weight_ih, const double *weight_hh,
                               const sn_lstm *lstm, void *workspace)

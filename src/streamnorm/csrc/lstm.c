@@ -1,9 +1,9 @@
 /* See lstm.h. The loops over the values of one step are in lstm_typed.h, among the kernels of a network.
  *
- * Design: what is kept is ordered by steps, and a row of it has the step's x beside h of the step before: so one product
- * makes all of a step's gates, one makes each weight's gradient, and nothing is packed within the loop over steps, for
- * which the weights are transposed once. Turned down: the products of x for all steps ahead, which write the gates to
- * memory to read them again, where a step's gates stay in the cache.
+ * Design: what is kept is ordered by steps, and a row of it has the step's x beside h of the step before: so one
+ * product makes all of a step's gates, one makes each weight's gradient, and nothing is packed within the loop over
+ * steps, for which the weights are transposed once. Turned down: the products of x for all steps ahead, which write the
+ * gates to memory to read them again, where a step's gates stay in the cache.
  *
  * Design: threads share samples, and each goes through all steps by itself. Turned down: threads within a step, which
  * would wait for each other at every one of them.

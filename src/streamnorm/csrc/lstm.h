@@ -33,8 +33,8 @@ void sn_lstm_forward_f32(float *y, void *kept, const float *x, const float *weig
 void sn_lstm_forward_f64(double *y, void *kept, const double *x, const double *weight_ih, const double *weight_hh,
                          const double *bias, const sn_lstm *lstm, void *workspace);
 
-/* dx may be NULL; the gradients are overwritten, and so is kept, which serves once. dbias is summed in double. x is that
- * of forward, which has kept what is wanted of it. */
+/* dx may be NULL; the gradients are overwritten, and so is kept, which serves once. dbias is summed in double. x is
+ * that of forward, which has kept what is wanted of it. */
 void sn_lstm_backward_f32(float *dx, float *dweight_ih, float *dweight_hh, float *dbias, const float *dy, void *kept,
                           const float *x, const float *weight_ih, const float *weight_hh, const sn_lstm *lstm,
                           void *workspace);

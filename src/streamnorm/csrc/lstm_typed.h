@@ -1,7 +1,7 @@
 /* Included by network_kernels.c with REAL defined: the values of one step of a layer of long short-term memory.
  *
- * Rows are done by blocks of a length that is known, which compilers make vectors of; what is left of a row goes through
- * a block of its own, whose other values are zero.
+ * Rows are done by blocks of a length that is known, which compilers make vectors of; what is left of a row goes
+ * through a block of its own, whose other values are zero.
  *
  * Design: the gates of a row first, then what is made of them. In one loop the second tanh waits for the first three
  * functions, and the processor has no room to begin the next block meanwhile: it took a fifth longer.
