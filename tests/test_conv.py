@@ -1,9 +1,11 @@
 """The compiled convolution against its twin, slopes and PyTorch, at every instruction set, and what it refuses."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
+from support import conv, gemm
 from support.slopes import TOLERANCE, error, slopes
 
 from streamnorm import _nn as kernels
@@ -166,6 +168,40 @@ def test_threads_give_the_same_bits(shape, padding, dtype):
             kernels.conv2d_backward(dy, x, weight, padding=padding, threads=threads), gradients, strict=True
         ):
             assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or not gemm.CSRC.exists() or conv.library() is None,
+    reason="no C compiler, or no source, to build the kernels from",
+)
+@kinds
+@pytest.mark.parametrize(
+    ("shape", "filters", "kernel", "strides", "padding"),
+    [
+        ((2, 5, 7, 3), 11, (3, 3), (1, 1), NONE),
+        ((3, 6, 41, 5), 32, (3, 2), (1, 1), ((1, 0), (0, 1))),
+        ((3, 7, 9, 4), 37, (4, 3), (2, 3), ((2, 1), (1, 1))),
+        ((20, 5, 4, 17), 16, (2, 2), (1, 2), NONE),
+        ((2, 5, 6, 1), 1, (5, 6), (1, 1), NONE),
+        ((2, 4, 3, 401), 7, (3, 3), (1, 1), ((1, 1), (1, 1))),
+        ((2, 9, 11, 64), 67, (3, 3), (1, 1), NONE),
+    ],
+    ids=str,
+)
+def test_instruction_sets_give_the_same_bits_and_touch_nothing_else(shape, filters, kernel, strides, padding, dtype):
+    x, weight, bias, dy = problem(shape, filters, kernel, strides, padding, dtype)
+    about = {"strides": strides, "padding": padding}
+    wanted = twins.conv2d_forward(x, weight, bias, **about), *twins.conv2d_backward(dy, x, weight, **about)
+    by_fusing = {}
+    for level in gemm.levels():
+        for at_end, threads in ((True, 1), (False, 1), (True, 3)):
+            more = {"level": level, "at_end": at_end, "threads": threads}
+            y = conv.forward(x, weight, bias, strides, padding, **more)
+            found = y, *conv.backward(dy, x, weight, strides, padding, **more)
+            first = by_fusing.setdefault(gemm.is_fused(level), found)
+            for one, other, right in zip(found, first, wanted, strict=True):
+                assert one.tobytes() == other.tobytes(), more
+                assert error(one, right) <= LIMITS[dtype], more
 
 
 @kinds

@@ -32,11 +32,16 @@ class Shape(ctypes.Structure):
     ]
 
 
+def is_sanitized() -> bool:
+    """Whether this process runs under the sanitizers."""
+    return "libasan" in os.environ.get("LD_PRELOAD", "")
+
+
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The product as a shared library; None where there is no source or no C compiler."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    flags = [*FLAGS, *(["-g", "-fsanitize=address,undefined"] if "libasan" in os.environ.get("LD_PRELOAD", "") else [])]
+    flags = [*FLAGS, *(["-g", "-fsanitize=address,undefined"] if is_sanitized() else [])]
     sources = [CSRC / "gemm.c", CSRC / "parallel.c", TESTS / "c" / "gemm_reference.c"]
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/gemm.so"

@@ -42,7 +42,9 @@ typedef struct {
 
 /* Positions, and those of sums over positions, that are computed together: a panel is read once for all of them. */
 #define POSITIONS 128
-#define SUMMED_POSITIONS 512
+#define SUMMED_POSITIONS 192
+#define MANY_SUMMED_POSITIONS 768 /* where the sums themselves are more than a cache holds */
+#define MANY_SUMS ((int64_t)1 << 19) /* bytes */
 #define WORTH_A_THREAD 2e6 /* multiply-adds */
 #define TASKS_PER_THREAD 4
 #define FEW_POSITIONS 128 /* for which a weight is not packed, if it need not be */
@@ -353,12 +355,17 @@ static void run_dx(const job *j, int64_t index) {
 static void plan_sums(job *j) {
     const sn_conv *c = j->c;
     j->weight_bytes = kernel_values(j) * c->filters * j->width;
-    j->chunks = most(1, least(least(c->samples, SN_CONV_CHUNKS), CHUNK_BYTES / most(1, j->weight_bytes)));
+    const int many = j->weight_bytes > MANY_SUMS;
+    const int64_t positions = many ? MANY_SUMMED_POSITIONS : SUMMED_POSITIONS;
+    const int64_t image = j->out_height * j->out_width;
+    j->chunks = least(SN_CONV_CHUNKS, CHUNK_BYTES / j->weight_bytes);
+    if (many) j->chunks = least(j->chunks, c->samples * image / positions);
+    j->chunks = most(1, least(c->samples, j->chunks));
     j->chunk_samples = over(c->samples, j->chunks);
-    j->chunks = most(1, c->samples > 0 ? over(c->samples, j->chunk_samples) : 1);
+    j->chunks = c->samples > 0 ? over(c->samples, j->chunk_samples) : 1;
     /* Where chunks are few, rows of the kernel are shared by threads, too. */
     j->parts = j->chunks < SN_CONV_CHUNKS / 2 ? c->kernel_height : 1;
-    j->sum_together = most(1, least(SUMMED_POSITIONS / j->out_width, j->chunk_samples * j->out_height));
+    j->sum_together = most(1, least(positions / j->out_width, j->chunk_samples * j->out_height));
     j->summed = (rows_of){.row_bytes = c->width * c->channels * j->width, .left_bytes = c->left * c->channels * j->width};
     j->summed.padded_bytes = (c->left + c->width + c->right) * c->channels * j->width;
     j->summed.slots = j->sum_together <= j->out_height
@@ -389,7 +396,7 @@ static void sum_rows(const job *j, rows_of *from, char *room, char *sums, int64_
         s.columns = least(c->filters - column, j->k->columns);
         s.c_row = s.start_row = s.b_row = c->filters;
         s.b = dy + column * j->width;
-        if (c->filters > s.columns || s.columns % j->k->lanes != 0) {
+        if (s.columns % j->k->lanes != 0) {
             j->k->panel(room + j->chunk_panel_at, s.b, c->filters, 1, count * j->out_width, s.columns);
             s.b = room + j->chunk_panel_at;
             s.b_row = over(s.columns, j->k->lanes) * j->k->lanes;

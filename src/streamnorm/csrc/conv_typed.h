@@ -9,6 +9,7 @@
 
 /* The compiler is not to know that one is a multiple of the other: it would add each of 14 pointers up. */
 #define HIDE(x) __asm__("" : "+r"(x))
+#define AHEAD 16 /* positions that are fetched before they are wanted */
 
 SN_INLINE TARGET void NAME(tile)(
     const strip *s, int64_t first, const int turned, const int rows, const int vectors) {
@@ -37,9 +38,13 @@ SN_INLINE TARGET void NAME(tile)(
                 UNROLL
                 for (int v = 0; v < vectors; v++) sum[i * vectors + v] = FMA(left, right[v], sum[i * vectors + v]);
             }
-            if (turned)
+            if (turned) { /* some values of a line, then the next one: no processor foresees that */
+                __builtin_prefetch(a + AHEAD * step);
+                __builtin_prefetch(a + AHEAD * step + (rows - 1) * (int64_t)sizeof(T));
+                UNROLL
+                for (int v = 0; v < vectors; v++) __builtin_prefetch(b + AHEAD * b_row + v * LANES);
                 a += step;
-            else {
+            } else {
                 UNROLL
                 for (int i = 0; i < (rows + 4) / 5; i++) base[i] += sizeof(T);
             }
@@ -137,19 +142,31 @@ static TARGET void NAME(panel)(
     NAME(pack)(panel, source, row, column, k, columns, width);
 }
 
-/* Sums of the columns of x, contiguous rows of so many columns, are added to `sums`. */
-static TARGET void NAME(add_rows)(double *sums, const void *x, int64_t rows, int64_t columns) {
-    for (int64_t j = 0; j < columns; j += LANES) {
-        const T *from = (const T *)x + j;
-        int64_t count = columns - j < LANES ? columns - j : LANES;
-        VEC sum = {0};
+/* Sums of so many vectors' columns of x, contiguous rows of so many columns, are added to `sums`. */
+SN_INLINE TARGET void NAME(add_columns)(double *sums, const T *x, int64_t rows, int64_t columns, const int vectors) {
+    VEC sum[4];
+    UNROLL
+    for (int v = 0; v < vectors; v++) sum[v] = (VEC){0};
+    for (int64_t i = 0; i < rows; i++, x += columns) {
+        UNROLL
+        for (int v = 0; v < vectors; v++) sum[v] += LOAD(x + v * LANES);
+    }
+    for (int v = 0; v < vectors; v++) {
         T values[LANES];
-        if (count == LANES)
-            for (int64_t i = 0; i < rows; i++) sum += LOAD(from + i * columns);
-        else
-            for (int64_t i = 0; i < rows; i++) sum += LOAD_PART(from + i * columns, count);
-        STORE(values, sum);
-        for (int64_t l = 0; l < count; l++) sums[j + l] += (double)values[l];
+        STORE(values, sum[v]);
+        for (int64_t l = 0; l < LANES; l++) sums[v * LANES + l] += (double)values[l];
+    }
+}
+
+static TARGET void NAME(add_rows)(double *sums, const void *from, int64_t rows, int64_t columns) {
+    const T *x = from;
+    int64_t j = 0;
+    for (; j + 4 * LANES <= columns; j += 4 * LANES) NAME(add_columns)(sums + j, x + j, rows, columns, 4);
+    for (; j + LANES <= columns; j += LANES) NAME(add_columns)(sums + j, x + j, rows, columns, 1);
+    for (; j < columns; j++) {
+        T sum = 0;
+        for (int64_t i = 0; i < rows; i++) sum += x[i * columns + j];
+        sums[j] += (double)sum;
     }
 }
 
@@ -188,5 +205,6 @@ static const kernels NAME(kernels) = {
 };
 
 #undef HIDE
+#undef AHEAD
 #undef TILE
 #undef STRIP_OF
