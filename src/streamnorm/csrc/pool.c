@@ -5,7 +5,7 @@
 
 #include "parallel.h"
 
-#define BLOCK 16 /* channels at a time */
+#define WIDE 8 /* channels that are worth vectors */
 #define WORTH_A_THREAD 100000 /* values of x */
 
 /* The part of a window that is inside of the image. */
@@ -49,15 +49,12 @@ static void run(void (*task)(void *, int64_t), job *j) {
 }
 
 #define T float
-#define INDEX int32_t
 #define NAME(x) x##_f32
 #include "pool_typed.h"
 #undef T
-#undef INDEX
 #undef NAME
 
 #define T double
-#define INDEX int64_t
 #define NAME(x) x##_f64
 #include "pool_typed.h"
 

@@ -31,6 +31,7 @@ int64_t sn_pool_out_width(const sn_pool *p);
 void sn_pool_forward_f32(float *y, int32_t *from, const float *x, const sn_pool *p);
 void sn_pool_forward_f64(double *y, int32_t *from, const double *x, const sn_pool *p);
 
+/* Of the description, this looks at the sizes of x and of y alone. */
 void sn_pool_backward_f32(float *dx, const float *dy, const int32_t *from, const sn_pool *p);
 void sn_pool_backward_f64(double *dx, const double *dy, const int32_t *from, const sn_pool *p);
 

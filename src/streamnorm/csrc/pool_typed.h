@@ -1,27 +1,42 @@
-/* Included by pool.c with T, INDEX and NAME(x) defined: pooling for one type.
- *
- * Loops go over BLOCK channels at a time, whose largest values and places stay in registers while the window is walked.
- */
+/* Included by pool.c with T and NAME(x) defined: pooling for one type. */
 
-SN_INLINE void NAME(window)(T *restrict y, int32_t *restrict from, const T *restrict x, const sn_pool *p,
-                            const window *w, const int64_t n) {
-    T best[BLOCK];
-    INDEX place[BLOCK];
-    const int64_t first = w->top * p->width + w->left;
-    for (int64_t j = 0; j < n; j++) best[j] = x[first * p->channels + j];
-    for (int64_t j = 0; j < n; j++) place[j] = (INDEX)first;
+/* All channels of a window, position by position: compilers make vectors of the loops over channels. */
+SN_INLINE void NAME(wide_window)(T *restrict y, int32_t *restrict from, const T *restrict x, const sn_pool *p,
+                                 const window *w) {
+    const int64_t channels = p->channels, first = w->top * p->width + w->left;
+    for (int64_t j = 0; j < channels; j++) y[j] = x[first * channels + j];
+    if (from != NULL)
+        for (int64_t j = 0; j < channels; j++) from[j] = (int32_t)first;
     for (int64_t h = w->top; h < w->bottom; h++)
         for (int64_t i = h * p->width + w->left; i < h * p->width + w->right; i++) {
-            const T *values = x + i * p->channels;
-            for (int64_t j = 0; j < n; j++) {
-                int taken = values[j] > best[j] || values[j] != values[j];
-                best[j] = taken ? values[j] : best[j];
-                place[j] = taken ? (INDEX)i : place[j];
+            const T *restrict values = x + i * channels;
+            if (i == first) continue;
+            if (from == NULL)
+                for (int64_t j = 0; j < channels; j++)
+                    y[j] = (values[j] > y[j]) | (values[j] != values[j]) ? values[j] : y[j];
+            else
+                for (int64_t j = 0; j < channels; j++) {
+                    const int taken = (values[j] > y[j]) | (values[j] != values[j]);
+                    y[j] = taken ? values[j] : y[j];
+                    from[j] = taken ? (int32_t)i : from[j];
+                }
+        }
+}
+
+/* One channel. */
+SN_INLINE void NAME(narrow_window)(T *y, int32_t *from, const T *x, const sn_pool *p, const window *w) {
+    int64_t place = w->top * p->width + w->left;
+    T best = x[place * p->channels];
+    for (int64_t h = w->top; h < w->bottom; h++)
+        for (int64_t i = h * p->width + w->left; i < h * p->width + w->right; i++) {
+            const T value = x[i * p->channels];
+            if (value > best || value != value) {
+                best = value;
+                place = i;
             }
         }
-    for (int64_t j = 0; j < n; j++) y[j] = best[j];
-    if (from != NULL)
-        for (int64_t j = 0; j < n; j++) from[j] = (int32_t)place[j];
+    *y = best;
+    if (from != NULL) *from = (int32_t)place;
 }
 
 SN_CLONES static void NAME(forward_sample)(T *y, int32_t *from, const T *x, const sn_pool *p) {
@@ -29,9 +44,11 @@ SN_CLONES static void NAME(forward_sample)(T *y, int32_t *from, const T *x, cons
     for (int64_t i = 0; i < height; i++)
         for (int64_t k = 0; k < width; k++, y += c, from = from == NULL ? NULL : from + c) {
             window w = window_at(p, i, k);
-            int64_t j = 0;
-            for (; j + BLOCK <= c; j += BLOCK) NAME(window)(y + j, from == NULL ? NULL : from + j, x + j, p, &w, BLOCK);
-            if (j < c) NAME(window)(y + j, from == NULL ? NULL : from + j, x + j, p, &w, c - j);
+            if (c >= WIDE)
+                NAME(wide_window)(y, from, x, p, &w);
+            else
+                for (int64_t j = 0; j < c; j++)
+                    NAME(narrow_window)(y + j, from == NULL ? NULL : from + j, x + j, p, &w);
         }
 }
 
