@@ -92,6 +92,9 @@ class WindowStream:
         epoch, self.epoch = self.epoch, self.epoch + 1
         return self._batches(self._pieces(epoch))
 
+    def __repr__(self) -> str:
+        return f"WindowStream({self.part!r}, sample_shape={self.sample_shape}, batch_size={self.batch_size})"
+
     def _batches(self, pieces: Generator[Pair, None, None]) -> Iterator[Pair]:
         """Pieces, which are whole multiples of a batch but for the last, as batches; none of them has a single row."""
         size = self.batch_size

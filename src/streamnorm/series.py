@@ -206,6 +206,10 @@ class Windows:
         self.train, self.validation = streams
         self.sample_shape = self.train.sample_shape
 
+    def __repr__(self) -> str:
+        what = f"{self.columns} to {self._targets}, length={self.length}, horizon={self.horizon}, stride={self.stride}"
+        return f"Windows({what}, split_={self.split_})"
+
     @property
     def skipped(self) -> int | None:
         both = self.train.skipped, self.validation.skipped
