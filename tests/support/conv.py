@@ -28,7 +28,8 @@ class Conv(ctypes.Structure):
 def library() -> ctypes.CDLL | None:
     """The kernels as a shared library; None where there is no source or no C compiler."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
-    flags = [*gemm.FLAGS, *(["-g", "-fsanitize=address,undefined"] if gemm.is_sanitized() else [])]
+    # With the sanitizers, what -O2 makes of loops as long as these takes a compiler minutes.
+    flags = [*gemm.FLAGS, *(["-O1", "-g", "-fsanitize=address,undefined"] if gemm.is_sanitized() else [])]
     sources = [gemm.CSRC / name for name in ("conv.c", "gemm.c", "parallel.c")]
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/conv.so"
