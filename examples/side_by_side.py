@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from real_data import Parts
+from real_data import Parts, flights
 
 import streamnorm as sn
 from streamnorm import nn
@@ -196,6 +196,23 @@ def compare(
         path = options().json
         path.write_text(json.dumps([*(json.loads(path.read_text()) if path.exists() else []), measured]))
     return measured
+
+
+def compare_norm(program: str, name: str, norm: Callable[[int], nn.Module]) -> None:
+    """Compare networks for the delays of flights with a norm layer after each hidden one, and without.
+
+    One is shallow and trained by Adam; one is deep and trained by SGD, where better first weights are tried, too.
+    """
+    parts = flights(sn.StandardScaler(), rows(5000))
+    inputs = parts.train.x.shape[1]
+    bare = Arm("no norm", hidden_layers(inputs), parts)
+    compare(program, "flights, 2 hidden layers", [bare, Arm(name, hidden_layers(inputs, norm), parts)])
+
+    parts = flights(sn.StandardScaler(), rows(5000, 20_000))
+    bare = Arm("no norm", hidden_layers(inputs, count=12), parts)
+    he = Arm("no norm, He's first weights", hidden_layers(inputs, count=12, he=True), parts)
+    arms = [bare, he, Arm(name, hidden_layers(inputs, norm, 12), parts)]
+    compare(program, "flights, 12 hidden layers", arms, optimizer="SGD", rates=(0.001, 0.01, 0.03))
 
 
 def cell(at_rate: dict[str, Any]) -> str:
