@@ -1,13 +1,15 @@
 """Arrays on their way into the kernels, and the checks that name what is wrong with them."""
 
+import math
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import DataError
-from ._module import check_dtype
+from ._module import Parameter, check_dtype
 
 BLOCK_VALUES = 1 << 18  # looked at together when an array is searched for what is not finite
 
@@ -44,6 +46,22 @@ def generator_of(random_state: Any) -> np.random.Generator:
     except (TypeError, ValueError) as error:
         wanted = "an int, a numpy.random.Generator or None is wanted"
         raise type(error)(f"random_state is {random_state!r}, and {wanted}") from None
+
+
+def draw_uniform(parameters: Sequence[Parameter | None], fan_in: int, random_state: Any) -> None:
+    """Fill parameters between -1 and 1 over the root of fan_in, one after the other."""
+    rng, bound = generator_of(random_state), 1 / math.sqrt(fan_in)
+    for parameter in parameters:
+        if parameter is not None:
+            parameter[...] = rng.uniform(-bound, bound, parameter.shape)
+
+
+def into(out: np.ndarray | None, values: np.ndarray) -> np.ndarray:
+    """The values, in `out` if that is given."""
+    if out is None:
+        return values
+    out[...] = values
+    return out
 
 
 def seed_of(random_state: Any) -> int:

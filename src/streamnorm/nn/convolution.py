@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _nn as kernels
-from ._inputs import as_floats, as_type, check_wide_dtype, generator_of
+from ._inputs import as_floats, as_type, check_wide_dtype, draw_uniform, into
 from ._module import Module, Parameter, accumulate, check_count, check_int
 
 __all__ = ["Conv2D", "MaxPool2D"]
@@ -149,11 +149,7 @@ class Conv2D(_Windowed):
 
     def reset_parameters(self, random_state: Any = None) -> None:
         """Draw weights and biases anew."""
-        rng = generator_of(random_state)
-        bound = 1 / math.sqrt(math.prod(self.weight.shape[:3]))
-        self.weight[...] = rng.uniform(-bound, bound, self.weight.shape)
-        if self.bias is not None:
-            self.bias[...] = rng.uniform(-bound, bound, self.bias.shape)
+        draw_uniform((self.weight, self.bias), math.prod(self.weight.shape[:3]), random_state)
 
     def _window(self) -> Pair:
         return self.kernel_size
@@ -178,10 +174,7 @@ class Conv2D(_Windowed):
         assert dx is not None
         accumulate(self.weight, dweight)
         accumulate(self.bias, dbias)
-        if out is not None:
-            out[...] = dx
-            return out
-        return dx
+        return into(out, dx)
 
     def _shown(self) -> str:
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"

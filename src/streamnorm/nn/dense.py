@@ -4,14 +4,13 @@
 # which take their weights as they are, keep the type of x. Turned down: products of mixed types, for which there are
 # no kernels, and of which one type or the other is rounded in any case.
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _nn as kernels
-from ._inputs import as_type, check_wide_dtype, generator_of
+from ._inputs import as_type, check_wide_dtype, draw_uniform, into
 from ._module import Module, Parameter, accumulate, check_count
 
 __all__ = ["Dense"]
@@ -76,11 +75,7 @@ class Dense(Module):
 
     def reset_parameters(self, random_state: Any = None) -> None:
         """Draw weights and biases anew."""
-        rng = generator_of(random_state)
-        bound = 1 / math.sqrt(self.in_features)
-        self.weight[...] = rng.uniform(-bound, bound, self.weight.shape)
-        if self.bias is not None:
-            self.bias[...] = rng.uniform(-bound, bound, self.bias.shape)
+        draw_uniform((self.weight, self.bias), self.in_features, random_state)
 
     def forward(self, x: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Rows x, of shape (N, in_features), as rows of shape (N, out_features); in `out` if that is given."""
@@ -103,10 +98,7 @@ class Dense(Module):
         assert dx is not None
         accumulate(self.weight, dweight)
         accumulate(self.bias, dbias)
-        if out is not None:
-            out[...] = dx
-            return out
-        return dx
+        return into(out, dx)
 
     def _shown(self) -> str:
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _nn as kernels
-from ._inputs import as_type, check_wide_dtype, generator_of
+from ._inputs import as_type, check_wide_dtype, generator_of, into
 from ._module import Module, Parameter, accumulate, check_count
 
 __all__ = ["ColumnEmbedding", "Embedding"]
@@ -202,10 +202,7 @@ class ColumnEmbedding(Module):
             raise ValueError(f"dy has shape {dy.shape}, and the last output had {(len(x), width)}")
         dx, dweight = kernels.embedding_backward(dy, x, self.weight)
         accumulate(self.weight, dweight)
-        if out is not None:
-            out[...] = dx
-            return out
-        return dx
+        return into(out, dx)
 
     def _shown(self) -> str:
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import _nn as kernels
-from ._inputs import as_type, check_wide_dtype, generator_of
+from ._inputs import as_type, check_wide_dtype, generator_of, into
 from ._module import Module, Parameter, accumulate, check_count
 
 __all__ = ["LSTM"]
@@ -134,10 +134,7 @@ class LSTM(Module):
         accumulate(self.weight_ih, dweight_ih)
         accumulate(self.weight_hh, dweight_hh)
         accumulate(self.bias, dbias)
-        if out is not None:
-            out[...] = dx
-            return out
-        return dx
+        return into(out, dx)
 
     def _shown(self) -> str:
         kind = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
