@@ -116,7 +116,7 @@ cdef void *workspace_of(size_t bytes, char **room) except NULL:
 
 
 def conv2d_forward(x, weight, bias=None, *, strides=(1, 1), padding=((0, 0), (0, 0)), out=None, threads=None):
-    """x (N, H, W, C) under a weight (KH, KW, C, O) at every stride, plus bias (O,); y (N, OH, OW, O), in `out` if given.
+    """x (N, H, W, C) under a weight (KH, KW, C, O) at every stride, plus bias (O,): y (N, OH, OW, O), maybe in `out`.
 
     `padding`: zeros before and after the rows, and the columns, of each image.
     """
@@ -148,7 +148,7 @@ def conv2d_forward(x, weight, bias=None, *, strides=(1, 1), padding=((0, 0), (0,
 def conv2d_backward(
     dy, x, weight, *, strides=(1, 1), padding=((0, 0), (0, 0)), bint bias=True, bint dx=True, out=None, threads=None
 ):
-    """The gradients ``(dx, dweight, dbias)`` of :func:`conv2d_forward`; None for dx and dbias where they are not wanted.
+    """The gradients ``(dx, dweight, dbias)`` of :func:`conv2d_forward`; dx and dbias are None where not wanted.
 
     `out`: a tuple of arrays or None, where to write them.
     """

@@ -1,13 +1,13 @@
 /* See conv.h.
  *
- * Design: no image is unfolded into a matrix. In NHWC the values under one row of the kernel are side by side, and those
- * of the next position begin a stride later: the matrix that im2col would write is there already, its rows overlapping,
- * in one segment for each row of the kernel. So a row of positions is a product of such segments and the weight as it
- * lies; the gradient of the weight is the product of the segments, turned, and the gradient of the output; and that of x
- * is again the former, of dy with zeros beside its rows and the weight turned. With strides, every so many positions of
- * x are under the same part of the kernel, and each of these sets is a product of its own, without zeros between dy's
- * positions. Turned down: im2col, which moves kernel_height times kernel_width as much; Winograd's filters, which have
- * larger errors; and blocked layouts of channels, into which every array would have to be brought.
+ * Design: no image is unfolded into a matrix. In NHWC the values under one row of the kernel are side by side, and
+ * those of the next position begin a stride later: the matrix that im2col would write is there already, its rows
+ * overlapping, in one segment for each row of the kernel. So a row of positions is a product of such segments and the
+ * weight as it lies; the gradient of the weight is the product of the segments, turned, and the gradient of the output;
+ * and that of x is again the former, of dy with zeros beside its rows and the weight turned. With strides, every so
+ * many positions of x are under the same part of the kernel, and each of these sets is a product of its own, without
+ * zeros between dy's positions. Turned down: im2col, which moves kernel_height times kernel_width as much; Winograd's
+ * filters, which have larger errors; and blocked layouts of channels, into which every array would have to be brought.
  *
  * Zeros to the left and right of an image are real, in copies of the few rows that are in use; rows above and below are
  * left out. The loops over values are those of conv_typed.h; here is what they are called for, the same for all types.
@@ -119,7 +119,6 @@ typedef struct {
     rows_of summed; /* of x */
     char *sums, *bias_sums, *chunk_room;
     int64_t chunk_bytes, chunk_pointers_at, chunk_panel_at, chunk_zeros_at;
-    int64_t total_tasks, add_tasks;
 } job;
 
 static double multiply_adds(const job *j) {
@@ -162,7 +161,8 @@ static int64_t kernel_values(const job *j) { return j->c->kernel_height * j->c->
 static void plan_forward(job *j) {
     const sn_conv *c = j->c;
     cut_rows(j, c->samples * j->out_height, j->out_width);
-    j->from = (rows_of){.row_bytes = c->width * c->channels * j->width, .left_bytes = c->left * c->channels * j->width};
+    j->from = (rows_of){.row_bytes = c->width * c->channels * j->width};
+    j->from.left_bytes = c->left * c->channels * j->width;
     j->from.padded_bytes = (c->left + c->width + c->right) * c->channels * j->width;
     j->from.slots = j->together <= j->out_height
                         ? c->kernel_height + (j->together - 1) * c->stride_height : c->kernel_height * j->together;
@@ -270,9 +270,9 @@ static void plan_dx(job *j) {
 
 /* Where the part of the kernel for phases of rows and columns begins among the packed ones, in rows of the panel. */
 static int64_t part_at(const sn_conv *c, int64_t phase, int64_t side) {
-    return (before_phase(c->kernel_height, c->stride_height, phase) * c->kernel_width +
-            of_phase(c->kernel_height, c->stride_height, phase) * before_phase(c->kernel_width, c->stride_width, side)) *
-           c->filters;
+    int64_t before = before_phase(c->kernel_height, c->stride_height, phase) * c->kernel_width;
+    int64_t rows = of_phase(c->kernel_height, c->stride_height, phase);
+    return (before + rows * before_phase(c->kernel_width, c->stride_width, side)) * c->filters;
 }
 
 static void pack_dx(void *state, int64_t index) {
@@ -284,7 +284,8 @@ static void pack_dx(void *state, int64_t index) {
         for (int64_t side = 0; side < least(c->stride_width, c->kernel_width); side++) {
             int64_t rows = of_phase(c->kernel_height, c->stride_height, phase);
             int64_t wide = of_phase(c->kernel_width, c->stride_width, side);
-            int64_t at = part_at(c, phase, side) * panel_values(c->channels, j->width) + first * rows * wide * c->filters;
+            int64_t at = part_at(c, phase, side) * panel_values(c->channels, j->width);
+            at += first * rows * wide * c->filters;
             for (int64_t t = rows - 1; t >= 0; t--)
                 for (int64_t u = wide - 1; u >= 0; u--, at += padded * c->filters) {
                     int64_t place = (phase + t * c->stride_height) * c->kernel_width + side + u * c->stride_width;
@@ -366,7 +367,8 @@ static void plan_sums(job *j) {
     /* Where chunks are few, rows of the kernel are shared by threads, too. */
     j->parts = j->chunks < SN_CONV_CHUNKS / 2 ? c->kernel_height : 1;
     j->sum_together = most(1, least(positions / j->out_width, j->chunk_samples * j->out_height));
-    j->summed = (rows_of){.row_bytes = c->width * c->channels * j->width, .left_bytes = c->left * c->channels * j->width};
+    j->summed = (rows_of){.row_bytes = c->width * c->channels * j->width};
+    j->summed.left_bytes = c->left * c->channels * j->width;
     j->summed.padded_bytes = (c->left + c->width + c->right) * c->channels * j->width;
     j->summed.slots = j->sum_together <= j->out_height
                           ? c->kernel_height + (j->sum_together - 1) * c->stride_height
@@ -379,8 +381,8 @@ static void plan_sums(job *j) {
 }
 
 /* Adds what rows of dy from `first` on give; `sums` holds the chunk's sums. */
-static void sum_rows(const job *j, rows_of *from, char *room, char *sums, int64_t first, int64_t count, int64_t kernel_0,
-                     int64_t kernel_1) {
+static void sum_rows(const job *j, rows_of *from, char *room, char *sums, int64_t first, int64_t count,
+                     int64_t kernel_0, int64_t kernel_1) {
     const sn_conv *c = j->c;
     const char **pointers = (const char **)(room + j->chunk_pointers_at);
     for (int64_t i = 0; i < count; i++) {
@@ -392,7 +394,7 @@ static void sum_rows(const job *j, rows_of *from, char *room, char *sums, int64_
     const int64_t values = c->kernel_width * c->channels;
     const char *dy = j->dy + first * j->out_width * c->filters * j->width;
     for (int64_t column = 0; column < c->filters; column += j->k->columns) {
-        strip s = {.offset = 0, .step = c->stride_width * c->channels, .segments = count, .k = j->out_width, .m = values};
+        strip s = {.step = c->stride_width * c->channels, .segments = count, .k = j->out_width, .m = values};
         s.columns = least(c->filters - column, j->k->columns);
         s.c_row = s.start_row = s.b_row = c->filters;
         s.b = dy + column * j->width;
@@ -426,7 +428,8 @@ static void run_sums(const job *j, int64_t index) {
         if (j->sum_together <= j->out_height) count = least(count, j->out_height - i % j->out_height);
         sum_rows(j, &from, room, sums, i, count, part * rows, (part + 1) * rows);
         if (part == 0 && j->dbias != NULL)
-            j->k->add_rows(bias_sums, j->dy + i * j->out_width * c->filters * j->width, count * j->out_width, c->filters);
+            j->k->add_rows(bias_sums, j->dy + i * j->out_width * c->filters * j->width, count * j->out_width,
+                           c->filters);
     }
 }
 

@@ -1,9 +1,10 @@
 /* One type's strips for one instruction set; gemm_vectors.h says what is defined where this is included.
  *
  * A strip is c = start + a b for m rows of c and as many columns as a panel has. a comes in segments of k values of the
- * inner index each, as many as there are pointers to where one begins. Within a segment, either the rows of a are `step`
- * values apart and overlap, each k values side by side (positions of an image), or the rows are neighbours and the inner
- * index goes by `step` (values under the kernel, at one position after the other). b goes on from segment to segment.
+ * inner index each, as many as there are pointers to where one begins. Within a segment, either the rows of a are
+ * `step` values apart and overlap, each k values side by side (positions of an image), or the rows are neighbours and
+ * the inner index goes by `step` (values under the kernel, at one position after the other). b goes on from segment to
+ * segment.
  */
 #include "gemm_vectors.h"
 
