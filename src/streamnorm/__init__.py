@@ -59,6 +59,7 @@ __all__ = [
     "StreamnormWarning",
     "Summary",
     "Vocabulary",
+    "Windows",
     "__version__",
     "batches",
     "fit",

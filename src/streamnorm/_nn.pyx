@@ -11,8 +11,9 @@ networks are what the layers, losses and optimizers of :mod:`streamnorm.nn` call
 #
 # The parts: _norms_run.pxi (settings, calls of the kernels), _norms_arrays.pxi (arguments and results),
 # _norms_batch.pxi, _norms_rows.pxi (layer and RMS), _norms_groups.pxi (instance and group); _network.pxi (layers, losses
-# and optimizers one by one), _recurrent.pxi (layers of sequences) and _network_plan.pxi (all of them as one). One extension, because they share one set of
-# threads, and because a network's norm layers are the kernels of the functions.
+# and optimizers one by one), _convolution.pxi (layers of images), _recurrent.pxi (layers of sequences) and
+# _network_plan.pxi (all of them as one). One extension, because they share one set of threads, and because a network's
+# norm layers are the kernels of the functions.
 
 import operator
 import os
@@ -81,5 +82,6 @@ include "_norms_batch.pxi"
 include "_norms_rows.pxi"
 include "_norms_groups.pxi"
 include "_network.pxi"
+include "_convolution.pxi"
 include "_recurrent.pxi"
 include "_network_plan.pxi"

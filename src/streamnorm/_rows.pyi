@@ -5,7 +5,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from typing_extensions import disjoint_base
 
-__all__ = ["Shuffler", "fill_matrix", "gather_rows", "gather_windows", "hash_strings", "pack_rows", "words"]
+__all__ = [
+    "Shuffler",
+    "fill_matrix",
+    "gather_rows",
+    "gather_windows",
+    "hash_strings",
+    "map_pixels",
+    "pack_rows",
+    "words",
+]
 
 def words(key: int, first: int, n: int) -> NDArray[np.uint64]: ...
 def hash_strings(array: Any) -> NDArray[np.uint64]: ...
@@ -21,6 +30,9 @@ def fill_matrix(
 def pack_rows(rows: NDArray[np.floating], keep: NDArray[np.uint8] | None = None) -> int: ...
 def gather_rows(
     x: NDArray[np.floating], y: NDArray[np.floating], rows: NDArray[np.floating], order: NDArray[np.int64]
+) -> None: ...
+def map_pixels(
+    out: NDArray[np.float32], pixels: bytes | NDArray[np.uint8], table: NDArray[np.float32]
 ) -> None: ...
 def gather_windows(x: NDArray[np.floating], rows: NDArray[np.floating], starts: NDArray[np.int64]) -> None: ...
 @disjoint_base

@@ -71,7 +71,10 @@ cdef extern from "matrix.h" nogil:
 cdef extern from "pixels.h" nogil:
     void sn_pixels_map_float32(float *out, const uint8_t *pixels, const float *table, int64_t n, int64_t channels)
 
-__all__ = ["Shuffler", "fill_matrix", "gather_rows", "gather_windows", "hash_strings", "pack_rows", "words"]
+
+__all__ = [
+    "Shuffler", "fill_matrix", "gather_rows", "gather_windows", "hash_strings", "map_pixels", "pack_rows", "words"
+]
 
 include "_arrays.pxi"
 
@@ -266,6 +269,28 @@ def map_pixels(out, pixels, table):
             sn_pixels_map_float32(&to[0], &source[0], &rows[0, 0], n, channels)
     elif n > 0:
         sn_pixels_map_float32(&to[0], &source[0], &rows[0, 0], n, channels)
+
+
+def gather_windows(x, rows, starts):
+    """Copy the windows of consecutive rows that begin with the rows of these numbers; see the twin."""
+    cdef list held = []
+    cdef int64_t n = len(starts), d = rows.shape[1], count = rows.shape[0], length, width, i
+    cdef const int64_t[::1] numbers = starts
+    cdef char *to_x
+    cdef char *source = start_of(rows, d, rows.dtype, held)
+    if x.ndim != 3 or x.shape[0] != n or x.shape[2] != d:
+        raise ValueError(f"x must have shape ({n}, length, {d}), got {x.shape}")
+    length, width = x.shape[1], d * rows.itemsize
+    if not x.flags.c_contiguous:
+        raise ValueError("x must be C-contiguous")
+    to_x = start_of(x.reshape(n, length * d), length * d, rows.dtype, held)
+    for i in range(n):
+        if not 0 <= numbers[i] <= count - length:
+            raise ValueError(f"there are {count} rows, and no window of {length} begins with number {numbers[i]}")
+    if to_x == NULL:
+        return
+    with nogil:
+        sn_windows_gather(to_x, source, &numbers[0], width, length * width, n)
 
 
 cdef class Shuffler:

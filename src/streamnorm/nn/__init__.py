@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ._module import Module, Parameter
     from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
     from .convolution import Conv2D, MaxPool2D
-    from .dense import Dense, Embedding
+    from .dense import Dense
+    from .embedding import ColumnEmbedding, Embedding
     from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
     from .losses import BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, Loss, MSELoss, QuantileLoss, get_loss
     from .optimizers import SGD, Adam, AdamW, CosineSchedule, Optimizer, StepSchedule, get_optimizer
@@ -29,6 +30,7 @@ __all__ = [
     "AdamW",
     "BCEWithLogitsLoss",
     "BatchNorm",
+    "ColumnEmbedding",
     "Conv2D",
     "CosineSchedule",
     "CrossEntropyLoss",
@@ -69,7 +71,8 @@ _NAMES_IN = {
     "_module": ("Module", "Parameter"),
     "activations": ("Dropout", "Flatten", "ReLU", "Sigmoid", "Tanh"),
     "convolution": ("Conv2D", "MaxPool2D"),
-    "dense": ("Dense", "Embedding"),
+    "dense": ("Dense",),
+    "embedding": ("ColumnEmbedding", "Embedding"),
     "layers": ("BatchNorm", "GroupNorm", "InstanceNorm", "LayerNorm", "RMSNorm"),
     "losses": (
         "BCEWithLogitsLoss",

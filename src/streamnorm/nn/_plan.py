@@ -20,6 +20,7 @@ from . import losses
 from ._module import Module
 from ._steps import dtype_of
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
+from .convolution import Conv2D, MaxPool2D
 from .dense import Dense
 from .embedding import ColumnEmbedding, Embedding
 from .layers import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
@@ -29,7 +30,7 @@ from .recurrent import LSTM
 ACTIVATIONS: dict[type, str] = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 NORMS = (BatchNorm, InstanceNorm, GroupNorm, LayerNorm, RMSNorm)
 TABLES = (ColumnEmbedding, Embedding)
-LAYERS = (Dense, *TABLES, LSTM, Dropout, Flatten, *ACTIVATIONS, *NORMS)
+LAYERS = (Dense, Conv2D, MaxPool2D, *TABLES, LSTM, Dropout, Flatten, *ACTIVATIONS, *NORMS)
 LOSSES = (
     losses.MSELoss,
     losses.L1Loss,
@@ -39,6 +40,7 @@ LOSSES = (
     losses.CrossEntropyLoss,
 )
 FLOATS = (np.float32, np.float64)
+CHUNK_BYTES = 1 << 26  # of all layers' outputs
 
 
 class Plan:
@@ -51,7 +53,8 @@ class Plan:
     sample_shape : tuple of int
         Of a row of x.
     rows : int
-        Rows of a batch. Buffers are made for one more, and made anew for larger batches.
+        Rows of a batch. Buffers are made for one more, and made anew for larger batches. Without training so many rows
+        go through together at most, and fewer where their values would take more than CHUNK_BYTES.
     loss : Loss or None
         For `train` and `evaluate`.
     optimizer : Optimizer or None
@@ -105,6 +108,8 @@ class Plan:
                 described.append(about | {"n_in": math.prod(shape), "n_out": math.prod(after)})
             shape = after
         self.output_shape = shape
+        made = self.dtype.itemsize * sum(about["n_out"] for about in described)
+        self._chunk = min(rows, max(1, CHUNK_BYTES // max(1, made)))
         values = math.prod(self.sample_shape)
         self._network = _nn.Network(self.dtype, described, arrays, values, math.prod(shape))
         self._one_by_one = any(about.get("values") == 1 for about in described)  # of a channel in a row
@@ -220,7 +225,7 @@ class Plan:
         elif out.shape != shape:
             raise ValueError(f"out has shape {out.shape}, and {shape} is wanted")
         with self._lock:
-            self._network.forward(x, out, self.rows)
+            self._network.forward(x, out, self._chunk)
         return out
 
     def evaluate(self, x: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> tuple[float, ...]:
@@ -228,7 +233,7 @@ class Plan:
         if self.loss is None:
             raise ValueError("evaluation takes a loss")
         with self._lock:
-            return self._network.evaluate(self._samples(x), self._targets(y), sample_weight, self.rows)
+            return self._network.evaluate(self._samples(x), self._targets(y), sample_weight, self._chunk)
 
     def _samples(self, x: np.ndarray) -> np.ndarray:
         if x.shape[1:] != self.sample_shape:
@@ -283,7 +288,7 @@ def _refusal(layers: Sequence[Module], loss: losses.Loss | None, optimizer: Opti
         named = f"layer {i}, {type(layer).__name__},"
         if type(layer) not in LAYERS or not layer.__dict__.keys().isdisjoint(("forward", "backward")):
             return f"{named} is none that a plan knows"
-        if isinstance(layer, ColumnEmbedding) and not all(type(before) is Flatten for before in layers[:i]):
+        if isinstance(layer, TABLES) and not all(type(before) is Flatten for before in layers[:i]):
             return f"{named} is not the first one, and codes are of the input"
         if isinstance(layer, BatchNorm) and layer.running_mean is None:
             return f"{named} has no running statistics, and batches would differ in evaluation"
@@ -320,9 +325,10 @@ def _describe(layer: Module, shape: tuple[int, ...], numbers: dict[int, int], th
     `numbers` are those of the parameters, by their ids.
     """
     about: dict[str, Any] = {"threads": getattr(layer, "threads", None) or threads}
-    for name in ("weight", "bias"):
+    for name, called in (("weight", "weight"), ("bias", "bias"), ("weight_ih", "weight"), ("weight_hh", "weight_hh")):
         parameter = getattr(layer, name, None)
-        about[name] = None if parameter is None else numbers[id(parameter)]
+        if parameter is not None:
+            about[called] = numbers[id(parameter)]
     if type(layer) in ACTIVATIONS:
         return about | {"kind": ACTIVATIONS[type(layer)]}, shape
     if isinstance(layer, Flatten):
@@ -333,13 +339,42 @@ def _describe(layer: Module, shape: tuple[int, ...], numbers: dict[int, int], th
         if shape != (layer.in_features,):
             raise ValueError(f"({layer.in_features},) is wanted")
         return about | {"kind": "dense"}, (layer.out_features,)
+    if isinstance(layer, Conv2D | MaxPool2D):
+        kind, after = _image(layer, shape)
+        return about | kind, after
+    if isinstance(layer, LSTM):
+        if len(shape) != 2 or shape[0] == 0 or shape[1] != layer.input_size:
+            raise ValueError(f"(1 or more, {layer.input_size}) is wanted")
+        hidden, sequences = layer.hidden_size, layer.return_sequences
+        kind = {"kind": "lstm", "series": shape, "hidden": hidden, "sequences": sequences}
+        return about | kind, (shape[0], hidden) if sequences else (hidden,)
+    if isinstance(layer, Embedding):
+        if not shape or not math.prod(shape):
+            raise ValueError("(1 or more, ...) is wanted")
+        kind = {"kind": "embedding", "tables": (1, *layer.weight.shape), "positions": math.prod(shape)}
+        return about | kind, (*shape, layer.embedding_dim)
     if isinstance(layer, ColumnEmbedding):
         if len(shape) != 1 or shape[0] < layer.columns:
             raise ValueError(f"({layer.columns} or more,) is wanted")
-        return about | {"kind": "embedding", "tables": layer.weight.shape}, (
+        return about | {"kind": "embedding", "tables": layer.weight.shape, "positions": 1}, (
             shape[0] + layer.columns * (layer.embedding_dim - 1),
         )
     return about | {"kind": "norm"} | _norm(layer, shape), shape
+
+
+def _image(layer: Conv2D | MaxPool2D, shape: tuple[int, ...]) -> tuple[dict[str, Any], tuple[int, ...]]:
+    """How a window goes over an image, and the shape of what comes of it."""
+    least = layer.kernel_size if isinstance(layer, Conv2D) else layer.pool_size
+    channels = layer.in_channels if isinstance(layer, Conv2D) else shape[-1]
+    if len(shape) != 3 or shape[2] != channels or 0 in shape:
+        raise ValueError(f"(rows, columns, {channels if isinstance(layer, Conv2D) else 'channels'}) is wanted")
+    zeros, (rows, columns) = layer._zeros(*shape[:2]), layer._out_shape(*shape[:2])
+    if rows < 1 or columns < 1:
+        raise ValueError(f"images of at least {least[0]} x {least[1]} with their padding are wanted")
+    about = {"image": shape, "strides": layer.strides, "padding": zeros}
+    if isinstance(layer, MaxPool2D):
+        return about | {"kind": "pool", "pool_size": layer.pool_size}, (rows, columns, channels)
+    return about | {"kind": "conv", "kernel": layer.weight.shape}, (rows, columns, layer.out_channels)
 
 
 def _norm(layer: Any, shape: tuple[int, ...]) -> dict[str, Any]:

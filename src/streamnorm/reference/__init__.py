@@ -5,10 +5,11 @@ time.
 
 The twins of the statistics and of the maps are here; those of ``streamnorm.nn.functional`` are in
 ``streamnorm.reference.norms``, those of dense layers, activations, losses and optimizers in
-``streamnorm.reference.network``, and those of layers of sequences in ``streamnorm.reference.recurrent``.
+``streamnorm.reference.network``, those of images in ``streamnorm.reference.convolution`` and those of layers of
+sequences in ``streamnorm.reference.recurrent``.
 """
 
-from . import network, norms, recurrent
+from . import convolution, network, norms, recurrent
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
