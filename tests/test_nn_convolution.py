@@ -285,3 +285,25 @@ def test_a_gradient_of_another_shape_is_refused(make, theirs):
     shape = layer(values()).shape
     with pytest.raises(ValueError, match=rf"dy has shape \({shape[0]}, {shape[1]}, {shape[2]}\).*had \({shape[0]}, "):
         layer.backward(np.ones(shape[:3]))
+
+
+def test_padding_that_no_memory_holds_is_refused_before_its_size_wraps():
+    most = 2**31 - 1
+    layer = nn.Conv2D(2**20, 1, (1, 3), strides=(1, most), padding=(0, most))
+    x = np.ones((1, 1, 2, 2**20), np.float32)
+    for compute in (layer, nn.Sequential([layer]).predict):
+        with pytest.raises(ValueError, match="expected less padding"):
+            compute(x)
+
+
+def test_zeros_that_differ_by_side_are_refused_by_what_padding_is():
+    with pytest.raises(TypeError, match=r"padding must be \(rows, columns\)"):
+        nn.Conv2D(1, 1, padding=((0, 1), (0, 1)))
+
+
+def test_channels_that_come_last_are_told_how_to_be_normalized():
+    with pytest.raises(ValueError, match=r"write BatchNorm\(4, channel_axis=-1\)"):
+        nn.BatchNorm(4)(np.ones((2, 3, 3, 4)))
+    network = nn.Sequential([nn.Conv2D(1, 4), nn.BatchNorm(4)])
+    with pytest.raises(ValueError, match=r"write BatchNorm\(4, channel_axis=-1\)"):
+        network.predict(np.ones((2, 5, 5, 1)))

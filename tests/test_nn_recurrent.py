@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -194,3 +195,15 @@ def test_a_gradient_of_another_shape_is_refused(sequences):
     y = layer(values((N, T, F)))
     with pytest.raises(ValueError, match=rf"dy has shape \(5, 2\).*\({', '.join(map(str, y.shape))}\)"):
         layer.backward(np.ones((N, 2)))
+
+
+def test_calls_on_several_threads_do_not_share_what_they_keep():
+    layer = nn.LSTM(8, 32, True, random_state=0)
+    x = np.random.default_rng(0).standard_normal((64, 20, 8), np.float32)
+    right = layer(x).copy()
+
+    def wrong(_):
+        return sum(not np.array_equal(layer(x), right) for _ in range(50))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(wrong, range(4))) == 0

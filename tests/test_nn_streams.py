@@ -305,3 +305,24 @@ def test_a_stream_is_closed_where_training_stops():
     with pytest.raises(FloatingPointError, match="the loss became"):
         made.fit(Endless())
     assert closed == [True]
+
+
+def test_predictions_in_an_order_that_nobody_knows_are_refused():
+    windows = sn.Windows(np.random.default_rng(0).random(100), length=3)
+    network = nn.Sequential([nn.LSTM(1, 2), nn.Dense(2, 1)]).compile()
+    with pytest.raises(ValueError, match="X is shuffled"):
+        network.predict(windows.train)
+    assert network.predict(windows.validation).shape == (windows.validation.num_windows, 1)
+
+
+def test_a_batch_of_one_row_is_named_before_batch_norm_meets_it():
+    network = nn.Sequential([nn.BatchNorm(3), nn.Dense(3, 1)]).compile()
+    rng = np.random.default_rng(0)
+    batches = [(rng.random((n, 3)), rng.random(n)) for n in (5, 1)]
+    with pytest.raises(sn.DataError, match="batch 1 of X has one row, and batch normalization takes two or more"):
+        network.fit(batches)
+
+
+def test_a_sigmoid_before_a_loss_of_logits_is_refused():
+    with pytest.raises(ValueError, match=r"the last layer is Sigmoid\(\), and binary cross-entropy takes logits"):
+        nn.Sequential([nn.Dense(3, 1), nn.Sigmoid()]).compile("adam", "binary_crossentropy")

@@ -631,3 +631,16 @@ def test_the_kernel_checks_what_it_is_given():
         with pytest.raises(ValueError):
             gather_windows(wrong, rows, np.array([0]))
     gather_windows(np.zeros((0, 4, 2), np.float32), rows, np.array([], np.int64))
+
+
+def test_a_scaler_of_fewer_columns_than_an_unnamed_array_is_an_error():
+    rows = np.random.default_rng(0).random((60, 3))
+    scaler = sn.StandardScaler().fit(rows[:, :2])
+    with pytest.raises(sn.DataError, match="fitted on 2 columns, and there are 3: name the inputs"):
+        sn.Windows(rows, length=3, scaler=scaler)
+    assert sn.Windows(rows, [0, 1], length=3, scaler=scaler).columns == [0, 1]
+
+
+def test_a_length_beyond_all_rows_is_refused_in_words():
+    with pytest.raises(ValueError, match="length must be a positive integer below"):
+        sn.Windows(np.arange(9.0), length=2**63)

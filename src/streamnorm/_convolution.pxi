@@ -51,7 +51,7 @@ cdef int check_images(object array, str name, object like=None) except -1:
 
 cdef int pair_of(object pair, str name, int64_t smallest, int64_t *first, int64_t *second) except -1:
     """Two whole numbers, each at least `smallest`."""
-    cdef str wanted = f"a pair of integers of at least {smallest}"
+    cdef str wanted = f"a pair of integers from {smallest} to {MOST_POSITIONS}"
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise TypeError(f"{name} is {shown(pair)}; expected {wanted}")
     for each in pair:
@@ -100,7 +100,23 @@ cdef int conv_of(sn_conv *c, object x, object weight, object strides, object pad
     check_image_size(
         x, c.height + c.top + c.bottom, c.width + c.left + c.right, c.kernel_height, c.kernel_width, "kernel"
     )
+    check_room(c)
     c.threads = threads_or_all(threads)
+    return 0
+
+
+# Values of the rows that a task holds; times the bytes of a value, tasks and chunks their number stays below 2^63.
+cdef object MOST_ROOM = 1 << 36
+
+
+cdef int check_room(const sn_conv *c) except -1:
+    """That the sizes of the workspace can be computed, whatever zeros are asked for."""
+    wide = <object>c.left + <object>c.width + <object>c.right
+    if wide * max(<object>c.channels, <object>c.filters) * <object>c.kernel_height ** 2 > MOST_ROOM:
+        raise ValueError(
+            f"with its padding an image is {wide} positions wide, of {c.channels} channels, under a kernel of "
+            f"{c.kernel_height} rows and {c.filters} filters, which no memory holds; expected less padding"
+        )
     return 0
 
 
@@ -108,7 +124,7 @@ cdef void *workspace_of(size_t bytes, char **room) except NULL:
     """So many bytes from a multiple of 64 on, in memory that is to be freed by `room`."""
     room[0] = <char *>malloc(bytes + 64)
     if room[0] == NULL:
-        raise MemoryError
+        raise MemoryError(f"no memory for {bytes} bytes of scratch: take smaller batches")
     return <void *>(room[0] + 64 - <uintptr_t>room[0] % 64)
 
 

@@ -245,6 +245,7 @@ cdef class Network:
         conv.threads = layer.threads
         if kernel_height > height + conv.top + conv.bottom or kernel_width > width + conv.left + conv.right:
             raise ValueError(f"a kernel of {kernel_height} x {kernel_width} is larger than its image")
+        check_room(conv)
         positions = <object>sn_conv_out_height(conv) * <object>sn_conv_out_width(conv)
         if layer.n_in != height * width * channels or layer.out != positions * filters:
             raise ValueError(f"a convolution makes {layer.out} values of {layer.n_in}")

@@ -51,7 +51,7 @@ class WindowStream:
         self.part, self.batch_size = maker.part, batch_size
         self.sample_shape = (maker.shape.length, maker.maker.features.width)
         self.epoch = 0
-        self._maker, self._shuffle, self._seed, self._threads = maker, shuffle, seed, threads
+        self._maker, self.shuffle, self._seed, self._threads = maker, shuffle, seed, threads
         self._flat = flat_target
         window = 4 * (math.prod(self.sample_shape) + len(maker.maker.targets))
         self._piece = max(1, min(PIECE_BYTES, memory // 64) // (window * batch_size)) * batch_size
@@ -179,7 +179,7 @@ class WindowStream:
             yield x[:at], y[:at]
 
     def _order(self, starts: np.ndarray, number: int, epoch: int) -> _InOrder | _Shuffled:
-        if not self._shuffle:
+        if not self.shuffle:
             return _InOrder(starts)
         return _Shuffled(starts, random_key(random_key(self._seed, SHUFFLE, epoch), SHUFFLE, number))
 

@@ -160,8 +160,8 @@ class Windows:
     ) -> None:
         counts = {"length": length, "horizon": horizon, "stride": stride, "batch_size": batch_size}
         for name, value in counts.items():
-            if whole_number(name, value, "a positive integer") < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if not 1 <= whole_number(name, value, "a positive integer") < 1 << 48:
+                raise ValueError(f"{name} must be a positive integer below 2**48, got {value!r}")
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads must be a positive integer or None, got {threads!r}")
         if time is not None and time == group:
@@ -175,6 +175,11 @@ class Windows:
                 "the source can be read only once, and windows take several passes: give files, a table or an array"
             )
         named, inputs = self._named(columns, scaler)
+        if self._source.schema is None and columns is None and _is_fitted(scaler) and len(inputs) < self._source.width:
+            raise DataError(
+                f"the scaler was fitted on {len(inputs)} columns, and there are {self._source.width}: name the inputs "
+                "in columns"
+            )
         self.columns, self._targets = inputs, list(inputs) if target is None else as_keys(target)
         NamedColumns(self._source, self._targets)  # raises
         read = list(dict.fromkeys([*(name for name in (time, group) if name is not None), *inputs, *self._targets]))

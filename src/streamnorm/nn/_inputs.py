@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ..errors import DataError
-from ._module import Parameter, check_dtype
+from ._module import Parameter
 
 BLOCK_VALUES = 1 << 18  # looked at together when an array is searched for what is not finite
 
@@ -33,9 +33,9 @@ def as_floats(x: ArrayLike) -> np.ndarray:
 
 def check_wide_dtype(dtype: DTypeLike) -> np.dtype:
     """The type of parameters that are multiplied: float32 or float64."""
-    found = check_dtype(dtype)
-    if found == np.float16:
-        raise TypeError("dtype must be float32 or float64, got float16")
+    found = np.dtype(dtype)
+    if found not in (np.float32, np.float64):
+        raise TypeError(f"dtype must be float32 or float64, got {found}")
     return found
 
 

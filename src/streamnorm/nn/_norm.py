@@ -62,8 +62,17 @@ class ChannelNorm(Norm):
         array = np.asarray(x)
         axis = self.channel_axis
         if not -array.ndim <= axis < array.ndim or array.shape[axis] != self._channels:
-            raise ValueError(f"x has shape {array.shape}, and {self._channels} channels along axis {axis} are wanted")
+            wanted = wanted_channels(self, self._channels, array.shape)
+            raise ValueError(f"x has shape {array.shape}, and {wanted}")
         return array
+
+
+def wanted_channels(layer: Any, channels: int, shape: tuple[int, ...]) -> str:
+    """The end of an error about channels, with what most likely is meant; `shape` ends as that of x does."""
+    wanted = f"{channels} channels along axis {layer.channel_axis} are wanted"
+    if layer.channel_axis == 1 and len(shape) > 1 and shape[-1] == channels:
+        wanted += f": for channels that come last write {type(layer).__name__}({channels}, channel_axis=-1)"
+    return wanted
 
 
 class RunningNorm(ChannelNorm):

@@ -18,6 +18,7 @@ import numpy as np
 from .. import _nn
 from . import losses
 from ._module import Module
+from ._norm import wanted_channels
 from ._steps import dtype_of
 from .activations import Dropout, Flatten, ReLU, Sigmoid, Tanh
 from .convolution import Conv2D, MaxPool2D
@@ -112,7 +113,7 @@ class Plan:
         self._chunk = min(rows, max(1, CHUNK_BYTES // max(1, made)))
         values = math.prod(self.sample_shape)
         self._network = _nn.Network(self.dtype, described, arrays, values, math.prod(shape))
-        self._one_by_one = any(about.get("values") == 1 for about in described)  # of a channel in a row
+        self.needs_two_rows = any(about.get("values") == 1 for about in described)  # of a channel in a row
         if loss is not None:
             softmax = loss.kind == "softmax"
             if softmax and (len(shape) != 1 or shape[0] == 0):
@@ -198,7 +199,7 @@ class Plan:
         whole, rest = divmod(rows, batch_size)
         n_batches = whole + (rest > 1 or (rest == 1 and whole == 0))
         least = rows if rows < batch_size else rest if rest > 1 else batch_size
-        if least == 1 and self._one_by_one:
+        if least == 1 and self.needs_two_rows:
             raise ValueError("a batch of one row gives batch normalization one value per channel; it takes two or more")
         x, targets = self._samples(x), self._targets(y)
         if self._gradients is None:
@@ -394,7 +395,7 @@ def _norm(layer: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     axis = layer.channel_axis + (len(shape) + 1 if layer.channel_axis < 0 else 0)
     channels = layer.num_channels if isinstance(layer, GroupNorm) else layer.num_features
     if not 1 <= axis <= len(shape) or shape[axis - 1] != channels:
-        raise ValueError(f"{channels} channels along axis {layer.channel_axis} are wanted")
+        raise ValueError(wanted_channels(layer, channels, shape))
     if not isinstance(layer, GroupNorm) and layer.running_mean is not None:
         about |= {"running_mean": layer.running_mean, "running_var": layer.running_var, "momentum": layer.momentum}
         if isinstance(layer, BatchNorm) or layer.momentum is None:

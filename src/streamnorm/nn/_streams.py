@@ -155,12 +155,20 @@ def fit_stream(
     if validation_data is not None:
         validation = validation_of(network, validation_data, rows.sample_shape, epochs)
 
+    runner = network.runner(rows.sample_shape, rows.rows)
+    one_is_too_few = getattr(runner, "needs_two_rows", False)
+
     def feed(epoch: int) -> Iterator[_training.Piece]:
-        for x, targets, weights in rows:
+        for number, (x, targets, weights) in enumerate(rows):
+            if len(x) == 1 and one_is_too_few:
+                raise DataError(
+                    f"batch {number} of X has one row, and batch normalization takes two or more: leave it out "
+                    "(drop_last=True), or join it to the one before"
+                )
             yield x, targets, None, weights
 
     return _training.train(
-        network.runner(rows.sample_shape, rows.rows),
+        runner,
         epochs,
         feed,
         rows.batch_size,
@@ -187,6 +195,11 @@ def validation_of(network: Sequential, data: Any, sample_shape: tuple[int, ...],
 
 def predict_stream(network: Sequential, stream: Iterable[Any]) -> np.ndarray:
     """What the network makes of the x of each batch, which is an array or the first of a tuple."""
+    if getattr(stream, "shuffle", False) is True:
+        raise ValueError(
+            "X is shuffled, and nobody could tell whose prediction is which: make it with shuffle=False, or predict "
+            "its rows as an array"
+        )
     predictions: list[np.ndarray] = []
     for number, batch in enumerate(stream):
         try:

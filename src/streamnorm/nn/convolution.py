@@ -275,5 +275,7 @@ def check_padding(padding: Any) -> str | int | Pair:
         if padding not in PADDINGS:
             raise ValueError(f"padding must be 'valid', 'same', an int or a pair of them, got {padding!r}")
         return padding
+    if isinstance(padding, tuple | list) and any(isinstance(each, tuple | list) for each in padding):
+        raise TypeError(f"padding must be (rows, columns), so many zeros on both sides, got {padding!r}")
     pair = check_pair(padding, "padding", 0)
     return pair if isinstance(padding, tuple | list) else pair[0]

@@ -81,7 +81,7 @@ class Dense(Module):
         """Rows x, of shape (N, in_features), as rows of shape (N, out_features); in `out` if that is given."""
         x = as_type(x, self.dtype)
         if x.ndim != 2 or x.shape[1] != self.in_features:
-            hint = ": put a Flatten before it" if x.ndim > 2 else ""
+            hint = ": put a Flatten before it, or take the last step of a sequence" if x.ndim > 2 else ""
             raise ValueError(f"x has shape {x.shape}, and {self!r} takes (N, {self.in_features}){hint}")
         y = kernels.dense_forward(x, self.weight, self.bias, out=out, threads=self.threads)
         self.__dict__["_kept"] = (x,)

@@ -104,10 +104,12 @@ class LSTM(Module):
         x = as_type(x, self.dtype)
         if x.ndim != 3 or x.shape[2] != self.input_size or x.shape[1] == 0:
             hint = " with at least one step" if x.ndim == 3 and x.shape[1] == 0 else ""
+            hint = ": series of one value are x[..., None]" if x.ndim == 2 else hint
             raise ValueError(f"x has shape {x.shape}, and {self!r} takes (N, T, {self.input_size}){hint}")
         keep: bool | np.ndarray = self.training
-        if self.training and self._kept is not None and self._kept[0].shape == x.shape:
-            keep = True if self._kept[1] is None else self._kept[1]  # the memory of the last batch serves for this one
+        held = self.__dict__.pop("_kept", None)  # taken away: a call on another thread makes its own
+        if self.training and held is not None and held[0].shape == x.shape and held[1] is not None:
+            keep = held[1]  # the memory of the last batch serves for this one
         y, kept = self._run(x, out, keep)
         self.__dict__["_kept"] = (x, kept, y.shape, kept is not None)
         return y

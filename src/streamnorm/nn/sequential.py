@@ -16,6 +16,7 @@ from ._inputs import as_type, check_finite, generator_of, unmasked
 from ._module import Module, check_count, check_real
 from ._steps import Steps, dtype_of, forget, mode
 from ._streams import StreamRows, fit_stream, is_stream, predict_stream, refuse_options, validation_of
+from .activations import Sigmoid
 from .losses import Loss, check_metrics, get_loss, weights_of
 from .optimizers import Optimizer, get_optimizer
 
@@ -142,9 +143,15 @@ class Sequential(Module):
         Raises
         ------
         ValueError
-            If a name is none that is known, or the loss has no classes to count.
+            If a name is none that is known, the loss has no classes to count, or one that takes logits gets what a
+            Sigmoid makes of them.
         """
         made, by = get_optimizer(optimizer), get_loss(loss)
+        if by.kind == "binary" and type(self._layers()[-1]) is Sigmoid:
+            raise ValueError(
+                "the last layer is Sigmoid(), and binary cross-entropy takes logits here: leave it out, and apply "
+                "Sigmoid() to predictions where probabilities are wanted"
+            )
         counted = check_metrics(metrics, by)
         threads = None if threads is None else check_count(threads, "threads")
         made.bind(self.parameters())
@@ -258,7 +265,8 @@ class Sequential(Module):
         Parameters
         ----------
         X : array-like of shape (N, ...), or stream
-            A stream yields batches, as for :meth:`fit`, or their x alone.
+            A stream yields batches, as for :meth:`fit`, or their x alone; a list of batches holds tuples. Predictions
+            are in its order, which must not be shuffled.
         batch_size : int, default 1024
             Rows of an array that are gone through together.
 
