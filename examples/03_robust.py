@@ -14,5 +14,5 @@ print("Scaled Data:\n", scaled_data)
 raw, scaled = flights(None, rows(5000)), flights(sn.RobustScaler(), rows(5000))
 network = hidden_layers(raw.train.x.shape[1])
 arms = [Arm("raw inputs", network, raw), Arm("robust inputs", network, scaled)]
-compare(__file__, "flights", arms, optimizer="Adam", rates=(0.001, 0.003, 0.01))
-compare(__file__, "flights", arms, optimizer="SGD", rates=(0.0001, 0.001, 0.01, 0.1))
+compare(__file__, "flights", arms, optimizer="Adam", rates=(0.0003, 0.001, 0.003, 0.01))
+compare(__file__, "flights", arms, optimizer="SGD", rates=(1e-7, 1e-6, 1e-5, 0.001, 0.01, 0.1))

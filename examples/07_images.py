@@ -55,5 +55,5 @@ arms = [
     Arm("pixels 0 to 1", convolutional(norm=False), unit),
     Arm("pixels 0 to 1, batch norm", convolutional(norm=True), unit),
 ]
-for optimizer, rates in ("Adam", (0.0003, 0.001, 0.003, 0.01)), ("SGD", (0.01, 0.03, 0.1, 0.3)):
+for optimizer, rates in ("Adam", (0.0001, 0.0003, 0.001, 0.003, 0.01)), ("SGD", (0.003, 0.01, 0.03, 0.1, 0.3, 0.5)):
     compare(__file__, "digits", arms, optimizer=optimizer, rates=rates, loss="softmax_cross_entropy")

@@ -42,4 +42,4 @@ def recurrent(words: int, norm: bool, width: int = 32) -> Callable[[int], nn.Seq
 parts, words = texts(rows(1500, 20_000))
 arms = [Arm("no norm", recurrent(words, norm=False), parts), Arm("layer norm", recurrent(words, norm=True), parts)]
 compare(__file__, "time in the air from words", arms, optimizer="Adam", rates=(0.001, 0.003, 0.01, 0.03))
-compare(__file__, "time in the air from words", arms, optimizer="SGD", rates=(0.01, 0.03, 0.1, 0.3))
+compare(__file__, "time in the air from words", arms, optimizer="SGD", rates=(0.01, 0.03, 0.1, 0.3, 1.0))

@@ -46,5 +46,5 @@ arms = [
     Arm("z-scores", recurrent(inputs, norm=False), scaled),
     Arm("z-scores, batch norm", recurrent(inputs, norm=True), scaled),
 ]
-compare(__file__, "temperature in six hours", arms, optimizer="Adam", rates=(0.001, 0.003, 0.01))
-compare(__file__, "temperature in six hours", arms, optimizer="SGD", rates=(0.01, 0.03, 0.1, 0.3))
+compare(__file__, "temperature in six hours", arms, optimizer="Adam", rates=(0.0003, 0.001, 0.003, 0.01))
+compare(__file__, "temperature in six hours", arms, optimizer="SGD", rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0))

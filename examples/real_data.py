@@ -16,7 +16,7 @@ import streamnorm as sn
 
 DATA = Path(__file__).resolve().parent / "data"
 SHARES = 0.6, 0.8  # where validation and test begin
-DIGITS = 1797
+DIGITS, SHEETS = 1797, (1029, 1415)
 # Known when a flight leaves; the time in the air and that of arrival are not, and the year is the same in all rows.
 KNOWN_AT_DEPARTURE = ["month", "day", "sched_dep_time", "sched_arr_time", "dep_delay", "distance"]
 
@@ -120,10 +120,15 @@ def write_digits(folder: Path, rows: slice = slice(None)) -> None:
 
 
 def digits(scaler: str | None = "unit", rows: int | None = None) -> Parts:
-    """Which digit an image shows, in the order of the writers, so that those of the test part wrote nothing before."""
+    """Which digit an image shows, in the order of the source.
+
+    That begins anew with 0 to 9, three times over, every 130 digits or so, as if sheet by sheet. The parts are cut
+    where it does, so that no such sheet is in two of them.
+    """
     parts = []
+    numbered = cut(np.arange(rows)) if rows else np.split(np.arange(DIGITS), SHEETS)
     with tempfile.TemporaryDirectory() as folder:
-        for name, numbers in zip(("train", "validation", "test"), cut(np.arange(DIGITS)[:rows]), strict=True):
+        for name, numbers in zip(("train", "validation", "test"), numbered, strict=True):
             write_digits(Path(folder, name), slice(numbers[0], numbers[-1] + 1))
             images = sn.ImageFolder(Path(folder, name), size=(8, 8), color="gray", scaler=scaler)
             parts.append(Part(*images.arrays()[:2]))

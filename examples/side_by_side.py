@@ -1,9 +1,10 @@
 """Train networks side by side, with a normalization and without it, and print how well each predicts.
 
 Every arm is trained at every learning rate from every seed: the same seeds, rows, epochs and size of a batch for all.
-The rate that counts is, for each arm by itself, the one with the least mean error on the validation part after the last
-epoch. What is printed are errors on the test part, which has chosen nothing: mean and standard deviation over the
-seeds, in the target's units. A run whose loss becomes infinite or NaN has diverged; it is counted, and in no mean.
+The rate that counts is, for each arm by itself, the one at which the fewest runs diverge, and of these the one with the
+least mean error on the validation part after the last epoch. What is printed are errors on the test part, which has
+chosen nothing: mean and standard deviation over the seeds, in the target's units. A run whose loss becomes infinite or
+NaN has diverged; it is counted, and in no mean.
 
 ``--quick`` trains less, to see that a program works. ``--json PATH`` writes what was measured, for all.py to draw.
 """
@@ -152,7 +153,7 @@ def compare(
     arms: Sequence[Arm],
     *,
     optimizer: str = "Adam",
-    rates: Sequence[float] = (1e-3, 3e-3, 1e-2),
+    rates: Sequence[float] = (3e-4, 1e-3, 3e-3, 1e-2),
     epochs: int = 10,
     batch_size: int = 32,
     loss: str = "mean_squared_error",
@@ -212,7 +213,7 @@ def compare_norm(program: str, name: str, norm: Callable[[int], nn.Module]) -> N
     bare = Arm("no norm", hidden_layers(inputs, count=12), parts)
     he = Arm("no norm, He's first weights", hidden_layers(inputs, count=12, he=True), parts)
     arms = [bare, he, Arm(name, hidden_layers(inputs, norm, 12), parts)]
-    compare(program, "flights, 12 hidden layers", arms, optimizer="SGD", rates=(0.001, 0.01, 0.03))
+    compare(program, "flights, 12 hidden layers", arms, optimizer="SGD", rates=(0.0003, 0.001, 0.01, 0.03))
 
 
 def cell(at_rate: dict[str, Any]) -> str:
@@ -231,13 +232,22 @@ def told(found: dict[str, Any] | None, unit: str = "") -> str:
 
 
 def verdicts(measured: dict[str, Any]) -> list[str]:
-    """What the comparison says, a line for each arm but the last."""
+    """What the comparison says: a line for each arm but the last, and one if the rates tried may not have sufficed."""
     *others, normalized = measured["arms"]
     lines = []
     for arm, found in zip(others, measured["differences"], strict=True):
         less = "" if found is None else f"{normalized['name']} less "
         lines.append(f"{less}{arm['name']}: {told(found, measured['unit'])}")
+    ends = [each["name"] for each in measured["arms"] if at_an_end(each)]
+    if ends:
+        lines.append(f"of the rates tried, the first or the last is the best for {' and for '.join(ends)}")
     return lines
+
+
+def at_an_end(arm: dict[str, Any]) -> bool:
+    """Whether a rate beyond those that were tried might be better still."""
+    rates = list(arm["rates"])
+    return not arm["rates"][arm["rate"]]["diverged"] and arm["rate"] in (rates[0], rates[-1])
 
 
 def shown(measured: dict[str, Any]) -> str:

@@ -98,11 +98,12 @@ def test_normalized_is_better_where_the_text_says_so(name, optimizer, rate, bare
 
 
 @pytest.mark.parametrize("name", ["01_z_score", "02_min_max", "03_robust"])
-def test_raw_inputs_diverge_without_adam(name, run):
+def test_raw_inputs_diverge_without_adam_at_the_rate_that_suits_scaled_ones(name, run):
     [measured] = [each for each in run(name)[1] if each["optimizer"] == "SGD"]
-    raw, scaled = (arm["rates"][arm["rate"]] for arm in measured["arms"])
-    assert raw["diverged"] == measured["seeds"]
-    assert scaled["diverged"] == 0
+    raw, scaled = measured["arms"]
+    assert raw["rates"][scaled["rate"]]["diverged"] == measured["seeds"]
+    assert scaled["rates"][scaled["rate"]]["diverged"] == 0
+    assert max(scaled["rates"][scaled["rate"]]["test"]) < min(raw["rates"][raw["rate"]]["test"])
 
 
 @pytest.mark.parametrize("name", NAMES)
