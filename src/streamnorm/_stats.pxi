@@ -565,8 +565,8 @@ cdef class ColumnStats:
             raise ValueError("the sketch holds other values than the column")
         c.extrema_unknown = "min" not in state
         if c.extrema_unknown:
-            if count == 0 or not has_sums or sketch is not None:
-                raise ValueError("min and max are unknown only beside exact sums of some values")
+            if count == 0 or not (has_sums or c.has_moments) or sketch is not None:
+                raise ValueError("min and max are unknown only beside the moments of some values")
         elif (state["min"] is None) != (count == 0) or (state["max"] is None) != (count == 0):
             raise ValueError("min and max contradict the count")
         if count > 0 and c.kind == SN_KIND_NONE:

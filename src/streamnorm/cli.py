@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from ._version import __version__
+from .cli_export import export
 from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
 from .cli_train import predict, train
 from .console import Console
@@ -370,6 +371,7 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
+cli.add_command(export)
 cli.add_command(train)
 cli.add_command(predict)
 

@@ -21,11 +21,12 @@ The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members
     "exponent"`` (the mean is mean + mean_lo; m2, the sum of squared deviations, is in units of 4 to the power
     exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
-    "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
-    ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
+    "max"`` (null without values; left out beside moments where they are not known, after a subtraction or from
+    another system, and then decimals have a ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
     of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum is weight + weight_lo) and
     ``"left_out"``, the number of rows whose weight was zero or missing. Of a scaler that was made from given
-    statistics, without data, a column has ``"name"`` and ``"given"``, its mean and its scale, and nothing else.
+    statistics, without data, a column has ``"name"`` and ``"given"``, its mean (of a MaxAbsScaler its largest magnitude,
+    of a RobustScaler its median) and its scale, and nothing else.
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -390,7 +391,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> 
 def _decode_given(column: Mapping[str, Any], scaler: "BaseScaler") -> tuple[float, float]:
     _check_keys(column, ("name", "given"))
     values = _member(column, "given", list)
-    if not hasattr(scaler, "from_statistics") or len(values) != 2:
+    if not scaler._takes_given or len(values) != 2:
         raise _Damage(f"has a column {column['name']!r:.60} whose given statistics are not those of its scaler")
     mean, scale = (_decode_float(value, "given") for value in values)
     if not (math.isfinite(mean) and math.isfinite(scale) and scale):
@@ -413,7 +414,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
         lambda: scaler._new_stats(name), f"has a column {name!r:.60} that its scaler does not know"
     )
     keys = ["name", *_COUNTS, "kind"]
-    if model.exact and not {"min", "max"} & column.keys():  # not known after a subtraction
+    if model.has_moments and not {"min", "max"} & column.keys():  # not known
         keys += ["scale"] if column.get("kind") == "decimal" else []
     else:
         keys += ["min", "max"]

@@ -53,7 +53,8 @@ class ColumnSummary:
     mean : float
         NaN if count is 0.
     min, max : float, int, decimal.Decimal or None
-        Of the column's own kind; None without values. Not known after a subtraction.
+        Of the column's own kind; None without values. Not known after a subtraction, or
+        where another system did not keep them.
     given : (float, float) or None
         The mean and the scale of a scaler that was made from them, without data: then there are no statistics.
     rank_error : float
@@ -205,8 +206,8 @@ class ColumnSummary:
     def _extrema(self, what: str) -> ColumnStats:
         if not self.stats.has_extrema:
             raise StatisticNotCollected(
-                f"no {what} of column {self.name!r}: which one stays cannot be known after a subtraction, fit anew to "
-                "have it"
+                f"no {what} of column {self.name!r}: another system did not keep it, or which one stays cannot be known "
+                "after a subtraction, fit anew to have it"
             )
         return self.stats
 

@@ -35,6 +35,7 @@ class BaseScaler(Transforms, Merges, ABC):
 
     feature_names_in_: np.ndarray
     _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
+    _takes_given = False  # whether a column may have two given numbers in place of statistics
 
     @abstractmethod
     def _check_params(self) -> None:

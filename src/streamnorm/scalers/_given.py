@@ -1,4 +1,4 @@
-"""Scalers made from a mean and a scale that are known already, without data.
+"""Scalers made from two numbers a column that are known already, without data: a mean and a scale, as a rule.
 
 Design: such a column has no statistics, not even counts, and says so: merging it is an error, and so is asking for its
 minimum. Turned down: making up the moments of some data that would give the same mean and scale. A merge would then go
@@ -36,9 +36,14 @@ def given_summary(mean: ArrayLike, scale: ArrayLike, columns: Sequence[str] | No
     return Summary({name: ColumnStats(moments=False) for name in names}, given=given, passes=0)
 
 
+def given_pairs(summary: Summary) -> np.ndarray:
+    """The two given numbers of each column, as two arrays of shape (d,)."""
+    return np.array([column.given for column in summary.values()], dtype=np.float64).T.copy()
+
+
 def given_attributes(summary: Summary, *, with_mean: bool, with_std: bool) -> dict[str, Any]:
     """The fitted attributes of a StandardScaler."""
-    mean, scale = np.array([column.given for column in summary.values()], dtype=np.float64).T.copy()
+    mean, scale = given_pairs(summary)
     return {
         "mean_": mean if with_mean or with_std else None,
         "var_": scale * scale if with_std else None,

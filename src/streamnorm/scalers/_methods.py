@@ -23,7 +23,7 @@ from .._sketch import QuantileSketch
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._base import BaseScaler
-from ._given import given_attributes, given_summary
+from ._given import given_attributes, given_pairs, given_summary
 from ._transform import AffineMap
 
 EPS = float(np.finfo(np.float64).eps)
@@ -154,6 +154,8 @@ class StandardScaler(_ElementaryScaler):
     >>> merged.mean_, merged.n_samples_seen_
     (array([2.]), 3)
     """
+
+    _takes_given = True
 
     mean_: np.ndarray | None
     var_: np.ndarray | None
@@ -380,6 +382,8 @@ class MaxAbsScaler(_ElementaryScaler):
 
     _extrema_suffice = True
 
+    _takes_given = True
+
     max_abs_: np.ndarray
     scale_: np.ndarray
     n_samples_seen_: int
@@ -395,6 +399,9 @@ class MaxAbsScaler(_ElementaryScaler):
         return ColumnStats(moments=False, extrema=True)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
+        if summary.given:
+            max_abs, scale = given_pairs(summary)
+            return {"max_abs_": max_abs, "scale_": scale, "n_samples_seen_": 0}
         low = _array([column.min for column in summary.values()])
         high = _array([column.max for column in summary.values()])
         max_abs = np.maximum(np.abs(low), np.abs(high))
@@ -459,6 +466,8 @@ class RobustScaler(_ElementaryScaler):
     array([[1.]])
     """
 
+    _takes_given = True
+
     center_: np.ndarray | None
     scale_: np.ndarray | None
     n_samples_seen_: int
@@ -508,6 +517,10 @@ class RobustScaler(_ElementaryScaler):
         return bool(self.exact)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
+        if summary.given:
+            center, scale = given_pairs(summary)
+            kept = {"center_": center if self.with_centering else None, "scale_": scale if self.with_scaling else None}
+            return {**kept, "n_samples_seen_": 0}
         wanted = self._quantiles()
         low, _, high = wanted
         quantiles = np.array([column.quantile(wanted) for column in summary.values()]).T
