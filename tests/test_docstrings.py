@@ -14,7 +14,12 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(streamnorm.__path__, "streamnorm.")
     if not module.name.endswith("__main__")
 )
-NEED_TORCH = {"streamnorm.nn.torch", "streamnorm.nn._torch_functions", "streamnorm._torch_batches", "streamnorm.export.torch"}
+NEED_TORCH = {
+    "streamnorm.nn.torch",
+    "streamnorm.nn._torch_functions",
+    "streamnorm._torch_batches",
+    "streamnorm.export.torch",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -47,7 +47,7 @@ def test_what_the_form_cannot_say():
     with pytest.raises(sn.StreamnormError, match="column 1 has no values"):
         to_lerobot(sn.StandardScaler().fit([[1.0, np.nan], [3.0, np.nan]]))
     with pytest.raises(sn.StreamnormError, match="none of these pairs"):
-        to_lerobot(sn.StandardScaler.from_statistics([1.0], [2.0]))
+        to_lerobot(sn.StandardScaler.from_statistics([1.0], [-2.0]))
     with pytest.raises(sn.NotFittedError):
         to_lerobot(sn.StandardScaler())
 
@@ -61,7 +61,8 @@ def test_there_and_back_and_on(tmp_path, method):
     first = type(whole)(**whole.get_params()).fit(X[:300])
     np.testing.assert_allclose(scaler.transform(X), first.transform(X), rtol=10 * RTOL, atol=RTOL)
     scaler.save(tmp_path / "state.json")
-    for grown in (sn.load(tmp_path / "state.json") + type(first)(**first.get_params()).fit(X[300:]), scaler.partial_fit(X[300:])):
+    rest = type(first)(**first.get_params()).fit(X[300:])
+    for grown in (sn.load(tmp_path / "state.json") + rest, scaler.partial_fit(X[300:])):
         assert grown.n_samples_seen_ == 500
         np.testing.assert_allclose(grown.scale_, whole.scale_, rtol=1e-12)
         assert grown.summary_[2].max == X[:, 2].max()
@@ -73,6 +74,11 @@ def test_images_have_one_number_a_channel():
     np.testing.assert_array_equal(scaler.mean_, [0.4, 0.5, 0.6])
     with pytest.raises(sn.StatisticNotCollected):
         _ = scaler.summary_[0].min
+
+
+def test_given_statistics_have_no_count():
+    found = to_lerobot(sn.StandardScaler.from_statistics([1.0], [2.0]), feature="a")
+    assert found == {"a": {"mean": [1.0], "std": [2.0]}}
 
 
 def test_without_a_count_nothing_is_added():

@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exports import SCALERS, check, fitted, hostile_table
 
 import streamnorm as sn
 from streamnorm.export import to_polars
 from streamnorm.export.polars import ULPS, polars_source
-from support.exports import SCALERS, check, fitted, hostile_table
 
 
 def compare(table, scaler, *, inverse=False):

@@ -7,11 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exports import SCALERS, check, fitted, hostile_table
 
 import streamnorm as sn
 from streamnorm.export import to_pyarrow
 from streamnorm.export.pyarrow import ULPS, pyarrow_source
-from support.exports import SCALERS, check, fitted, hostile_table
 
 
 def compare(table, scaler, *, inverse=False):

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from sklearn import preprocessing
 from sklearn.compose import ColumnTransformer
+from support.exports import FITTED, SCALERS, fitted, hostile_table
 
 import streamnorm as sn
 from streamnorm.export import from_sklearn, to_sklearn
 from streamnorm.export.sklearn import EPS, MINMAX_EPS, SCALE_RTOL, ULPS, sklearn_source
-from support.exports import FITTED, SCALERS, fitted, hostile_table
 
 SEED = 20071002
 SUMS_RTOL = 1e-13  # of moments that went on from scikit-learn's, beside those of all rows at once
@@ -19,7 +19,8 @@ PLAIN = [name for name in SCALERS if name != "columns"]
 def frame():
     """The hostile table as scikit-learn takes it: float64, missing values NaN."""
     table = hostile_table()
-    columns = {name: [np.nan if v is None else float(v) for v in table[name].to_pylist()] for name in table.column_names}
+    values = {name: table[name].to_pylist() for name in table.column_names}
+    columns = {name: [np.nan if v is None else float(v) for v in column] for name, column in values.items()}
     return pd.DataFrame(columns, dtype=np.float64)
 
 
@@ -163,7 +164,9 @@ def test_a_standard_scaler_goes_on_from_there():
     for grown in (scaler + other, scaler + sn.StandardScaler().fit(x[30:]), scaler.partial_fit(x[30:])):
         np.testing.assert_array_equal(grown.n_samples_seen_, whole.n_samples_seen_)
         np.testing.assert_allclose(grown.mean_, whole.mean_, rtol=SUMS_RTOL)
-        np.testing.assert_allclose(grown.var_[[0, 1, 3]], whole.var_[[0, 1, 3]], rtol=SUMS_RTOL)
+        np.testing.assert_allclose(grown.var_[[0, 3]], whole.var_[[0, 3]], rtol=SUMS_RTOL)
+        lost = EPS * whole.mean_[1] * whole.scale_[1]  # scikit-learn's mean is rounded, by more beside an offset
+        np.testing.assert_allclose(grown.var_[1], whole.var_[1], rtol=0, atol=lost)
         with pytest.raises(sn.StatisticNotCollected, match="no minimum of column 0"):
             _ = grown.summary_[0].min
         assert grown.summary_[0].nan_count == 2

@@ -4,16 +4,14 @@ import io
 
 import numpy as np
 import pytest
+from support.exports import SCALERS, fitted, hostile_table
 
 import streamnorm as sn
-from support.exports import SCALERS, fitted, hostile_table
 
 torch = pytest.importorskip("torch")
 
 from streamnorm.export import to_torch  # noqa: E402
-from streamnorm.export.torch import ULPS, ColumnScaling, torch_source  # noqa: E402
-
-FLOAT32_RTOL = 1e-6  # where a column's mean is not large beside its standard deviation
+from streamnorm.export.torch import FLOAT32_EPS, ULPS, ColumnScaling, torch_source  # noqa: E402
 
 
 def doubles(table, scaler):
@@ -52,12 +50,15 @@ def test_samples_may_have_any_leading_dimensions():
 
 def test_float32_computes_in_float32():
     rng = np.random.default_rng(2)
-    x = rng.normal(size=(50, 3)).astype(np.float32)
+    x = (rng.normal(size=(500, 3)) * [1, 1e-5, 3] + [0, 1, 1e6]).astype(np.float32)
     scaler = sn.StandardScaler().fit(x)
     module = to_torch(scaler, dtype=torch.float32)
     found = module(torch.from_numpy(x))
     assert found.dtype == torch.float32 and {b.dtype for b in module.buffers()} == {torch.float32}
-    np.testing.assert_allclose(found.numpy(), scaler.transform(x), rtol=FLOAT32_RTOL, atol=FLOAT32_RTOL)
+    wide = x.astype(np.float64)
+    expected = scaler.transform(wide)
+    unit = np.finfo(np.float32).eps * ((np.abs(wide) + np.abs(scaler.mean_)) / scaler.scale_ + np.abs(expected))
+    assert np.all(np.abs(found.numpy() - expected) <= FLOAT32_EPS * unit)
     assert module.double()(torch.from_numpy(x)).dtype == torch.float64
 
 

@@ -206,8 +206,8 @@ class ColumnSummary:
     def _extrema(self, what: str) -> ColumnStats:
         if not self.stats.has_extrema:
             raise StatisticNotCollected(
-                f"no {what} of column {self.name!r}: another system did not keep it, or which one stays cannot be known "
-                "after a subtraction, fit anew to have it"
+                f"no {what} of column {self.name!r}: another system did not keep it, or which one stays cannot be "
+                "known after a subtraction, fit anew to have it"
             )
         return self.stats
 

@@ -38,8 +38,9 @@ def hostile_table() -> pa.Table:
     rng = np.random.default_rng(SEED)
     x = rng.normal(size=ROWS) * np.where(np.arange(ROWS) < FITTED, 1.0, 3.0)
     holes = rng.random(ROWS) < 0.2
-    cents = [decimal.Decimal(int(v * 1e6)).scaleb(-2) for v in x]
-    wide = decimal.Context(prec=60)
+    cents = [None if hole else decimal.Decimal(int(v * 1e6)).scaleb(-2) for v, hole in zip(x, holes, strict=True)]
+    exact = decimal.Context(prec=60)
+    wide = [exact.scaleb(decimal.Decimal(int(v * 1e9) * 10**20 + 1), -10) for v in x]
     columns: dict[str, Any] = {
         "plain": x,
         'a "quoted", name': x * 3 + 1e9,
@@ -59,8 +60,8 @@ def hostile_table() -> pa.Table:
         "größe 😀\n--": x - 5.0,
         "*": x + 0.5,
         "^pl.*$": x + 2.5,
-        "money": pa.array([None if hole else cent for hole, cent in zip(holes, cents, strict=True)], pa.decimal128(18, 2)),
-        "wide": pa.array([wide.scaleb(wide.create_decimal(int(v * 1e9) * 10**20 + 1), -10) for v in x], pa.decimal128(38, 10)),
+        "money": pa.array(cents, pa.decimal128(18, 2)),
+        "wide": pa.array(wide, pa.decimal128(38, 10)),
         "single": x.astype(np.float32),
     }
     return pa.table(columns)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import DataError, StatisticNotCollected, StreamnormError
 from ..scalers import MinMaxScaler, StandardScaler
-from ..scalers._given import given_summary
+from ..scalers._given import given_pairs, given_summary
 from ..summary import ColumnSummary, Summary
 from ._affine import mapped_columns
 from .sklearn import extrema_of, moments_of
@@ -55,9 +55,10 @@ def to_lerobot(
     Returns
     -------
     dict
-        ``{feature: {"mean": [...], ...}}``, with what the scaler has collected of all columns: of a StandardScaler mean,
-        std, min and max, of MinMaxScaler and MaxAbsScaler min and max, of a RobustScaler also the quantiles. The std
-        divides by n. ``count`` is left out where it is not known.
+        ``{feature: {"mean": [...], ...}}``, with what the scaler has collected of all columns: of a StandardScaler
+        mean, std, min and max, of MinMaxScaler and MaxAbsScaler min and max, of a RobustScaler also the quantiles. The
+        std divides by n. ``count`` is left out where it is not known. LeRobot's tools that join data sets want mean,
+        std, min, max and count, which a StandardScaler has.
 
     Raises
     ------
@@ -85,6 +86,8 @@ def to_lerobot(
 
 def _statistics(scaler: Any) -> dict[str, list[Any]]:
     columns = list(scaler.summary_.values())
+    if scaler.summary_.given:
+        return _given_statistics(scaler)
     found: dict[str, list[Any]] = {}
     for key, statistic in _STATISTICS.items():
         try:
@@ -96,12 +99,9 @@ def _statistics(scaler: Any) -> dict[str, list[Any]]:
                 raise StreamnormError(f"column {column.name!r} has no values, and so no {key}: leave it out of the fit")
         found[key] = [float(value) for value in values]
     if not any(found.keys() >= set(pair) for pair in _PAIRS):
-        raise StreamnormError(
-            f"LeRobot normalizes by mean and std, by min and max, or by quantiles, and this {type(scaler).__name__} has "
-            "collected none of these pairs: fit a StandardScaler over the data"
-        )
+        raise _no_pair(scaler)
     counts = {column.stats.count for column in columns}  # None where unknown
-    if None in counts or scaler.summary_.given:
+    if None in counts:
         return found
     if len(counts) > 1:
         raise StreamnormError(
@@ -109,6 +109,21 @@ def _statistics(scaler: Any) -> dict[str, list[Any]]:
             "rows with nulls or NaN"
         )
     return found | {"count": [int(counts.pop())]}
+
+
+def _no_pair(scaler: Any) -> StreamnormError:
+    return StreamnormError(
+        f"LeRobot normalizes by mean and std, by min and max, or by quantiles, and this {type(scaler).__name__} has "
+        "collected none of these pairs: fit a StandardScaler over the data"
+    )
+
+
+def _given_statistics(scaler: Any) -> dict[str, list[Any]]:
+    """Of a scaler that was made from given statistics: mean and std, if that is what they were."""
+    mean, scale = given_pairs(scaler.summary_)
+    if not isinstance(scaler, StandardScaler) or not (scaler.with_mean and scaler.with_std and (scale > 0).all()):
+        raise _no_pair(scaler)
+    return {"mean": mean.tolist(), "std": scale.tolist()}
 
 
 def from_lerobot(

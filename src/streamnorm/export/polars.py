@@ -87,7 +87,9 @@ def polars_source(scaler: Any, *, inverse: bool = False) -> str:
             y = f"({y} {operator} {shown})"
         clip = column.clip(inverse)
         if clip is not None:
-            low, high = clip
-            y = f"pl.when({y} < {low!r}).then({low!r}).when(({y} > {high!r}) & {y}.is_not_nan()).then({high!r}).otherwise({y})"
+            low, high = map(repr, clip)
+            above = f"({y} > {high}) & {y}.is_not_nan()"
+            y = f"pl.when({y} < {low}).then({low}).when({above}).then({high}).otherwise({y})"
         lines.append(f"    {y}.alias({column.name!r}),\n")
-    return '"""Expressions for polars: frame.with_columns(columns)."""\n\nimport polars as pl\n\ncolumns = [\n' + "".join(lines) + "]\n"
+    head = '"""Expressions for polars: frame.with_columns(columns)."""\n\nimport polars as pl\n\n'
+    return f"{head}columns = [\n{''.join(lines)}]\n"

@@ -101,6 +101,8 @@ def _class_and_params(scaler: BaseScaler) -> tuple[str, dict[str, Any]]:
 def _fitted_attributes(scaler: BaseScaler) -> dict[str, Any]:
     found = {name: getattr(scaler, name) for name in _ATTRIBUTES[scaler._class_name()]}
     found["n_features_in_"] = scaler.n_features_in_
+    if scaler._class_name() == "StandardScaler":
+        found["n_samples_seen_"] = np.asarray(found["n_samples_seen_"])[()]  # it asks the number for its shape
     if scaler.summary_.named:
         found["feature_names_in_"] = scaler.feature_names_in_
     return {name: value.copy() if isinstance(value, np.ndarray) else value for name, value in found.items()}
@@ -152,11 +154,12 @@ def sklearn_source(scaler: Any) -> str:
         if isinstance(value, np.ndarray):
             kind = ", dtype=object" if value.dtype == object else ""
             lines.append(f"scaler.{key} = np.array({value.tolist()!r}{kind})")
+        elif isinstance(value, np.generic):
+            lines.append(f"scaler.{key} = np.{value.dtype}({value.item()!r})")
         else:
             lines.append(f"scaler.{key} = {value!r}")
-    head = '"""A fitted scaler for scikit-learn: scaler.transform(X)."""\n\nfrom math import nan\n\nimport numpy as np\n'
-    head = head if "nan" in "".join(lines) else head.replace("from math import nan\n\n", "")
-    return f"{head}from sklearn.preprocessing import {name}\n\n" + "\n".join(lines) + "\n"
+    head = '"""A fitted scaler for scikit-learn: scaler.transform(X)."""\n\nfrom math import inf, nan  # noqa: F401\n\n'
+    return f"{head}import numpy as np\nfrom sklearn.preprocessing import {name}\n\n" + "\n".join(lines) + "\n"
 
 
 # ------------------------------------------------------------------------------------------------ from scikit-learn
@@ -190,7 +193,9 @@ def from_sklearn(estimator: Any) -> BaseScaler:
     Notes
     -----
     scikit-learn does not tell how many rows it saw beside the values: each column counts as having had as many rows as
-    the one with the most values. The scale_ of a StandardScaler agrees to ``SCALE_RTOL``, that of the others to the bit.
+    the one with the most values. Nor does it tell weights from counts, so that weights with whole sums pass for counts.
+    Its mean is rounded to one double, and what goes on from there starts with that. The scale_ of a StandardScaler
+    agrees to ``SCALE_RTOL``, that of the others to the bit.
 
     Examples
     --------
@@ -228,10 +233,10 @@ def _given(scaler: Any, estimator: Any, first: Any, scale: Any) -> Any:
 
 def _from_standard(estimator: Any) -> StandardScaler:
     params = {"copy": estimator.copy, "with_mean": estimator.with_mean, "with_std": estimator.with_std}
-    scaler, seen = StandardScaler(**params), np.asarray(getattr(estimator, "n_samples_seen_", 0.0))
-    if estimator.mean_ is not None and estimator.var_ is not None and seen.dtype.kind in "iu":
+    scaler, seen = StandardScaler(**params), np.asarray(estimator.n_samples_seen_, np.float64)
+    if estimator.mean_ is not None and estimator.var_ is not None and (seen == np.floor(seen)).all():
         names = _names(estimator)
-        counts = np.broadcast_to(seen, len(names)).tolist()
+        counts = [int(count) for count in np.broadcast_to(seen, len(names))]
         stats = [
             moments_of(count, max(counts), float(mean), float(var))
             for count, mean, var in zip(counts, estimator.mean_, estimator.var_, strict=True)

@@ -144,7 +144,7 @@ class Dialect:
         if "\0" in name or not (name or self.takes_empty):
             raise ValueError(f"{name!r} is no name in {self.title}: rename it")
         if self.max_bytes is not None and size > self.max_bytes:
-            raise ValueError(f"{name!r} has {size} bytes, and {self.title} cuts names after {self.max_bytes}: rename it")
+            raise ValueError(f"{name!r} has {size} bytes, {self.title} cuts names after {self.max_bytes}: rename it")
         return '"' + name.replace('"', '""') + '"'
 
     def quote_path(self, name: Name, what: str) -> str:

@@ -11,6 +11,7 @@ import torch
 from ._affine import mapped_columns
 
 ULPS = 0  # of float64, between the results of a float64 module on a CPU and those of `transform`
+FLOAT32_EPS = 3  # see `to_torch`
 
 
 class ColumnScaling(torch.nn.Module):
@@ -51,9 +52,10 @@ def to_torch(scaler: Any, dtype: torch.dtype = torch.float64) -> ColumnScaling:
     scaler : scaler
         Fitted.
     dtype : torch.dtype, default torch.float64
-        Of the buffers, the arithmetic and the result. float64 gives the very doubles of ``transform`` (``ULPS`` is 0, on
-        a CPU). float32 rounds x and the center before it subtracts them: a column whose mean is large beside its
-        standard deviation loses digits, so that the error grows to |x| / scale units in the last place.
+        Of the buffers, the arithmetic and the result. float64 gives the very doubles of ``transform`` (``ULPS`` is 0,
+        on a CPU). float32 rounds x and the center before it subtracts them, which a column whose mean is large beside
+        its standard deviation pays with digits: the error is at most ``FLOAT32_EPS`` eps of float32 times
+        (abs(x) + abs(center)) / abs(scale) + abs(y).
 
     Returns
     -------
