@@ -135,7 +135,7 @@ def test_a_damaged_state_is_refused(scaler, given, message):
 
 
 def test_other_scalers_have_no_given_statistics(scaler):
-    content = json.loads(state.dumps(sn.MaxAbsScaler().fit([[1.0]])))
+    content = json.loads(state.dumps(sn.MinMaxScaler().fit([[1.0]])))
     content["columns"] = json.loads(state.dumps(scaler))["columns"][:1]
     del content["digest"]
     content["digest"] = state._hash(content)
