@@ -30,7 +30,8 @@ from streamnorm.parquet.format import Compression
 from streamnorm.scalers import METHODS
 
 COMMANDS = sorted(cli.commands)
-JOBS = sorted({*COMMANDS} - {"predict", "train"})  # functions of the library; test_cli_train.py looks at the others
+# Functions of the library; test_cli_export.py and test_cli_train.py look at the others.
+JOBS = sorted({*COMMANDS} - {"export", "predict", "train"})
 HEAVY = ("numpy", "pyarrow", "sklearn", "pandas", "rich.console")
 RTOL = 1e-12
 

@@ -16,7 +16,8 @@ from support.commands import fails, run
 from support.files import temporaries
 
 import streamnorm as sn
-from streamnorm.export import to_lerobot, to_onnx, to_sql
+from streamnorm import cli_export, export
+from streamnorm.export import sql, to_lerobot, to_onnx, to_sql
 
 TABLE = pa.table({"id": [1, 2, 3], 'a "b", c': [1.0, 2.0, 4.5], "fare": [10.0, None, 12.0]})
 NAMES = TABLE.column_names[1:]
@@ -30,6 +31,11 @@ def scaler(tmp_path, monkeypatch):
     scaler = sn.MinMaxScaler(clip=True).fit(TABLE, columns=NAMES)
     scaler.save("stats.json")
     return scaler
+
+
+def test_choices_are_those_of_the_library():
+    assert {f"to_{target}" for target in cli_export.TARGETS} == {name for name in export.__all__ if name[:3] == "to_"}
+    assert cli_export.DIALECTS == sql.DIALECTS
 
 
 def test_sql_goes_to_standard_output_and_runs(scaler):
@@ -121,22 +127,22 @@ def test_command_lines_that_say_two_things(scaler, message):
 
 
 def test_what_a_file_is_at_fault_for(scaler):
-    sql = ["--to", "sql", "--table", "t"]
-    assert "none.json: cannot be read" in fails(1, "export", "none.json", *sql)
-    assert "carries no streamnorm state" in fails(1, "export", "trips.parquet", *sql)
+    query = ["--to", "sql", "--table", "t"]
+    assert "none.json: cannot be read" in fails(1, "export", "none.json", *query)
+    assert "carries no streamnorm state" in fails(1, "export", "trips.parquet", *query)
     sn.StandardScaler().fit([[1.0], [2.0]]).save("array.json")
-    assert "whose columns have none" in fails(1, "export", "array.json", *sql)
-    assert "would come out twice" in fails(1, "export", "stats.json", *sql, "--passthrough", "fare")
+    assert "whose columns have none" in fails(1, "export", "array.json", *query)
+    assert "would come out twice" in fails(1, "export", "stats.json", *query, "--passthrough", "fare")
     sn.ColumnScaler({"fare": "standard"}).fit(TABLE).save("columns.json")
     assert "use streamnorm.export.to_sklearn" in fails(1, "export", "columns.json", "--to", "sklearn")
 
 
 def test_a_file_is_replaced_when_asked_and_whole(scaler):
-    sql = ["export", "stats.json", "--to", "sql", "--table", "t", "-o", "out.sql"]
-    run(*sql)
+    query = ["export", "stats.json", "--to", "sql", "--table", "t", "-o", "out.sql"]
+    run(*query)
     before = os.stat("out.sql")
-    assert "out.sql" in fails(1, *sql)
+    assert "out.sql" in fails(1, *query)
     assert os.stat("out.sql").st_mtime_ns == before.st_mtime_ns
-    run(*sql, "--overwrite")
-    assert fails(2, *sql[:-1], "stats.json", "--overwrite")
+    run(*query, "--overwrite")
+    assert fails(2, *query[:-1], "stats.json", "--overwrite")
     assert sn.load("stats.json").digest() == scaler.digest() and not temporaries(".")

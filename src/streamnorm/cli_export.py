@@ -43,7 +43,7 @@ def _path(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 @click.command(
     options_metavar="--to TARGET [OPTIONS]",
-    epilog=example("export stats.json --to sql --table trips --view normalized | duckdb trips.db"),
+    epilog=example("export stats.json --to sql --table trips --view normalized"),
 )
 @click.argument("path", metavar="STATE", type=click.Path(), callback=files)
 @click.option(

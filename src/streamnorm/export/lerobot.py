@@ -13,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _STATISTICS: dict[str, Callable[[ColumnSummary], float]] = {
     "std": lambda column: column.std(),
     "min": lambda column: column.min,
     "max": lambda column: column.max,
-    **{key: (lambda column, q=q: column.quantile(q)) for key, q in QUANTILES.items()},
+    **{key: partial(ColumnSummary.quantile, q=q) for key, q in QUANTILES.items()},
 }
 
 
@@ -195,8 +196,9 @@ def from_lerobot(
         scaler._adopt(summary, named=False)
         return scaler
     else:
-        pairs = zip(known["mean"], known["std"], ends or [None] * len(known["mean"]), strict=True)
-        columns = [moments_of(count, count, mean, std * std, extrema) for mean, std, extrema in pairs]
+        extrema = dict(enumerate(ends or ()))
+        pairs = enumerate(zip(known["mean"], known["std"], strict=True))
+        columns = [moments_of(count, count, mean, std * std, extrema.get(i)) for i, (mean, std) in pairs]
     scaler._adopt(Summary(dict(enumerate(columns))), named=False)
     return scaler
 

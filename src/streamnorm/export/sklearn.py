@@ -243,8 +243,8 @@ def _from_standard(estimator: Any) -> StandardScaler:
         ]
         if max(counts) > 0:
             scaler._adopt(Summary(dict(zip(names, stats, strict=True))), named=isinstance(names[0], str))
-            known = ~np.isnan(np.asarray(estimator.scale_, np.float64))
-            if np.allclose(scaler.scale_[known], estimator.scale_[known], rtol=SCALE_RTOL, atol=0):
+            mine, theirs = np.asarray(scaler.scale_), np.asarray(estimator.scale_, np.float64)
+            if np.allclose(mine, np.where(np.isnan(theirs), mine, theirs), rtol=SCALE_RTOL, atol=0):
                 return scaler
     # Weights, no variance, or another opinion of which columns are constant.
     return _given(StandardScaler(**params), estimator, estimator.mean_, estimator.scale_)

@@ -17,6 +17,12 @@ FLOAT32_EPS = 3  # see `to_torch`
 class ColumnScaling(torch.nn.Module):
     """(x - center) / scale + offset, then clipped, column by column; tensors are (..., d)."""
 
+    center: torch.Tensor
+    scale: torch.Tensor
+    offset: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+
     def __init__(
         self,
         center: Sequence[float],
