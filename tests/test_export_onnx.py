@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pytest
+from support import exports
 
 import streamnorm as sn
 from streamnorm import nn
 from streamnorm.export import to_onnx
+from streamnorm.export.onnx import ULPS
 
 runtime = pytest.importorskip("onnxruntime")
 
@@ -230,6 +232,15 @@ def test_scalers(name):
     narrow = x[:, 1:2].astype(np.float32)
     one = sn.StandardScaler().fit(narrow)
     agree(one.transform(narrow), run(to_onnx(one, dtype=np.float32), narrow))
+
+
+@pytest.mark.parametrize("name", exports.SCALERS)
+def test_scalers_give_the_very_doubles_of_hostile_columns(name):
+    table, scaler = exports.hostile_table(), exports.fitted(name)
+    found = run(to_onnx(scaler), exports.doubles(table, scaler))
+    wide = [i for i, key in enumerate(scaler.summary_) if key != "single"]  # which transform rounds to float32
+    expected = exports.doubles(scaler.transform(table), scaler)
+    np.testing.assert_array_max_ulp(found[:, wide], expected[:, wide], maxulp=ULPS)
 
 
 def test_scalers_keep_the_names_of_columns():

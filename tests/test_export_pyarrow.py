@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.exports import SCALERS, check, fitted, hostile_table
+from support.exports import SCALERS, check, fitted, hostile_table, many_digits
 
 import streamnorm as sn
 from streamnorm.export import to_pyarrow
@@ -44,6 +44,12 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 def test_any_numbers(mean, scale, values):
     scaler = sn.StandardScaler.from_statistics([mean], [scale], columns=["x"])
     compare(pa.table({"x": pa.array(values, pa.float64())}), scaler)
+
+
+@pytest.mark.parametrize("scale", [0, 5, 20])
+def test_decimals_of_many_digits(scale):
+    table = many_digits(scale)
+    compare(table, sn.MaxAbsScaler().fit(table))
 
 
 def test_clipping_keeps_nan_and_brings_infinity_in():

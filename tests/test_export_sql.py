@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.exports import SCALERS, check, fitted, hostile_table
+from support.exports import SCALERS, check, fitted, hostile_table, many_digits
 
 import streamnorm as sn
 from streamnorm.export import to_sql
@@ -95,6 +95,12 @@ def test_clipping_at_any_bounds(dialect, low, width, values):
         return
     scaler = sn.MinMaxScaler((low, high), clip=True).fit(pa.table({"x": [0.0, 3.0]}))
     compare(dialect, pa.table({"x": values}), scaler)
+
+
+@pytest.mark.parametrize("scale", [0, 5, 20])
+def test_decimals_of_many_digits(scale):
+    table = many_digits(scale)
+    compare("duckdb", table, sn.MaxAbsScaler().fit(table))
 
 
 @pytest.mark.parametrize("dialect", RUN)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from support.exports import SCALERS, fitted, hostile_table
+from support.exports import SCALERS, doubles, fitted, hostile_table
 
 import streamnorm as sn
 
@@ -12,12 +12,6 @@ torch = pytest.importorskip("torch")
 
 from streamnorm.export import to_torch  # noqa: E402
 from streamnorm.export.torch import FLOAT32_EPS, ULPS, ColumnScaling, torch_source  # noqa: E402
-
-
-def doubles(table, scaler):
-    """The scaler's columns as a matrix of float64; nulls are NaN."""
-    columns = [table[name].to_pylist() for name in scaler.summary_]
-    return np.array([[np.nan if v is None else float(v) for v in column] for column in columns]).T
 
 
 def same(mine, theirs, bound=ULPS):

@@ -67,9 +67,24 @@ def hostile_table() -> pa.Table:
     return pa.table(columns)
 
 
+def many_digits(scale: int) -> pa.Table:
+    """Decimals of up to 38 digits, of which careless casts get a bit wrong now and then."""
+    rng = np.random.default_rng(SEED)
+    digits = ["".join(map(str, rng.integers(0, 10, size))) for size in rng.integers(1, 39, 2000)]
+    exact = decimal.Context(prec=60)
+    numbers = [exact.scaleb(decimal.Decimal(each), -scale) for each in digits]
+    return pa.table({"x": pa.array(numbers, pa.decimal128(38, scale))})
+
+
 def fitted(name: str, table: pa.Table | None = None) -> Any:
     """One of the scalers, fitted on the first rows."""
     return SCALERS[name]().fit((hostile_table() if table is None else table).slice(0, FITTED))
+
+
+def doubles(table: pa.Table, scaler: Any) -> np.ndarray:
+    """The scaler's columns as a matrix of float64, shape (n, d); nulls are NaN."""
+    columns = [table[name].to_pylist() for name in scaler.summary_]
+    return np.array([[np.nan if v is None else float(v) for v in column] for column in columns]).T
 
 
 def ulps(a: float, b: float) -> float:

@@ -19,6 +19,8 @@ from ..scalers import BaseScaler
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+ULPS = 0  # of float64, between a scaler's export run on a CPU and `transform`
+
 INPUT = "X"
 FLOATS = (np.float32, np.float64)
 
