@@ -33,10 +33,11 @@ def test_a_robust_scaler_has_quantiles():
 def test_other_features_of_the_file_stay(tmp_path):
     path = tmp_path / "stats.json"
     image = {"mean": [[[0.5]], [[0.5]], [[0.5]]], "count": [100]}
-    path.write_text(json.dumps({"observation.images.top": image, "action": {"mean": [0.0]}}))
+    path.write_text(json.dumps({"observation.images.top": image, "action": {"mean": [0.0]}, "odd": {"std": [np.nan]}}))
     to_lerobot(sn.MinMaxScaler().fit(X), path, feature="action")
     written = json.loads(path.read_text())
     assert written["observation.images.top"] == image
+    assert np.isnan(written["odd"]["std"][0])
     assert written["action"].keys() == {"min", "max", "count"}
     assert [entry.name for entry in tmp_path.iterdir()] == ["stats.json"]
 

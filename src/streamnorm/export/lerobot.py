@@ -81,7 +81,7 @@ def to_lerobot(
         from ..atomic import write_atomically
 
         others = _read(path) if os.path.exists(path) else {}
-        write_atomically(path, (json.dumps(others | found, indent=4, allow_nan=False) + "\n").encode())
+        write_atomically(path, (json.dumps(others | found, indent=4) + "\n").encode())
     return found
 
 
