@@ -163,21 +163,3 @@ def test_examples_run(thing):
     for example in doctest.DocTestFinder().find(thing, globs=dict(names)):
         runner.run(example)
     assert runner.summarize(verbose=False).failed == 0
-
-
-# What scikit-learn's own checks may find: odd objects are a DataError, and weighted quantiles (NumPy's, without
-# interpolation) are not those of repeated rows.
-NOT_OURS = {"standard": {"check_dtype_object"}, "minmax": {"check_dtype_object"}, "maxabs": {"check_dtype_object"}}
-NOT_OURS["robust"] = {"check_dtype_object", "check_sample_weight_equivalence_on_dense_data"}
-
-
-@pytest.mark.parametrize("name", ["standard", "minmax", "maxabs", "robust"])
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_own_checks(name):
-    pytest.importorskip("sklearn", minversion="1.6")
-    from sklearn.utils.estimator_checks import check_estimator
-
-    results = check_estimator(copy.deepcopy(SCALERS[name]), on_fail=None, on_skip=None)
-    failed = {result["check_name"] for result in results if result["status"] == "failed"}
-    assert len(results) > 40
-    assert failed <= NOT_OURS[name]

@@ -22,6 +22,7 @@ from ..summary import ColumnSummary, Summary
 from ._frames import Frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._merge import Merges
+from ._routing import PartialFit, Routing, watched
 from ._select import as_names, check_columns, check_numeric, numeric_chunk, select_columns
 from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
@@ -30,7 +31,7 @@ Progress = Callable[[int, int | None, int], None]
 Columns = str | Sequence[str] | None
 
 
-class BaseScaler(Transforms, Merges, ABC):
+class BaseScaler(Transforms, Merges, Routing, ABC):
     """The parent of all scalers. A child says which statistics it needs and what it makes of them."""
 
     feature_names_in_: np.ndarray
@@ -101,6 +102,7 @@ class BaseScaler(Transforms, Merges, ABC):
     def _plan_array(self, d: int) -> list[int]:
         return list(self._methods(dict.fromkeys(range(d), pa.float64())))
 
+    @watched
     def fit(
         self,
         X: Any,
@@ -185,6 +187,8 @@ class BaseScaler(Transforms, Merges, ABC):
             name = type(self).__name__
             raise DataError(f"every weight is zero or missing, so that no row takes part: {name} needs at least one")
 
+    @PartialFit
+    @watched
     def partial_fit(
         self,
         X: Any,
@@ -225,7 +229,8 @@ class BaseScaler(Transforms, Merges, ABC):
             As for :meth:`fit`, except that all rows of a batch may have no weight; and if a file was counted before,
             or has changed since.
         NotMergeableError
-            If quantiles are exact, to which nothing can be added, or the scaler was made from given statistics.
+            If quantiles are exact, to which nothing can be added, or the scaler was made from given statistics. In the
+            first case it is an AttributeError as well: ``hasattr(scaler, "partial_fit")`` is False.
         """
         self._check_params()
         self._refuse_merging("partial_fit adds to what was seen, and")

@@ -17,6 +17,10 @@ _ONE_DIMENSION = (
 )
 
 
+class NotNumbersError(DataError, TypeError):
+    """Objects that no number can be made of, which scikit-learn's callers expect as a TypeError."""
+
+
 def is_frame(X: Any, library: str) -> bool:
     """Whether X is a data frame of this library, which is not imported to find out."""
     module = sys.modules.get(library)
@@ -149,7 +153,8 @@ def _from_objects(array: np.ndarray) -> np.ndarray:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"an array of objects must hold numbers alone: {error}") from None
+        kind = NotNumbersError if isinstance(error, TypeError) else DataError
+        raise kind(f"an array of objects must hold numbers alone: {error}") from None
 
 
 def _check_shape(array: np.ndarray, scaler: str) -> None:

@@ -11,6 +11,9 @@ from ..summary import FIT_AT_ONCE, Summary
 from ._contract import ScikitLearnContract
 
 
+_KEPT = ("_sklearn", "_skl_callbacks", "_metadata_request")  # what scikit-learn has hung on a scaler
+
+
 class Merges(ScikitLearnContract):
     """The part of a scaler that joins it with others; `BaseScaler` has the rest."""
 
@@ -62,14 +65,14 @@ class Merges(ScikitLearnContract):
         self._check_params()
         return True
 
-    def _refuse_merging(self, why: str) -> None:
+    def _refuse_merging(self, why: str, error: type[NotMergeableError] = NotMergeableError) -> None:
         if self.__sklearn_is_fitted__() and self.summary_.given:
             raise NotMergeableError(
                 f"this {type(self).__name__} was made from given statistics, and how many rows they stand for is not "
                 "known: fit one over the data to add to it"
             )
         if self._rereads():
-            raise NotMergeableError(f"{why} {FIT_AT_ONCE}")
+            raise error(f"{why} {FIT_AT_ONCE}")
 
     def _check_mergeable(self, other: Any) -> None:
         """Raise NotMergeableError for what the summaries alone cannot tell."""
@@ -119,7 +122,7 @@ class Merges(ScikitLearnContract):
         return state.digest(self.summary_)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {key: value for key, value in self.__dict__.items() if key.startswith("_sklearn")}
+        kept = {key: value for key, value in self.__dict__.items() if key.startswith(_KEPT)}
         if self.__sklearn_is_fitted__():
             return {"state": state.dumps(self), "kept": kept}
         return {"params": self.get_params(deep=False), "kept": kept}

@@ -91,6 +91,8 @@ def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
     """Raise DataError unless each column is there, once, and can be normalized."""
     index = index_columns(schema)
     for name in names:
+        if not isinstance(name, str):
+            raise DataError(f"these columns have names, and {name!r} is none: give the column's name", column=name)
         found = schema.get_all_field_indices(name)
         if not found:
             raise DataError(f"there is no column {name!r}: {near_matches(name, schema.names)}", column=name)
