@@ -24,6 +24,8 @@ SKLEARN_RTOL = 1e-12  # agreement with scikit-learn's four scalers
 MERGE_RTOL = 1e-12  # moments of merged parts against those of the whole
 INVERSE_ULPS = 8  # rounding errors of three operations there and three back
 
+OURS = ("ddof", "exact", "constant", "infinite", "eps")  # parameters that scikit-learn does not have
+
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
 
 def sklearn_twin(scaler):
     preprocessing = pytest.importorskip("sklearn.preprocessing")
-    params = {k: v for k, v in scaler.get_params().items() if k not in ("ddof", "exact")}
+    params = {k: v for k, v in scaler.get_params().items() if k not in OURS}
     return getattr(preprocessing, type(scaler).__name__)(**params)
 
 
@@ -356,6 +358,7 @@ def test_parameters_by_name():
         **{"with_centering": True, "with_scaling": True, "quantile_range": (10, 90), "copy": True},
         "unit_variance": False,
         "exact": False,
+        **{"constant": "relative", "infinite": "error", "eps": None},
     }
     assert (
         scaler.set_params(copy=False) is scaler

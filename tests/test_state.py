@@ -43,23 +43,50 @@ def scaler(request):
     return fresh.fit(TABLE)
 
 
-VERSION_1 = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "data"
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("name", SCALERS)
-def test_states_of_version_1_are_read(name):
-    """Written by the last code that wrote version 1, from TABLE."""
-    path = VERSION_1 / f"state-v1-{name}.json"
-    assert json.loads(path.read_text())["version"] == 1
+def test_states_of_older_versions_are_read(name, version):
+    """Written by the last code that wrote that version, from TABLE."""
+    path = DATA / f"state-v{version}-{name}.json"
+    assert json.loads(path.read_text())["version"] == version
     scaler, fresh = state.load(path), copy.deepcopy(SCALERS[name]).fit(TABLE)
     assert repr(scaler) == repr(fresh) and scaler.digest() == fresh.digest()
     assert same_table(scaler.transform(TABLE), fresh.transform(TABLE))
     assert not scaler.summary_.files
-    assert state.dumps(scaler) == state.dumps(fresh) and json.loads(state.dumps(scaler))["version"] == 2
+    assert state.dumps(scaler) == state.dumps(fresh) and json.loads(state.dumps(scaler))["version"] == 3
+
+
+def test_exact_and_weighted_states_of_version_2_are_read():
+    for name, fresh in {
+        "exact": StandardScaler(exact=True).fit(TABLE),
+        "weighted": RobustScaler().fit(TABLE, sample_weight=[1.0, 2.0, 0.5, 1.0, 3.0]),
+    }.items():
+        scaler = state.load(DATA / f"state-v2-{name}.json")
+        assert repr(scaler) == repr(fresh) and scaler.digest() == fresh.digest()
+        assert same_table(scaler.transform(TABLE), fresh.transform(TABLE))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_rules_are_no_parameters_of_older_versions(version):
+    content = json.loads((DATA / f"state-v{version}-minmax.json").read_text())
+    content["scaler"]["params"]["constant"] = "zero"
+    with pytest.raises(StateError, match="unknown member 'constant'"):
+        state.loads(sealed(content))
+
+
+@pytest.mark.parametrize("name", ["constant", "infinite", "eps"])
+def test_a_state_carries_its_rules(name, text):
+    content = json.loads(text)
+    del content["scaler"]["params"][name]
+    with pytest.raises(StateError, match=f"lacks '{name}'"):
+        state.loads(sealed(content))
 
 
 def test_files_are_no_member_of_version_1():
-    content = json.loads((VERSION_1 / "state-v1-minmax.json").read_text()) | {"files": []}
+    content = json.loads((DATA / "state-v1-minmax.json").read_text()) | {"files": []}
     with pytest.raises(StateError, match="unknown member 'files'"):
         state.loads(sealed(content))
 
@@ -137,7 +164,7 @@ def test_the_file_is_rfc_8259_json_in_the_documented_form(text):
 
     content = json.loads(text, parse_constant=refuse)
     assert list(content) == ["format", "version", "streamnorm", "scaler", "columns", "digest"]
-    assert content["format"] == "streamnorm-state" and content["version"] == 2
+    assert content["format"] == "streamnorm-state" and content["version"] == 3
     size, ident, price, empty = content["columns"]
     assert size["name"] == "größe" and "größe" in text
     assert ident["max"] == str(2**60 + 1) and ident["min"] == -7
@@ -275,14 +302,14 @@ def test_random_edits_are_noticed_or_harmless(text):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda t: t.replace('"version": 2', '"version": 3'), "format version 3.*wrote it, "),
-        (lambda t: t.replace('"version": 2', '"version": true'), "'version'"),
+        (lambda t: t.replace('"version": 3', '"version": 4'), "format version 4.*wrote it, "),
+        (lambda t: t.replace('"version": 3', '"version": true'), "'version'"),
         (lambda t: t.replace("streamnorm-state", "other"), "not a streamnorm state"),
         (lambda t: t.replace('"ddof": 0', '"ddof": 1'), "digest does not match"),
         (lambda t: t.replace("-2.25", "-2.26"), "digest does not match"),
         (lambda t: t.replace("-2.25", "NaN"), "NaN is not a JSON number"),
         (lambda t: t.replace("-2.25", "-1e999"), "beyond any double"),
-        (lambda t: t.replace('"version": 2', '"version": 2, "version": 2'), "occurs twice"),
+        (lambda t: t.replace('"version": 3', '"version": 3, "version": 3'), "occurs twice"),
         (lambda t: t + "x", "not JSON that is whole"),
         (lambda t: "[" * 100_000, "not JSON that is whole"),
         (lambda t: "[]", "not a streamnorm state"),

@@ -103,6 +103,7 @@ cdef extern from "column.h" nogil:
     # The struct itself is declared in _core.pxd without its fields; these accessors stand in for them.
     ctypedef struct column_fields "sn_column":
         int64_t rows, nulls, no_value, infinities
+        int32_t skips_infinities
         int32_t nans_unknown
         sn_moments moments
         double min, max

@@ -117,9 +117,18 @@ cdef int set_exact_sums(column_fields *c, object units, object squares) except -
     return 0
 
 
+cdef int64_t infinite_values(const column_fields *c) noexcept:
+    """The infinities that count as values."""
+    return 0 if c.skips_infinities else c.infinities
+
+
+cdef int64_t nans_of(const column_fields *c) noexcept:
+    return c.no_value - c.nulls - c.weights.left_out - (c.infinities if c.skips_infinities else 0)
+
+
 cdef tuple exact_terms(ColumnStats self, const column_fields *c):
     """What `rounding` asks for: sum, sum of squares, number of summands, scale."""
-    return (*exact_sums(self), c.rows - c.no_value - c.infinities, c.scale if c.kind == SN_KIND_DECIMAL else 0)
+    return (*exact_sums(self), c.rows - c.no_value - infinite_values(c), c.scale if c.kind == SN_KIND_DECIMAL else 0)
 
 
 cdef tuple exact_extrema(ColumnStats self, const column_fields *c):
@@ -155,6 +164,8 @@ cdef class ColumnStats:
         An empty sketch; the column feeds a copy of it.
     exact : bool, default False
         Collect mean and variance from exact sums, rounded once.
+    skip_infinite : bool, default False
+        Leave infinite values out, as if they were NaN; they count in `infinite_count` alone.
 
     Notes
     -----
@@ -178,7 +189,8 @@ cdef class ColumnStats:
             raise MemoryError
         sn_column_init(<column_fields *>self._column, True, NULL)
 
-    def __init__(self, *, bint moments=True, bint extrema=True, QuantileSketch sketch=None, bint exact=False):
+    def __init__(self, *, bint moments=True, bint extrema=True, QuantileSketch sketch=None, bint exact=False,
+                 bint skip_infinite=False):
         cdef sn_kll *own = NULL
         if exact and not moments:
             raise ValueError("exact sums are moments: leave out one of exact=True and moments=False")
@@ -188,6 +200,7 @@ cdef class ColumnStats:
                 raise MemoryError
         sn_column_release(<column_fields *>self._column)
         sn_column_init(<column_fields *>self._column, moments, own)
+        fields_of(self).skips_infinities = skip_infinite
         if exact:
             check(sn_column_make_exact(<column_fields *>self._column))
 
@@ -292,13 +305,16 @@ cdef class ColumnStats:
             if values and not same_kind and not (c.kind == SN_KIND_FLOAT and p.kind == SN_KIND_INTEGER):
                 raise ValueError("it is no part: its values and those of the whole are of different kinds")
             count = c.rows - c.no_value - values
-            nans = (c.no_value - c.nulls) - (p.no_value - p.nulls)
+            if c.skips_infinities != p.skips_infinities:
+                raise ValueError("it is no part: one leaves infinite values out, and the other does not")
+            skipped = c.infinities - p.infinities if c.skips_infinities else 0
+            nans = (c.no_value - c.nulls) - (p.no_value - p.nulls) - skipped
             if min(c.rows - p.rows, c.nulls - p.nulls, nans, c.infinities - p.infinities, count) < 0:
                 raise ValueError("it is no part: it has counted more than the whole")
             if values and not (c.extrema_unknown or p.extrema_unknown) and (p.min < c.min or p.max > c.max):
                 raise ValueError("it is no part: it has values that the whole has not")
             units, squares = map(operator.sub, sums_of(c), sums_of(p))
-            summands = count - (c.infinities - p.infinities)
+            summands = count - (infinite_values(c) - infinite_values(p))
             spread = summands * squares - units * units  # the variance times n^2
             if spread < 0 or (spread and summands == 1) or (squares and not summands):
                 raise ValueError("it is no part: its sums are not those of some of the values of the whole")
@@ -391,7 +407,7 @@ cdef class ColumnStats:
     def nan_count(self):
         """Values that are NaN; None if a part came from `from_extrema` without their number."""
         cdef column_fields c = closed(self)
-        return None if c.nans_unknown else c.no_value - c.nulls - c.weights.left_out
+        return None if c.nans_unknown else nans_of(&c)
 
     @property
     def left_out(self):
@@ -417,8 +433,13 @@ cdef class ColumnStats:
 
     @property
     def infinite_count(self):
-        """Values that are infinite: in min and max, not in the moments' sums."""
+        """Values that are infinite: in min and max, not in the moments' sums; nowhere else if they are skipped."""
         return closed(self).infinities
+
+    @property
+    def skips_infinite(self):
+        """Whether infinite values are left out."""
+        return bool(fields_of(self).skips_infinities)
 
     @property
     def kind(self):
@@ -429,7 +450,7 @@ cdef class ColumnStats:
     def mean(self):
         """The mean, rounded; NaN without values or with infinite ones."""
         cdef column_fields c = closed(self)
-        if c.infinities > 0:
+        if infinite_values(&c) > 0:
             return NAN
         if c.exact != NULL:
             units, _, count, scale = exact_terms(self, &c)
@@ -446,7 +467,7 @@ cdef class ColumnStats:
     def m2(self):
         """Sum of squared deviations from the mean, in units of 4**exponent; NaN with exact sums."""
         cdef column_fields c = closed(self)
-        return c.moments.m2 if c.infinities == 0 and c.exact == NULL else NAN
+        return c.moments.m2 if infinite_values(&c) == 0 and c.exact == NULL else NAN
 
     @property
     def exponent(self):
@@ -457,18 +478,18 @@ cdef class ColumnStats:
     def var(self, double ddof=0):
         """Variance with divisor ``count - ddof``; NaN where that is not positive."""
         cdef column_fields c = closed(self)
-        if c.exact != NULL and c.infinities == 0:
+        if c.exact != NULL and infinite_values(&c) == 0:
             units, squares, count, scale = exact_terms(self, &c)
             return rounding.variance(units, squares, count, ddof, scale)
-        return sn_moments_variance(&c.moments, ddof) if c.infinities == 0 else NAN
+        return sn_moments_variance(&c.moments, ddof) if infinite_values(&c) == 0 else NAN
 
     def std(self, double ddof=0):
         """Standard deviation; finite also where the variance overflows."""
         cdef column_fields c = closed(self)
-        if c.exact != NULL and c.infinities == 0:
+        if c.exact != NULL and infinite_values(&c) == 0:
             units, squares, count, scale = exact_terms(self, &c)
             return rounding.standard_deviation(units, squares, count, ddof, scale)
-        return sn_moments_std(&c.moments, ddof) if c.infinities == 0 else NAN
+        return sn_moments_std(&c.moments, ddof) if infinite_values(&c) == 0 else NAN
 
     @property
     def min(self):
@@ -499,12 +520,14 @@ cdef class ColumnStats:
         state = {
             "rows": c.rows,
             "null_count": c.nulls,
-            "nan_count": None if c.nans_unknown else c.no_value - c.nulls - c.weights.left_out,
+            "nan_count": None if c.nans_unknown else nans_of(&c),
             "infinite_count": c.infinities,
             "kind": KINDS[c.kind],
             "min": low if c.kind == SN_KIND_FLOAT or low is None else str(low),
             "max": high if c.kind == SN_KIND_FLOAT or high is None else str(high),
         }
+        if c.skips_infinities:
+            state["skips_infinite"] = True
         if c.extrema_unknown:
             del state["min"], state["max"]
             if c.kind == SN_KIND_DECIMAL:
@@ -544,7 +567,8 @@ cdef class ColumnStats:
         cdef uint64_t low[2]
         sketch = QuantileSketch.from_bytes(state["sketch"]) if "sketch" in state else None
         has_sums = "sum" in state
-        stats = cls(moments=has_sums or "mean" in state, sketch=sketch, exact=has_sums)
+        skips = bool(state.get("skips_infinite", False))
+        stats = cls(moments=has_sums or "mean" in state, sketch=sketch, exact=has_sums, skip_infinite=skips)
         c = fields_of(stats)
         if state["kind"] not in KINDS:
             raise ValueError(f"unknown kind of column {state['kind']!r}")
@@ -553,12 +577,12 @@ cdef class ColumnStats:
         c.nans_unknown = state["nan_count"] is None
         c.weights.left_out = state.get("left_out", 0)
         nans = 0 if c.nans_unknown else state["nan_count"]
-        c.no_value = c.nulls + <int64_t>nans + c.weights.left_out
+        c.no_value = c.nulls + <int64_t>nans + c.weights.left_out + (c.infinities if skips else 0)
         count = c.rows - c.no_value
         plain = not c.has_moments and not has_sums and sketch is None
         if c.nans_unknown and (count == 0 or c.kind != SN_KIND_FLOAT or not plain):
             raise ValueError("the number of NaN is unknown only beside the extrema of floats")
-        if min(c.rows, c.nulls, nans, c.weights.left_out, c.infinities, count) < 0 or c.infinities > count:
+        if min(c.rows, c.nulls, nans, c.weights.left_out, c.infinities, count) < 0 or infinite_values(c) > count:
             raise ValueError("counts contradict each other")
         set_weight(c, state, count)
         if sketch is not None and (sketch.count != count or sketch.weighted != c.weights.used):
@@ -595,12 +619,12 @@ cdef class ColumnStats:
         if has_sums:
             units = rounding.from_text(state["sum"], rounding.SUM_EXPONENT)
             squares = rounding.from_text(state["sum_squares"], 2 * rounding.SUM_EXPONENT)
-            summands = count - c.infinities
+            summands = count - infinite_values(c)
             if squares < 0 or summands * squares < units * units or (units and not summands):
                 raise ValueError("the exact sums are not those of any data")
             set_exact_sums(c, units, squares)
-        if c.has_moments and count > c.infinities:
-            c.moments.count = count - c.infinities
+        if c.has_moments and count > infinite_values(c):
+            c.moments.count = count - infinite_values(c)
             c.moments.weight, c.moments.weight_lo = c.weights.weight, c.weights.weight_lo
             if not c.weights.used:
                 c.moments.weight = c.moments.count
@@ -615,7 +639,8 @@ cdef class ColumnStats:
         return stats
 
     @classmethod
-    def from_extrema(cls, int64_t rows, int64_t null_count, kind, min, max, *, nan_count=0, int32_t scale=0):
+    def from_extrema(cls, int64_t rows, int64_t null_count, kind, min, max, *, nan_count=0, int32_t scale=0,
+                     bint skip_infinite=False):
         """Statistics without moments of rows of which no more than this is known.
 
         Parameters
@@ -628,6 +653,8 @@ cdef class ColumnStats:
             None: unknown, and `count` with it; only for floats that have a value.
         scale : int, default 0
             Of decimals: the digits behind the point.
+        skip_infinite : bool, default False
+            As of the class; there were no infinite values.
 
         Raises
         ------
@@ -644,7 +671,7 @@ cdef class ColumnStats:
         cdef column_fields *c
         state = {
             "rows": rows, "null_count": null_count, "nan_count": nan_count, "infinite_count": 0, "kind": kind,
-            "min": min, "max": max,
+            "min": min, "max": max, "skips_infinite": skip_infinite,
         }
         if kind not in KINDS[1:]:
             raise ValueError(f"unknown kind of column {kind!r}")

@@ -32,7 +32,7 @@ from .pipeline import Outlet, run_ordered
 from .plan import Span
 from .scalers import AffineMap
 from .scalers._select import numeric_chunk, output_type
-from .scalers._transform import mapped_array
+from .scalers._transform import mapped_array, scale_of, taken
 from .scan import ProgressMeter
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
@@ -69,17 +69,21 @@ class Transform:
         """The schema of the result; metadata of schema and fields stay, but for the types that pandas would restore."""
         types = {f.name: self.out_type(f.type) for f in schema if f.name in self.maps}
         return pa.schema(
-            [f.with_type(types[f.name][0]) if f.name in types else f for f in schema],
+            [self._field(f, types[f.name][0]) if f.name in types else f for f in schema],
             metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
+    def _field(self, field: pa.Field, kind: pa.DataType) -> pa.Field:
+        blank = self.maps[field.name].blank and not self.inverse
+        return field.with_type(kind).with_nullable(True) if blank else field.with_type(kind)
+
     def encode(self, name: str, array: pa.Array, encoder: FloatChunkEncoder, bench: Workbench) -> None:
         """Add the mapped values of one column's array to its chunk; the encoder keeps none of them."""
-        m, dtype, numbers = self.maps[name], encoder.dtype, numeric_chunk(array)
+        m, dtype = self.maps[name], encoder.dtype
+        numbers = taken(numeric_chunk(array), m, self.inverse)
         out = bench.room(len(numbers), dtype)
-        values = affine(
-            numbers, m.center, m.scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out
-        )
+        scale = scale_of(m, self.inverse)
+        values = affine(numbers, m.center, scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)
         encoder.add(values, numbers.buffers()[0] if numbers.null_count else None, numbers.offset)
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -35,8 +35,8 @@ from .options import (
     recount,
     require_output,
     running,
-    scaler_of,
     settings,
+    with_rules,
     writing,
 )
 
@@ -178,10 +178,9 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
 
     if state is not None:
         check_own_target(state, options["overwrite"], others=[*source, sink])
+    options = with_rules(method, {"state": state, **options})
     with console.listening(), console.progress(passes=2) as progress:
-        scaler = engine.normalize(
-            source, sink, progress=progress, **given({"method": scaler_of(method), "state": state, **options})
-        )
+        scaler = engine.normalize(source, sink, progress=progress, **options)
     also = "" if state is None else f", statistics to {state}"
     say_done(console, "wrote", scaler.summary_.rows, "to", sink, also)
 
@@ -214,7 +213,7 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
     from . import engine
 
     console: Console = ctx.obj
-    options = given({"method": scaler_of(method), **options})
+    options = with_rules(method, options)
     if "update" in options:
         _update(console, source, sink, overwrite, options)
         return

@@ -18,7 +18,7 @@ from .rounding import SUM_EXPONENT, from_text, to_text
 if TYPE_CHECKING:
     from .summary import ColumnSummary, Summary
 
-_FORM = ("kind", "scale")  # how numbers are written, not what they are
+_FORM = ("kind", "scale", "skips_infinite")  # how numbers are written, not what they are
 _SUMS = {"sum": 1, "sum_squares": 2}  # powers of the values in them
 
 

@@ -96,7 +96,13 @@ def doubts_of(column: ColumnSummary, method: Any, *, so_far: bool = False) -> li
             ("mean", None if constant is not None else _mean(column, method)),
             ("rank-error", _rank_error(column)),
         ]
-    return [Doubt(code, _TEXTS[code].format(detail)) for code, detail in details if detail is not None]
+    found = [Doubt(code, _TEXTS[code].format(detail)) for code, detail in details if detail is not None]
+    return [_with_fate(doubt, method) if doubt.code == "constant" else doubt for doubt in found]
+
+
+def _with_fate(doubt: Doubt, method: Any) -> Doubt:
+    """A doubt about the spread that ends in what the method's rule makes of such a column."""
+    return Doubt(doubt.code, f"{doubt.text.rpartition('; ')[0]}; {method._fate()}")
 
 
 def _constant(column: ColumnSummary, method: Any) -> str | None:
@@ -158,6 +164,9 @@ def _warning(code: str, found: Mapping[Any, Sequence[Doubt]]) -> StreamnormWarni
     texts = {name: doubt.text for name, its in found.items() for doubt in its if doubt.code == code}
     same = len(set(texts.values())) == 1
     text = next(iter(texts.values())) if same else _TEXTS[code].format("")
+    fates = {each.rpartition("; ")[2] for each in texts.values()}
+    if code == "constant" and not same:
+        text = f"{text.rpartition('; ')[0]}; {fates.pop() if len(fates) == 1 else 'each by its own rule'}"
     return StreamnormWarning(f"{_columns(list(texts))}: {text}", code=code, columns=list(texts))
 
 

@@ -40,6 +40,7 @@ from .refine import refine
 from .scalers import METHODS, BaseScaler, ColumnScaler
 from .scalers._inputs import is_rereadable
 from .scalers._methods import new_scaler
+from .scalers._rules import rules_of
 from .scalers._select import as_names
 from .scan import Progress, ProgressMeter, scan
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
@@ -51,22 +52,64 @@ Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
 
 
-def make_scaler(method: Any, exact: bool = False) -> BaseScaler:
+def make_scaler(method: Any, exact: bool = False, preset: str | None = None, **rules: Any) -> BaseScaler:
     """The scaler that ``method=`` means: a name, a scaler, or a mapping of columns to methods.
 
     Raises
     ------
     ValueError
-        If there is no such method, or `exact` is asked of a scaler that was made otherwise.
+        If there is no such method or preset, or `exact`, a preset or rules (those that are not None) are asked of a
+        scaler that was made otherwise.
     """
+    rules = {name: value for name, value in rules.items() if value is not None}
     if isinstance(method, Mapping):
-        method = ColumnScaler(dict(method))
+        method = ColumnScaler(_by_rules(method, preset, rules))
+    elif isinstance(method, ColumnScaler) and (preset is not None or rules):
+        rest = method.remainder
+        named = _by_rules(method.transformers, preset, rules, rest)
+        if isinstance(rest, str) and rest in METHODS:
+            rest = _named_scaler(rest, preset, rules)
+        method = ColumnScaler(named, rest)
+    elif isinstance(method, BaseScaler) and (preset is not None or rules):
+        asked = ", ".join([*rules, *(["preset"] if preset is not None else [])])
+        raise ValueError(f"{asked} go with the name of a method: a scaler has its own, got {method!r}")
     if isinstance(method, BaseScaler):
         return method._as_exact() if exact else method
     if isinstance(method, str) and method in METHODS:
-        return new_scaler(method, exact)
+        _check_taken(rules, [method])
+        return _named_scaler(method, preset, rules, exact)
     known = ", ".join(repr(name) for name in METHODS)
     raise ValueError(f"method must be one of {known}, a scaler, or a mapping of columns to those, got {method!r}")
+
+
+def _named_scaler(name: str, preset: str | None, rules: Mapping[str, Any], exact: bool = False) -> BaseScaler:
+    known = METHODS[name]._param_names()
+    taken = {rule: value for rule, value in rules.items() if rule in known}
+    scaler = new_scaler(name, exact, **rules_of(name, preset, taken))
+    scaler._check_params()
+    return scaler
+
+
+def _by_rules(
+    methods: Mapping[Any, Any], preset: str | None, rules: Mapping[str, Any], rest: Any = None
+) -> dict[Any, Any]:
+    """The methods of columns, of which those that are names follow the rules; scalers have their own."""
+    if preset is None and not rules:
+        return dict(methods)
+    names = [name for name in (*methods.values(), rest) if isinstance(name, str) and name in METHODS]
+    if not names:
+        raise ValueError("rules and presets go with names of methods, and there is none: give each scaler its own")
+    _check_taken(rules, names)
+    return {
+        columns: _named_scaler(name, preset, rules) if isinstance(name, str) and name in METHODS else name
+        for columns, name in methods.items()
+    }
+
+
+def _check_taken(rules: Mapping[str, Any], names: Sequence[str]) -> None:
+    for rule in rules:
+        if not any(rule in METHODS[name]._param_names() for name in names):
+            raise ValueError(f"{rule} is no parameter of the method {' or '.join(map(repr, names))}: leave it out")
 
 
 def fit(
@@ -83,6 +126,11 @@ def fit(
     spool: bool = False,
     update: BaseScaler | str | os.PathLike[str] | None = None,
     recount: bool = False,
+    preset: str | None = None,
+    constant: str | None = None,
+    infinite: str | None = None,
+    ddof: int | None = None,
+    eps: float | None = None,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
@@ -117,6 +165,11 @@ def fit(
     recount : bool, default False
         With `update`: count files that have changed since they were counted, as they are now and beside what was
         counted, and copies of counted files.
+    preset : {"sklearn", "spark", "keras", "lerobot"} or None
+        Do as that system does: a bundle of parameters for methods that are given by name. What is given beside it
+        comes first.
+    constant, infinite, ddof, eps : str, str, int, float, or None
+        The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
 
     Returns
     -------
@@ -138,7 +191,8 @@ def fit(
     NotMergeableError
         If the state to update does not know which files it has counted, or cannot be added to.
     ValueError
-        If an argument is out of its domain, `exact` is asked for with a scaler that is not, or comes with weights.
+        If an argument is out of its domain, `exact` is asked for with a scaler that is not, or comes with weights, or
+        rules come with a scaler, which has its own.
 
     Examples
     --------
@@ -149,8 +203,15 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
+    rules = {
+        name: value
+        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
+        if value is not None
+    }
     if update is not None:
-        wanted = None if method is None else make_scaler(method, exact)
+        if method is None and (rules or preset is not None):
+            raise ValueError("update goes by the rules of the state: leave them out, or name the method, too")
+        wanted = None if method is None else make_scaler(method, exact, preset, **rules)
         size = parse_memory(memory)
         workers = resolve_threads(threads, size)
 
@@ -166,7 +227,7 @@ def fit(
         return scaler
     if recount:
         raise ValueError("recount goes with update: without a state to update, nothing was counted before")
-    scaler = make_scaler("standard" if method is None else method, exact)
+    scaler = make_scaler("standard" if method is None else method, exact, preset, **rules)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
     options["sample_weight"] = sample_weight
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
@@ -439,6 +500,11 @@ def normalize(
     progress: Progress | None = None,
     state: str | os.PathLike[str] | None = None,
     spool: bool = False,
+    preset: str | None = None,
+    constant: str | None = None,
+    infinite: str | None = None,
+    ddof: int | None = None,
+    eps: float | None = None,
 ) -> BaseScaler:
     """Fit a scaler on a source, and write the source normalized by it.
 
@@ -448,6 +514,11 @@ def normalize(
         As for `fit`; the pass that writes counts in `progress`, too.
     sink, dtype, compression, compression_level, row_group_size, overwrite
         As for `transform`.
+    preset : {"sklearn", "spark", "keras", "lerobot"} or None
+        Do as that system does: a bundle of parameters for methods that are given by name. What is given beside it
+        comes first.
+    constant, infinite, ddof, eps : str, str, int, float, or None
+        The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
     state : path, optional
         Also save the fitted state there. The footer of the output carries it in any case.
     spool : bool, default False
@@ -476,7 +547,7 @@ def normalize(
     >>> pq.read_table(normalized)["fare"].to_pylist()
     [0.0, 0.2857142857142857, 1.0]
     """
-    scaler = make_scaler(method, exact)
+    scaler = make_scaler(method, exact, preset, constant=constant, infinite=infinite, ddof=ddof, eps=eps)
     if sink is None:
         raise ValueError("normalize writes a file: name the sink, or use fit and transform")
     output = OutputOptions(
@@ -523,7 +594,7 @@ def _normalize_files(
         common_schema(group)
     meter = ProgressMeter(progress, files, passes=2)
     _fit_files(scaler, files, True, sample_weight, columns, exclude, output.memory, output.threads, meter)
-    scaler._check_some_weight()
+    scaler._check_done()
     if temporary:
         scaler.summary_.files = Ledger()
     doubts.tell(scaler)

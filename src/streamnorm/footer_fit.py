@@ -45,7 +45,7 @@ def stats_from_footers(
     source = dict.fromkeys(columns, SCAN)
     for name in columns:
         if methods[name]._extrema_suffice:
-            found = _column_stats(files, name) if weight is None else "the rows have weights"
+            found = _column_stats(files, name, methods[name]) if weight is None else "the rows have weights"
             if isinstance(found, str):
                 source[name] = f"{SCAN}: {found.replace(';', ',')}"  # semicolons stand between sources
             else:
@@ -53,7 +53,7 @@ def stats_from_footers(
     return stats, source
 
 
-def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | str:
+def _column_stats(files: Sequence[ParquetInput], column: str, method: BaseScaler) -> ColumnStats | str:
     """The statistics of a column over all files; a str that names the first place where they are not proved."""
     parts = []
     for file in files:
@@ -78,6 +78,7 @@ def _column_stats(files: Sequence[ParquetInput], column: str) -> ColumnStats | s
         high,
         nan_count=None if unknown else sum(int(part.nan_count.sum()) for part in parts),
         scale=scale,
+        skip_infinite=method._new_stats(column).skips_infinite,
     )
 
 

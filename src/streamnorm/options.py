@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from .console import Console
+from .rule_names import CONSTANT, INFINITE, PRESETS
 
 METHODS = ("standard", "minmax", "maxabs", "robust")
 CODECS = ("snappy", "zstd", "gzip", "brotli", "lz4", "none")
@@ -67,6 +68,25 @@ def scaler_of(method: Any) -> Any:
 
     rest, own = method
     return ColumnScaler(own, remainder=rest or "passthrough")
+
+
+RULES = ("preset", "constant", "infinite", "ddof", "eps")
+
+
+def with_rules(method: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, with the method; the rules among them must go with it and with each other."""
+    options = given({"method": scaler_of(method), **options})
+    rules = {name: options[name] for name in RULES if name in options}
+    if rules:
+        from .engine import make_scaler
+
+        if method is None and "update" in options:
+            raise click.UsageError("--update goes by the rules of FILE: leave them out, or give --method, too")
+        try:
+            make_scaler(options.get("method", "standard"), **rules)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    return options
 
 
 def _memory(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -199,6 +219,26 @@ fitting = _together(
         is_flag=True,
         help="Round means and variances correctly, and find quantiles exactly, in further passes over IN.",
     ),
+    click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        help="Do as that system does, where it differs: a bundle of the four rules below, and of ranges.",
+    ),
+    click.option(
+        "--constant",
+        type=click.Choice(CONSTANT),
+        help="What becomes of a column without spread: centered and not scaled (relative to its size, or by "
+        "scikit-learn's test), zero, an error; or all are divided by at least, by more than, or in place of 0 by "
+        "--eps. [default: relative]",
+    ),
+    click.option(
+        "--infinite",
+        type=click.Choice(INFINITE),
+        help="What becomes of infinite values: an error; left out of the fit, and null in the output; or left out of "
+        "the fit alone. [default: error]",
+    ),
+    click.option("--ddof", type=click.IntRange(min=0), metavar="N", help="Divide variances by n - N. [default: 0]"),
+    click.option("--eps", type=float, metavar="X", help="Of --constant floor, add and replace."),
     click.option(
         "--sample-weight",
         metavar="NAME",

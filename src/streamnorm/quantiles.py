@@ -322,7 +322,7 @@ def refined(
     """
     searches = {}
     for name, column in summary.items():
-        if wanted(name) and not column.stats.infinite_count:
+        if wanted(name) and (column.stats.skips_infinite or not column.stats.infinite_count):
             searches[name] = RankSearch(column.stats, wanted(name))
             column.stats = column.stats.without_sketch()
     give_back()

@@ -17,7 +17,7 @@ from .footer_fit import file_extrema
 from .parquet.statistics import LeafExtrema
 from .pipeline import Outlet
 from .quantiles import key_at
-from .scalers._select import numeric_chunk
+from .scalers._select import finite_chunk
 from .scan import ProgressMeter, ScanUnit, batch_rows, run_units, scan_units
 from .sources import ParquetInput, ReaderCache, column_batches
 from .summary import ColumnSummary, Summary
@@ -60,8 +60,8 @@ def refine(
             unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns), memory)
         )
         for arrays in batches:
-            for selection, array in zip(found, arrays, strict=True):
-                selection.update(numeric_chunk(array))
+            for name, selection, array in zip(unit.columns, found, arrays, strict=True):
+                selection.update(finite_chunk(array, summary[name]))
             outlet.check()
         outlet.push(found, 0)
 

@@ -189,7 +189,7 @@ def unit_stats(
                 raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
         outlet.check()
     for name, column in zip(unit.columns, stats, strict=True):
-        if column.infinite_count:
+        if column.infinite_count and not column.skips_infinite:
             raise _infinity(unit, readers, name)
     return stats
 
@@ -220,7 +220,7 @@ def _infinity(unit: ScanUnit, readers: ReaderCache, name: str) -> Any:
             break
     return unit.file.error(
         f"holds {stats.infinite_count} infinite value{'s' if stats.infinite_count > 1 else ''}: set them to null, "
-        "or exclude the column",
+        'exclude the column, or leave them out by infinite="null" or "ignore" (--infinite)',
         group,
         name,
     )

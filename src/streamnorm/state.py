@@ -1,12 +1,12 @@
 """Fitted scalers as versioned JSON, in files and in the footer of the Parquet files that they made.
 
-The format, version 2, is one RFC 8259 object, UTF-8, with exactly these members:
+The format, version 3, is one RFC 8259 object, UTF-8, with exactly these members:
 
 ``"format"``
     ``"streamnorm-state"``.
 ``"version"``
-    2; version 1, which has no ``"files"`` and no exact statistics, is read as well. A reader refuses a version
-    that it does not know.
+    3; version 2, which has no rules (``"constant" "infinite" "eps"``), and version 1, which has no ``"files"`` and no
+    exact statistics either, are read as well. A reader refuses a version that it does not know.
 ``"streamnorm"``
     The version of the library that wrote it; for people.
 ``"scaler"``
@@ -57,6 +57,7 @@ from .atomic import Claim, write_atomically
 from .digests import digest
 from .errors import StateError
 from .ledger import Ledger
+from .rule_names import RULES
 from .state_values import (
     MAX_EXACT,
     _check_keys,
@@ -81,15 +82,16 @@ if TYPE_CHECKING:
 __all__ = ["FOOTER_KEY", "digest", "dumps", "load", "loads", "save"]
 
 FORMAT = "streamnorm-state"
-VERSION = 2
-VERSIONS = (1, 2)  # that are read
+VERSION = 3
+VERSIONS = (1, 2, 3)  # that are read
 FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
 
 _TOP = ("format", "version", "streamnorm", "scaler", "columns", "digest")
-_OPTIONAL = {1: (), 2: ("files",)}  # by version
-_LATER = {"exact": False}  # parameters that states of version 1 lack, with what they did
+_OPTIONAL = {1: (), 2: ("files",), 3: ("files",)}  # by version
+_LATER = {"exact": (2, False)} | {name: (3, default) for name, default in RULES.items()}
+# Parameters that states of earlier versions lack, with the version that brought them and what was done before.
 _COUNTS = ("rows", "null_count", "nan_count", "infinite_count")
 _MOMENTS = ("mean", "mean_lo", "m2")
 _SUMS = ("sum", "sum_squares")
@@ -183,6 +185,7 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
     state, quantiles = summary.stats.state(), summary.quantiles
     column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
     count = state["rows"] - state["null_count"] - (state["nan_count"] or 0) - state.get("left_out", 0)
+    count -= state["infinite_count"] if summary.stats.skips_infinite else 0
     column["kind"] = state["kind"] if count else None
     if "mean" in state:
         column |= {key: _encode_float(state[key]) for key in _MOMENTS}
@@ -278,7 +281,7 @@ def restore(text: str | bytes, *, where: str = "the state", into: "BaseScaler | 
     """:func:`loads`, into an object that exists if one is given (the way of pickle and of subclasses)."""
     try:
         content = _parse(text)
-        scaler = _decode_scaler(_member(content, "scaler", dict), into=into)
+        scaler = _decode_scaler(_member(content, "scaler", dict), content["version"], into=into)
         files = Ledger()
         if "files" in content:
             listed = _member(content, "files", list)
@@ -306,7 +309,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
         raise _Damage("is not a streamnorm state")
     version = _member(content, "version", int)
     if version not in VERSIONS:
-        known = " and ".join(map(str, VERSIONS))
+        known = f"{', '.join(map(str, VERSIONS[:-1]))} and {VERSIONS[-1]}"
         problem = f"has format version {version}, and this version of streamnorm reads {known}"
         raise _Damage(
             problem, f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}"
@@ -337,7 +340,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
+def _decode_scaler(obj: Any, version: int, into: "BaseScaler | None" = None) -> "BaseScaler":
     from . import scalers
 
     _check_keys(obj, ("class", "params"))
@@ -345,24 +348,25 @@ def _decode_scaler(obj: Any, into: "BaseScaler | None" = None) -> "BaseScaler":
     if name not in scalers.CLASSES:
         raise _Damage(f"is of a scaler {name[:40]!r} that this version does not know")
     known = scalers.CLASSES[name]._param_names()
-    _check_keys(params, tuple(key for key in known if key not in _LATER), tuple(key for key in known if key in _LATER))
-    values = {key: _LATER[key] for key in known if key in _LATER}
-    values |= {key: _decode_param(value) for key, value in params.items()}
+    later = {key: default for key, (since, default) in _LATER.items() if key in known and version < since}
+    _check_keys(params, tuple(key for key in known if key not in later))
+    values = later | {key: _decode_param(value, version) for key, value in params.items()}
     scaler = object.__new__(scalers.CLASSES[name]) if into is None else into
     scaler.__dict__.update(values)
     _guard(scaler._check_params, "has parameters that cannot be used")
     return scaler
 
 
-def _decode_param(value: Any) -> Any:
+def _decode_param(value: Any, version: int) -> Any:
     if isinstance(value, list):
-        return tuple(_decode_param(item) for item in value)
+        return tuple(_decode_param(item, version) for item in value)
     if isinstance(value, dict) and "pairs" in value:
         _check_keys(value, ("pairs",))
         return _guard(
-            lambda: {k: v for k, v in map(_decode_param, value["pairs"])}, "has a mapping that is none"
+            lambda: {k: v for k, v in (_decode_param(pair, version) for pair in value["pairs"])},
+            "has a mapping that is none",
         )
-    return _decode_scaler(value) if isinstance(value, dict) else value
+    return _decode_scaler(value, version) if isinstance(value, dict) else value
 
 
 def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> Summary:
@@ -431,6 +435,7 @@ def _decode_column(column: Mapping[str, Any], scaler: "BaseScaler") -> ColumnSta
     if column["kind"] not in _KINDS or min(filter(None, state.values()), default=0) < 0 or state["rows"] >= 1 << 63:
         raise _Damage(f"has impossible counts or an unknown kind in column {name!r:.60}")
     state["kind"] = column["kind"]
+    state["skips_infinite"] = model.skips_infinite
     state |= {key: _member(column, key, str) for key in _SUMS if model.exact}
     if has_pairs:
         state |= {key: _decode_float(column[key], key) for key in _MOMENTS}

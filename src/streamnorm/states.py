@@ -183,7 +183,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 
         return _model_file.describe(path)
     scaler = load_scaler(path)
-    maps, found = scaler._maps(), doubts.doubts(scaler)
+    maps, found = scaler._all_maps(), doubts.doubts(scaler)
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
     return {
         "path": os.fspath(path),
@@ -208,6 +208,8 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         "null_count": column.null_count,
         "nan_count": column.stats.nan_count,
     }
+    if column.stats.infinite_count:
+        said["infinite_count"] = column.stats.infinite_count
     if column.stats.has_extrema:
         said |= {"min": column.min, "max": column.max}
     if column.stats.weighted:

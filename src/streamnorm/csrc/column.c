@@ -1,6 +1,7 @@
 /* See column.h. */
 #include "column.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,16 @@ void sn_column_close(sn_column *column) {
     column->pending = 0;
 }
 
+SN_CLONES int64_t sn_blank_infinities(double *x, int64_t n) {
+    int64_t found = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int infinite = fabs(x[i]) > DBL_MAX;
+        found += infinite;
+        x[i] = infinite ? NAN : x[i];
+    }
+    return found;
+}
+
 /* Makes room in `column` for values of the given kind; integers become floats where floats join them. */
 static sn_status widen_kind(sn_column *column, sn_kind kind, int32_t scale) {
     if (kind == SN_KIND_NONE || (column->kind == kind && column->scale == scale)) return SN_OK;
@@ -124,7 +135,7 @@ sn_status sn_column_update(sn_column *column, const sn_array *array) {
     sn_status status = sn_column_make_room(column, array);
     if (status != SN_OK) return status;
     int in_place = array->type == SN_FLOAT64 && array->validity == NULL && array->stride == sizeof(double) &&
-                   (uintptr_t)array->values % sizeof(double) == 0;
+                   (uintptr_t)array->values % sizeof(double) == 0 && !column->skips_infinities;
     sn_int_extrema exact = NO_EXTREMA;
     _Alignas(64) double loaded[SN_BLOCK];
     int64_t i = 0, n = array->length;
@@ -142,6 +153,7 @@ sn_status sn_column_update(sn_column *column, const sn_array *array) {
                 to = column->block + column->pending;
             }
             nulls = sn_load_block(to, &exact, array, i, take);
+            if (column->skips_infinities) column->infinities += sn_blank_infinities(to, take);
             x = to;
         }
         if (column->sketch != NULL) {
@@ -170,7 +182,7 @@ sn_status sn_column_update(sn_column *column, const sn_array *array) {
 
 sn_status sn_column_merge(sn_column *into, const sn_column *from) {
     if ((into->sketch == NULL) != (from->sketch == NULL) || (into->exact == NULL) != (from->exact == NULL) ||
-        into->has_moments != from->has_moments)
+        into->has_moments != from->has_moments || into->skips_infinities != from->skips_infinities)
         return SN_ERR_INCOMPATIBLE;
     sn_column b;
     sn_status status = sn_column_copy(&b, from);

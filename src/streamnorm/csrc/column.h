@@ -25,7 +25,8 @@ typedef struct sn_column {
     int64_t rows, nulls;
     int64_t no_value;       /* nulls, NaN and rows left out in closed blocks */
     int32_t nans_unknown;   /* extrema came without a count of NaN: no_value may be less than there are */
-    int64_t infinities;     /* in closed blocks */
+    int64_t infinities;     /* in closed blocks; among no_value, and of the open block as well, if they are skipped */
+    int32_t skips_infinities; /* infinities are made NaN as they come in, which no statistic sees */
     sn_moments moments;     /* of closed blocks; finite values only */
     double min, max;        /* of closed blocks, as doubles */
     sn_int_extrema integer; /* exact where min and max may be rounded, see load.h */
@@ -49,6 +50,9 @@ sn_status sn_column_update(sn_column *column, const sn_array *array);
 sn_status sn_column_merge(sn_column *into, const sn_column *from);
 /* Closes the open block, so that moments, min, max and no_value speak of every row. */
 void sn_column_close(sn_column *column);
+
+/* Makes NaN of the infinities among n values and returns their number. */
+int64_t sn_blank_infinities(double *x, int64_t n);
 
 /* n rows of a type that is always null. */
 void sn_column_update_nulls(sn_column *column, int64_t n);

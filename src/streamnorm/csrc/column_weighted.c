@@ -97,7 +97,7 @@ static sn_status update(sn_column *column, const sn_array *array, const double *
     _Alignas(64) double loaded[SN_BLOCK];
     _Alignas(64) double ones[SN_BLOCK];
     int in_place = array->type == SN_FLOAT64 && array->validity == NULL && array->stride == sizeof(double) &&
-                   (uintptr_t)array->values % sizeof(double) == 0;
+                   (uintptr_t)array->values % sizeof(double) == 0 && !column->skips_infinities;
     if (weights == NULL)
         for (int64_t i = 0; i < SN_BLOCK; i++) ones[i] = 1.0;
     for (int64_t i = 0, n = array->length; i < n;) {
@@ -109,11 +109,13 @@ static sn_status update(sn_column *column, const sn_array *array, const double *
             left_out = 0;
         } else if (take == SN_BLOCK) {
             nulls = load_weighted(loaded, &column->integer, &left_out, array, w, i, take);
+            if (column->skips_infinities) column->infinities += sn_blank_infinities(loaded, take);
         } else {
             if (!reserve_block(&column->block) || !reserve_block(&column->weights.block)) return SN_ERR_NOMEM;
             double *to = column->block + column->pending;
             memcpy(column->weights.block + column->pending, w, (size_t)take * sizeof *w);
             nulls = load_weighted(to, &column->integer, &left_out, array, w, i, take);
+            if (column->skips_infinities) column->infinities += sn_blank_infinities(to, take);
             x = to;
         }
         if (column->sketch != NULL) {

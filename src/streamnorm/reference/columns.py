@@ -123,9 +123,14 @@ class ColumnStats:
         Whether to keep mean and variance, and smallest and largest value.
     sketch : QuantileSketch or None
         A sketch to feed; the object is then owned by the statistics.
+    skip_infinite : bool
+        Whether infinite values are left out.
     """
 
-    def __init__(self, *, moments: bool = True, extrema: bool = True, sketch: Any = None) -> None:
+    def __init__(
+        self, *, moments: bool = True, extrema: bool = True, sketch: Any = None, skip_infinite: bool = False
+    ) -> None:
+        self.skips_infinite = skip_infinite
         self.has_moments, self.has_extrema, self.sketch = moments, extrema, sketch
         self.rows = self.null_count = self.infinite_count = 0
         self.nan_count: int | None = 0
@@ -143,7 +148,13 @@ class ColumnStats:
 
     @property
     def count(self) -> int | None:
-        return None if self.nan_count is None else self.rows - self.null_count - self.nan_count - self.left_out
+        if self.nan_count is None:
+            return None
+        return self.rows - self.null_count - self.nan_count - self.left_out - self._skipped
+
+    @property
+    def _skipped(self) -> int:
+        return self.infinite_count if self.skips_infinite else 0
 
     def _add_nans(self, more: int | None) -> None:
         self.nan_count = None if self.nan_count is None or more is None else self.nan_count + more
@@ -180,7 +191,10 @@ class ColumnStats:
         as_double = np.array([float(v) for v in values]) if kind == "decimal" else values.astype(np.float64)
         nan = np.isnan(as_double)
         self._add_nans(int(np.count_nonzero(nan)))
-        self.infinite_count += int(np.count_nonzero(np.isinf(as_double)))
+        infinite = np.isinf(as_double)
+        self.infinite_count += int(np.count_nonzero(infinite))
+        if self.skips_infinite:
+            as_double, nan = np.where(infinite, np.nan, as_double), nan | infinite
         if self.has_extrema and not nan.all():
             self._widen_extrema(values if kind == "decimal" else values[~nan], kind)
         self._weight_sums.append(math.fsum(weights[present][~nan]))
@@ -224,8 +238,8 @@ class ColumnStats:
         return _merge_moments(self._total, self._of_rows(self._pending))
 
     def merge(self, other: "ColumnStats") -> "ColumnStats":
-        same = (self.has_moments, self.has_extrema, self.sketch is None)
-        if same != (other.has_moments, other.has_extrema, other.sketch is None):
+        same = (self.has_moments, self.has_extrema, self.sketch is None, self.skips_infinite)
+        if same != (other.has_moments, other.has_extrema, other.sketch is None, other.skips_infinite):
             raise ValueError("cannot merge statistics that were not collected in the same way")
         if other.rows == 0:
             return self
@@ -305,6 +319,8 @@ class ColumnStats:
             name: getattr(self, name)
             for name in ("rows", "null_count", "nan_count", "infinite_count", "kind")
         }
+        if self.skips_infinite:
+            state["skips_infinite"] = True
         if self.weighted:
             state |= {"weight": self.weight, "weight_lo": 0.0, "left_out": self.left_out}
         if self.has_moments:
@@ -320,13 +336,15 @@ class ColumnStats:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "ColumnStats":
         sketch = QuantileSketch.from_bytes(state["sketch"]) if "sketch" in state else None
-        new = cls(moments="mean" in state, extrema="min" in state, sketch=sketch)
+        skips = state.get("skips_infinite", False)
+        new = cls(moments="mean" in state, extrema="min" in state, sketch=sketch, skip_infinite=skips)
         new.rows, new.null_count, new.nan_count = state["rows"], state["null_count"], state["nan_count"]
         new.infinite_count, new.kind = state["infinite_count"], state["kind"]
         new.weighted, new.left_out = "weight" in state, state.get("left_out", 0)
-        most = new.rows - new.null_count - (new.nan_count or 0) - new.left_out
+        most = new.rows - new.null_count - (new.nan_count or 0) - new.left_out - new._skipped
         new._weight_sums = [state.get("weight", float(most))]
-        if min(new.null_count, new.nan_count or 0, new.infinite_count, most) < 0 or new.infinite_count > most:
+        counted = new.infinite_count - new._skipped
+        if min(new.null_count, new.nan_count or 0, new.infinite_count, most) < 0 or counted > most:
             raise ValueError("the counts contradict each other")
         if new.nan_count is None and (new.kind != "float" or new.has_moments or sketch is not None or not most):
             raise ValueError("the number of NaN is unknown only beside the extrema of floats")
@@ -348,7 +366,16 @@ class ColumnStats:
 
     @classmethod
     def from_extrema(
-        cls, rows: int, null_count: int, kind: str, min: Any, max: Any, *, nan_count: int | None = 0, scale: int = 0
+        cls,
+        rows: int,
+        null_count: int,
+        kind: str,
+        min: Any,
+        max: Any,
+        *,
+        nan_count: int | None = 0,
+        scale: int = 0,
+        skip_infinite: bool = False,
     ) -> "ColumnStats":
         if kind == "float" and not np.isfinite([bound for bound in (min, max) if bound is not None]).all():
             raise ValueError("the extrema of floats have to be finite")
@@ -356,7 +383,7 @@ class ColumnStats:
         if kind != "float":
             min, max = (None if bound is None else as_text(bound) for bound in (min, max))
         counts = {"rows": rows, "null_count": null_count, "nan_count": nan_count, "infinite_count": 0}
-        new = cls.from_state({**counts, "kind": kind, "min": min, "max": max})
+        new = cls.from_state({**counts, "kind": kind, "min": min, "max": max, "skips_infinite": skip_infinite})
         new.scale = scale if kind == "decimal" else None
         return new
 

@@ -23,7 +23,8 @@ from ._frames import Frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._merge import Merges
 from ._routing import PartialFit, Routing, watched
-from ._select import as_names, check_columns, check_numeric, numeric_chunk, select_columns
+from ._rules import refuse_constant
+from ._select import as_names, check_columns, check_numeric, finite_chunk, numeric_chunk, select_columns
 from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
 
@@ -69,8 +70,21 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         """The fitted attributes, by name."""
 
     @abstractmethod
-    def _maps(self) -> dict[str | int, AffineMap]:
+    def _all_maps(self) -> dict[str | int, AffineMap]:
         """The affine map of each normalized column, from the fitted attributes."""
+
+    def _maps(self) -> dict[str | int, AffineMap]:
+        """These maps, for use: DataError if a column is constant where that is an error."""
+        self._check_fitted()
+        self._check_spread()
+        return self._all_maps()
+
+    def _check_spread(self) -> None:
+        methods: dict[Any, Any] = self._methods(dict.fromkeys(self.summary_, pa.float64()))
+        for name, column in self.summary_.items():
+            method = methods[name]
+            if method.constant == "error" and column.has_values and method._is_constant(column):
+                raise refuse_constant(name)
 
     def _methods(self, schema_columns: Mapping[Any, pa.DataType]) -> dict[Any, "BaseScaler"]:
         """Which of these columns are normalized, and by which elementary scaler."""
@@ -174,12 +188,17 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             threads=threads,
         )
         try:
-            self._check_some_weight()
+            self._check_done()
         except DataError:
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
         return self._telling(before, doubts.tell)
+
+    def _check_done(self) -> None:
+        """Raise DataError for what a whole fit must not end in, while a part of one may."""
+        self._check_some_weight()
+        self._check_spread()
 
     def _check_some_weight(self) -> None:
         """Raise DataError if no row takes part. A batch of a stream may be like that; partial_fit does not ask."""
@@ -354,12 +373,15 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             for key, name in zip(summary, self._names_in(summary, part), strict=True):
                 if key in selections:
                     for chunk in part.chunks(part.names.index(name), fit=True):
-                        selections[key].update(numeric_chunk(chunk))
+                        selections[key].update(finite_chunk(chunk, summary[key]))
             return
         matrix = as_matrix(part, type(self).__name__)
         for key, position in zip(summary, self._positions(summary, matrix.shape[1]), strict=True):
             if key in selections:
-                selections[key].update(matrix[:, position])
+                values = matrix[:, position]
+                if summary[key].stats.skips_infinite and values.dtype.kind == "f":
+                    values = np.where(np.isinf(values), np.nan, values)
+                selections[key].update(values)
 
     def _found(self, names: Sequence[str | int]) -> Summary:
         return Summary({name: self._new_stats(name) for name in names}, source=dict.fromkeys(names, "data"))
@@ -418,11 +440,13 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
     def _check_maps(self) -> None:
         """Raise DataError where a column's own values overflow under its map."""
-        for name, m in self._maps().items():
+        methods: dict[Any, Any] = self._methods(dict.fromkeys(self.summary_, pa.float64()))
+        for name, m in self._all_maps().items():
             column = self.summary_[name]
             if not column.has_values or not column.stats.has_extrema:
                 continue
-            reach = (float(column.min) - m.center, float(column.max) - m.center, m.scale)
+            scale = 0.0 if methods[name].constant == "zero" else m.scale  # infinite where the column becomes 0
+            reach = (float(column.min) - m.center, float(column.max) - m.center, scale)
             if not all(map(math.isfinite, reach)):
                 raise DataError(
                     f"column {name!r} spans more than a float64 can hold (from {column.min} to "
@@ -451,11 +475,10 @@ def _check_summary(summary: Summary, scaler: str) -> None:
     if summary.rows == 0 and not summary.given:
         raise DataError(f"there are no rows to fit: {scaler} needs at least one")
     for name, column in summary.items():
-        if column.stats.infinite_count:
+        if column.stats.infinite_count and not column.stats.skips_infinite:
             raise DataError(
                 f"column {name!r} holds {column.stats.infinite_count} infinite values: set them to "
-                "null or filter "
-                f"them out first",
+                'null or filter them out first, or leave them out by infinite="null" or "ignore"',
                 column=name,
             )
 

@@ -211,20 +211,22 @@ class ColumnScaler(BaseScaler):
                 fitted[key]._adopt(summary.part(names), named=summary.named)
         return {"transformers_": fitted, "n_samples_seen_": summary.rows}
 
-    def _maps(self) -> dict[str | int, AffineMap]:
+    def _all_maps(self) -> dict[str | int, AffineMap]:
         self._check_fitted()
         maps: dict[str | int, AffineMap] = {}
         for scaler in self.transformers_.values():
-            maps |= scaler._maps()
+            maps |= scaler._all_maps()
         return {name: maps[name] for name in self.summary_}
 
     def _check_mergeable(self, other: Any) -> None:
         for name in other.summary_:
             try:
-                same = type(self._method_of(name)) is type(other._method_of(name))
+                ours, theirs = self._method_of(name), other._method_of(name)
             except KeyError:
-                same = False
-            if not same:
+                ours = theirs = None
+            if type(ours) is type(theirs) and ours is not None:
+                ours._check_mergeable(theirs)
+            else:
                 raise NotMergeableError(
                     f"column {name!r} has different methods in the two: give both the same"
                 )

@@ -10,7 +10,7 @@ frame and the Parquet file written from it have the same summary; in transform N
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -44,9 +44,9 @@ class ArrowFrame:
         column = self.data.column(i)
         return column.chunks if isinstance(column, pa.ChunkedArray) else [column]
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
         """The same kind of table, new, with these columns in place of its own."""
-        schema = replaced_schema(self.schema, {i: kind for i, (kind, _) in columns.items()})
+        schema = replaced_schema(self.schema, {i: kind for i, (kind, _) in columns.items()}, nullable)
         arrays: list[Any] = list(self.data.columns)
         for i, (kind, chunks) in columns.items():
             arrays[i] = pa.chunked_array(chunks, kind) if isinstance(self.data, pa.Table) else chunks[0]
@@ -55,10 +55,11 @@ class ArrowFrame:
         return type(self.data).from_arrays(arrays, schema=schema)
 
 
-def replaced_schema(schema: pa.Schema, types: Mapping[int, pa.DataType]) -> pa.Schema:
-    """The schema with these types; names, order, nullability and all metadata stay."""
+def replaced_schema(schema: pa.Schema, types: Mapping[int, pa.DataType], nullable: Collection[int] = ()) -> pa.Schema:
+    """The schema with these types; names, order, nullability but of the fields named, and all metadata stay."""
     for i, kind in types.items():
-        schema = schema.set(i, schema.field(i).with_type(kind))
+        field = schema.field(i).with_type(kind)
+        schema = schema.set(i, field.with_nullable(True) if i in nullable else field)
     return schema
 
 
@@ -95,7 +96,7 @@ class PandasFrame:
             return array.chunks or [pa.array([], array.type)]
         return [array]
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
         new = self.data.copy(deep=False)
         for i, (kind, chunks) in columns.items():
             new.isetitem(i, _like(self.data.iloc[:, i].dtype, pa.chunked_array(chunks, kind)))
@@ -141,7 +142,7 @@ class PolarsFrame:
         column = pa.chunked_array(self.data.to_series(i))
         return column.chunks or [pa.array([], column.type)]
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
         from_arrow = sys.modules["polars"].from_arrow
         return self.data.with_columns(
             from_arrow(pa.chunked_array(chunks, kind)).alias(self.names[i])

@@ -10,7 +10,6 @@ from ..errors import NotMergeableError
 from ..summary import FIT_AT_ONCE, Summary
 from ._contract import ScikitLearnContract
 
-
 _KEPT = ("_sklearn", "_skl_callbacks", "_metadata_request")  # what scikit-learn has hung on a scaler
 
 

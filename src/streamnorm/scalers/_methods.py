@@ -3,7 +3,7 @@
 Design: constancy is judged relative to the column's own size (promise: data of size 1e-13 is scaled). For the
 variance the bound is scikit-learn's, n * eps * var + (n * mean * eps)**2, after Chan, Golub and LeVeque
 (1983); it is compared here as standard deviations, because squares overflow beyond 1e154 and vanish below
-1e-154. A range is constant below ULPS units in the last place of its largest end.
+1e-154. A range is constant below ULPS units in the last place of its largest end. Other rules go by name, in _rules.py.
 
 A column without a single value (all null or NaN) has NaN statistics and the identity as its map.
 """
@@ -20,13 +20,14 @@ from numpy.typing import ArrayLike
 
 from .._core import ColumnStats
 from .._sketch import QuantileSketch
+from ..errors import NotMergeableError
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._base import BaseScaler
-from ._given import given_attributes, given_pairs, given_summary
+from ._given import given_attributes, given_summary
+from ._rules import EPS, check_rules, fate, lacks_spread, settled
 from ._transform import AffineMap
 
-EPS = float(np.finfo(np.float64).eps)
 ULPS = 10
 
 
@@ -72,6 +73,11 @@ def _is_known(column: ColumnSummary) -> bool:
 class _ElementaryScaler(BaseScaler):
     """One map per column from three arrays of shape (d,) and one clip."""
 
+    constant: str
+    infinite: str
+    eps: float | None
+    _ZERO = "set to 0"  # what constant="zero" makes of a column without spread
+
     def _as_exact(self) -> Self:
         if not getattr(self, "exact", True):
             raise ValueError(f"this scaler is not exact: make it with {type(self).__name__}(exact=True)")
@@ -85,13 +91,33 @@ class _ElementaryScaler(BaseScaler):
     def _is_constant(self, column: ColumnSummary) -> bool:
         """Whether a column that has values varies too little to be scaled by this method."""
 
-    def _maps(self) -> dict[str | int, AffineMap]:
+    def _all_maps(self) -> dict[str | int, AffineMap]:
         self._check_fitted()
         center, scale, offset, clip = self._affine()
+        blank, all_of_them = self.infinite == "null", self.constant == "sklearn"
         return {
-            name: AffineMap(float(c), float(s), float(o), clip) if _is_known(column) else AffineMap(clip=clip)
+            name: AffineMap(float(c), float(s), float(o), clip, blank)
+            if all_of_them or _is_known(column)
+            else AffineMap(clip=clip, blank=blank)
             for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
         }
+
+    def _fate(self) -> str:
+        return fate(self)
+
+    def _stats(self, sketch: QuantileSketch | None = None, **kernels: bool) -> ColumnStats:
+        return ColumnStats(extrema=True, sketch=sketch, skip_infinite=self.infinite != "error", **kernels)
+
+    def _rules(self) -> tuple[str, str, float | None]:
+        return self.constant, self.infinite, self.eps
+
+    def _check_mergeable(self, other: Any) -> None:
+        for name, ours, theirs in zip(("constant", "infinite", "eps"), self._rules(), other._rules(), strict=True):
+            if ours != theirs:
+                raise NotMergeableError(
+                    f"the two {type(self).__name__}s go by different rules, {name}={ours!r} and {name}={theirs!r}: fit "
+                    "both by the same"
+                )
 
     def _zeros(self) -> np.ndarray:
         return np.zeros(self.n_features_in_)
@@ -115,6 +141,18 @@ class StandardScaler(_ElementaryScaler):
         Whether mean, variance and standard deviation are the doubles nearest to the true values, and so the same
         bits for any chunking, order of rows, number of threads and merges. Such scalers can also be subtracted: ``a -
         b`` is what a has seen without b. They take no sample_weight.
+    constant : {"relative", "sklearn", "zero", "error", "floor", "add", "replace"}, default="relative"
+        What is done about a column without spread. "relative": it is centered and divided by 1, where it is constant
+        relative to its own size. "sklearn": the same, by scikit-learn's own test. "zero": where the spread is 0, it
+        becomes 0 (in :class:`MinMaxScaler` the middle of the range), as in Spark. "error": it is an error of `fit`
+        and `transform`, though not of a first batch. "floor": no column is divided by less than `eps`, as in Keras.
+        "add": `eps` is added to every spread, as in LeRobot. "replace": `eps` stands for a spread of 0.
+    infinite : {"error", "null", "ignore"}, default="error"
+        What is done about infinite values. "error": `fit` raises, and `transform` passes them through. "null": they
+        are left out of the fit, like nulls, and become null (NaN in arrays) in the output. "ignore": they are left
+        out of the fit and pass through.
+    eps : float or None
+        Of the three rules that have one.
 
     Attributes
     ----------
@@ -124,7 +162,7 @@ class StandardScaler(_ElementaryScaler):
         None if with_std is False.
     scale_ : ndarray of shape (n_features,), or None
         The square root of the variance, and 1 where the column is constant: where
-        var <= n * eps * var + (n * mean * eps)**2, as in scikit-learn.
+        var <= n * eps * var + (n * mean * eps)**2, as in scikit-learn. Infinite where constant="zero" makes 0 of it.
     n_samples_seen_ : int, or ndarray of shape (n_features,)
         Number of values; an array where nulls or NaN make it differ between columns. With sample_weight the sum of
         their weights, a float. 0 after :meth:`from_statistics`.
@@ -170,7 +208,13 @@ class StandardScaler(_ElementaryScaler):
         with_std: bool = True,
         ddof: int = 0,
         exact: bool = False,
+        constant: str = "relative",
+        infinite: str = "error",
+        eps: float | None = None,
     ) -> None:
+        self.constant = constant
+        self.infinite = infinite
+        self.eps = eps
         self.copy = copy
         self.with_mean = with_mean
         self.with_std = with_std
@@ -179,6 +223,7 @@ class StandardScaler(_ElementaryScaler):
 
     def _check_params(self) -> None:
         _require_bool(self, "copy", "with_mean", "with_std", "exact")
+        check_rules(self)
         if not isinstance(self.ddof, Integral) or isinstance(self.ddof, bool) or self.ddof < 0:
             raise ValueError(
                 "The 'ddof' parameter of StandardScaler must be an int in the range [0, inf). Got "
@@ -186,7 +231,7 @@ class StandardScaler(_ElementaryScaler):
             )
 
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
-        return ColumnStats(moments=True, extrema=True, exact=bool(self.exact))
+        return self._stats(moments=True, exact=bool(self.exact))
 
     @classmethod
     def from_statistics(
@@ -234,9 +279,7 @@ class StandardScaler(_ElementaryScaler):
             fitted["mean_"] = _array([column.mean for column in columns])
         if self.with_std:
             fitted["var_"] = _array([column.var(int(self.ddof)) for column in columns])
-            scale = _array([column.std(int(self.ddof)) for column in columns])
-            constant = np.array([_has_constant_variance(column) for column in columns])
-            fitted["scale_"] = np.where(constant | np.isnan(scale), 1.0, scale)
+            fitted["scale_"] = self._settled(columns, fitted["var_"], fitted["mean_"])
         if any(column.stats.weighted for column in columns):
             counts = np.array([column.weight for column in columns])
         else:
@@ -249,8 +292,25 @@ class StandardScaler(_ElementaryScaler):
         scale = self.scale_ if self.with_std and self.scale_ is not None else self._ones()
         return center, scale, self._zeros(), None
 
+    def _settled(self, columns: Sequence[ColumnSummary], var: np.ndarray, mean: np.ndarray) -> np.ndarray:
+        theirs = self.constant == "sklearn"
+        std = np.sqrt(var) if theirs else _array([column.std(int(self.ddof)) for column in columns])
+        return settled(
+            self,
+            std,
+            np.array([column.has_values for column in columns]),
+            relative=np.array([_has_constant_variance(column) for column in columns]),
+            sklearn=_is_constant_for_sklearn(var, mean, np.array([column.weight for column in columns])),
+        )
+
     def _is_constant(self, column: ColumnSummary) -> bool:
-        return self.with_std and _has_constant_variance(column)
+        var, mean, weight = (np.array([v]) for v in (column.var(int(self.ddof)), column.mean, column.weight))
+        return self.with_std and lacks_spread(
+            self,
+            column.std(int(self.ddof)),
+            relative=_has_constant_variance(column),
+            sklearn=bool(_is_constant_for_sklearn(var, mean, weight)[0]),
+        )
 
 
 def _has_constant_variance(column: ColumnSummary) -> bool:
@@ -264,6 +324,12 @@ def _has_constant_variance(column: ColumnSummary) -> bool:
     return not (rest > 0 and std * math.sqrt(rest) > n * EPS * abs(column.mean))
 
 
+def _is_constant_for_sklearn(var: np.ndarray, mean: np.ndarray, n: np.ndarray) -> np.ndarray:
+    """scikit-learn's test as it stands there, in squares, which overflow and vanish."""
+    with np.errstate(all="ignore"):
+        return var <= n * EPS * var + (n * mean * EPS) ** 2
+
+
 class MinMaxScaler(_ElementaryScaler):
     """Move the range of each column to a given one: y = (x - min) / (max - min) * (hi - lo) + lo.
 
@@ -275,6 +341,8 @@ class MinMaxScaler(_ElementaryScaler):
         False: ``transform`` writes into an array of floats itself.
     clip : bool, default=False
         Whether ``transform`` keeps values that fit has not seen within feature_range.
+    constant, infinite, eps : str, str, float or None
+        The rules for columns without spread and for infinite values, as for :class:`StandardScaler`.
 
     Attributes
     ----------
@@ -298,6 +366,7 @@ class MinMaxScaler(_ElementaryScaler):
     """
 
     _extrema_suffice = True
+    _ZERO = "set to the middle of the range"
 
     data_min_: np.ndarray
     data_max_: np.ndarray
@@ -307,14 +376,25 @@ class MinMaxScaler(_ElementaryScaler):
     n_samples_seen_: int
 
     def __init__(
-        self, feature_range: tuple[float, float] = (0, 1), *, copy: bool = True, clip: bool = False
+        self,
+        feature_range: tuple[float, float] = (0, 1),
+        *,
+        copy: bool = True,
+        clip: bool = False,
+        constant: str = "relative",
+        infinite: str = "error",
+        eps: float | None = None,
     ) -> None:
+        self.constant = constant
+        self.infinite = infinite
+        self.eps = eps
         self.feature_range = feature_range
         self.copy = copy
         self.clip = clip
 
     def _check_params(self) -> None:
         _require_bool(self, "copy", "clip")
+        check_rules(self)
         low, high = _require_pair(self, "feature_range")
         if low >= high or math.isinf(high - low):
             raise ValueError(
@@ -322,34 +402,44 @@ class MinMaxScaler(_ElementaryScaler):
             )
 
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
-        return ColumnStats(moments=False, extrema=True)
+        return self._stats(moments=False)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         low, high = _require_pair(self, "feature_range")
         data_min = _array([column.min for column in summary.values()])
         data_max = _array([column.max for column in summary.values()])
-        data_range = data_max - data_min
-        scale = (high - low) / np.where(_is_constant_range(data_min, data_max), 1.0, data_range)
-        empty = np.isnan(data_min)
+        scale = (high - low) / self._divisor(data_min, data_max)
+        empty = np.isnan(data_min) & (self.constant != "sklearn")
+        offset = np.where(scale == 0, (low + high) / 2, low)
         return {
             "data_min_": data_min,
             "data_max_": data_max,
-            "data_range_": data_range,
+            "data_range_": data_max - data_min,
             "scale_": np.where(empty, 1.0, scale),
-            "min_": np.where(empty, 0.0, low - data_min * scale),
+            "min_": np.where(empty, 0.0, offset - data_min * scale),
             "n_samples_seen_": summary.rows,
         }
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
         # Not x * scale_ + min_: that loses the digits that a large minimum has in common with x.
         low, high = _require_pair(self, "feature_range")
-        constant = _is_constant_range(self.data_min_, self.data_max_)
-        scale = np.where(constant, 1.0, self.data_range_) / (high - low)
+        scale = self._divisor(self.data_min_, self.data_max_) / (high - low)
         scale[scale == 0] = 1.0 / (high - low)  # a range of denormals stretched beyond 2**1074
-        return self.data_min_, scale, np.full(len(scale), low), (low, high) if self.clip else None
+        offset = np.where(np.isinf(scale), (low + high) / 2, low)
+        return self.data_min_, scale, offset, (low, high) if self.clip else None
+
+    def _divisor(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # refused later
+            spread = high - low
+        relative = _is_constant_range(low, high)
+        return settled(self, spread, ~np.isnan(low), relative=relative, sklearn=spread < 10 * EPS)
 
     def _is_constant(self, column: ColumnSummary) -> bool:
-        return bool(_is_constant_range(*_array([column.min, column.max])))
+        low, high = _array([column.min, column.max])
+        spread = float(high) - float(low)
+        return lacks_spread(
+            self, spread, relative=bool(_is_constant_range(low, high)), sklearn=spread < 10 * EPS
+        )
 
 
 class MaxAbsScaler(_ElementaryScaler):
@@ -361,6 +451,8 @@ class MaxAbsScaler(_ElementaryScaler):
         False: ``transform`` writes into an array of floats itself.
     clip : bool, default=False
         Whether ``transform`` keeps values that fit has not seen within [-1, 1].
+    constant, infinite, eps : str, str, float or None
+        The rules for columns without spread and for infinite values, as for :class:`StandardScaler`.
 
     Attributes
     ----------
@@ -381,6 +473,7 @@ class MaxAbsScaler(_ElementaryScaler):
     """
 
     _extrema_suffice = True
+    _ZERO = "left as it is"
 
     _takes_given = True
 
@@ -388,15 +481,27 @@ class MaxAbsScaler(_ElementaryScaler):
     scale_: np.ndarray
     n_samples_seen_: int
 
-    def __init__(self, *, copy: bool = True, clip: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        copy: bool = True,
+        clip: bool = False,
+        constant: str = "relative",
+        infinite: str = "error",
+        eps: float | None = None,
+    ) -> None:
+        self.constant = constant
+        self.infinite = infinite
+        self.eps = eps
         self.copy = copy
         self.clip = clip
 
     def _check_params(self) -> None:
         _require_bool(self, "copy", "clip")
+        check_rules(self)
 
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
-        return ColumnStats(moments=False, extrema=True)
+        return self._stats(moments=False)
 
     def _attributes(self, summary: Summary) -> dict[str, Any]:
         if summary.given:
@@ -405,14 +510,17 @@ class MaxAbsScaler(_ElementaryScaler):
         low = _array([column.min for column in summary.values()])
         high = _array([column.max for column in summary.values()])
         max_abs = np.maximum(np.abs(low), np.abs(high))
-        scale = np.where(max_abs > 0, max_abs, 1.0)
+        known, nothing = ~np.isnan(max_abs), max_abs == 0
+        scale = settled(self, max_abs, known, relative=nothing, sklearn=max_abs < 10 * EPS)
+        scale[np.isinf(scale) & nothing] = 1.0  # x / 1, which is 0 where it was fitted, as in Spark
         return {"max_abs_": max_abs, "scale_": scale, "n_samples_seen_": summary.rows}
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float] | None]:
         return self._zeros(), self.scale_, self._zeros(), (-1.0, 1.0) if self.clip else None
 
     def _is_constant(self, column: ColumnSummary) -> bool:
-        return not np.abs(_array([column.min, column.max])).any()  # any other constant becomes 1 or -1
+        largest = float(np.abs(_array([column.min, column.max])).max())  # any other constant becomes 1 or -1
+        return lacks_spread(self, largest, relative=largest == 0, sklearn=largest < 10 * EPS)
 
 
 class RobustScaler(_ElementaryScaler):
@@ -434,6 +542,8 @@ class RobustScaler(_ElementaryScaler):
         sketch's. This takes further passes over the data, as a rule one and never more than five, in bounded memory;
         so the data must be readable again, and ``partial_fit``, ``merge`` and ``+`` raise NotMergeableError. No
         sample_weight is taken.
+    constant, infinite, eps : str, str, float or None
+        The rules for columns without spread and for infinite values, as for :class:`StandardScaler`.
 
     Attributes
     ----------
@@ -481,7 +591,13 @@ class RobustScaler(_ElementaryScaler):
         copy: bool = True,
         unit_variance: bool = False,
         exact: bool = False,
+        constant: str = "relative",
+        infinite: str = "error",
+        eps: float | None = None,
     ) -> None:
+        self.constant = constant
+        self.infinite = infinite
+        self.eps = eps
         self.with_centering = with_centering
         self.with_scaling = with_scaling
         self.quantile_range = quantile_range
@@ -491,6 +607,7 @@ class RobustScaler(_ElementaryScaler):
 
     def _check_params(self) -> None:
         _require_bool(self, "with_centering", "with_scaling", "copy", "unit_variance", "exact")
+        check_rules(self)
         low, high = _require_pair(self, "quantile_range")
         if not 0 <= low <= high <= 100:
             raise ValueError(f"Invalid quantile range: {self.quantile_range}")
@@ -504,7 +621,7 @@ class RobustScaler(_ElementaryScaler):
     def _new_stats(self, name: str | int, seed: int = 0, error: float = RANK_ERROR) -> ColumnStats:
         if self.exact:
             error = max(error, NARROWING_ERROR)
-        return ColumnStats(moments=False, extrema=True, sketch=QuantileSketch(error, seed))
+        return self._stats(QuantileSketch(error, seed), moments=False)
 
     def _quantiles(self) -> tuple[float, float, float]:
         low, high = _require_pair(self, "quantile_range")
@@ -528,8 +645,14 @@ class RobustScaler(_ElementaryScaler):
         if self.with_centering:
             fitted["center_"] = quantiles[1].copy()
         if self.with_scaling:
-            constant = _is_constant_range(quantiles[0], quantiles[2])
-            scale = np.where(constant, 1.0, quantiles[2] - quantiles[0])
+            spread = quantiles[2] - quantiles[0]
+            scale = settled(
+                self,
+                spread,
+                np.array([column.has_values for column in summary.values()]),
+                relative=_is_constant_range(quantiles[0], quantiles[2]),
+                sklearn=spread < 10 * EPS,
+            )
             if self.unit_variance:
                 scale /= NormalDist().inv_cdf(high) - NormalDist().inv_cdf(low)
             fitted["scale_"] = scale
@@ -542,13 +665,17 @@ class RobustScaler(_ElementaryScaler):
 
     def _is_constant(self, column: ColumnSummary) -> bool:
         low, _, high = self._quantiles()
-        return self.with_scaling and bool(_is_constant_range(*column.quantile([low, high])))
+        ends = column.quantile([low, high])
+        spread = float(ends[1]) - float(ends[0])
+        relative = bool(_is_constant_range(*ends))
+        return self.with_scaling and lacks_spread(self, spread, relative=relative, sklearn=spread < 10 * EPS)
 
 
-def new_scaler(method: str, exact: bool = False) -> _ElementaryScaler:
+def new_scaler(method: str, exact: bool = False, **params: Any) -> _ElementaryScaler:
     """The scaler of a method's name. Extrema are always exact, so that their scalers have no such parameter."""
     scaler = METHODS[method]
-    return scaler(exact=True) if exact and "exact" in scaler._param_names() else scaler()
+    params |= {"exact": True} if exact and "exact" in scaler._param_names() else {}
+    return scaler(**params)
 
 
 METHODS: dict[str, type[_ElementaryScaler]] = {

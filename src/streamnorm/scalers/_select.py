@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError
-from ..summary import near_matches
+from ..summary import ColumnSummary, near_matches
 
 _FLOATS = {pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64"}
 
@@ -58,6 +59,24 @@ def numeric_chunk(chunk: pa.Array) -> pa.Array:
     if pa.types.is_decimal256(kind):
         return _narrow_decimals(chunk)
     return chunk
+
+
+def without_infinities(chunk: pa.Array) -> pa.Array:
+    """The same rows with nulls in the place of infinite values."""
+    if not pa.types.is_floating(chunk.type):
+        return chunk
+    values = chunk.to_numpy(zero_copy_only=False)
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return chunk
+    missing = infinite | np.asarray(chunk.is_null()) if chunk.null_count else infinite
+    return pa.array(values, chunk.type, mask=missing, from_pandas=False)
+
+
+def finite_chunk(chunk: pa.Array, column: ColumnSummary) -> pa.Array:
+    """:func:`numeric_chunk` as a column's statistics take it, which may leave infinite values out."""
+    numbers = numeric_chunk(chunk)
+    return without_infinities(numbers) if column.stats.skips_infinite else numbers
 
 
 def _narrow_decimals(chunk: pa.Array) -> pa.Array:

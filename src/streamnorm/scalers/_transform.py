@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,17 +16,21 @@ from ..summary import Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of
-from ._select import check_columns, check_numeric, numeric_chunk, output_type
+from ._select import check_columns, check_numeric, numeric_chunk, output_type, without_infinities
 
 
 @dataclass(frozen=True, slots=True)
 class AffineMap:
-    """y = (x - center) / scale + offset, then clipped to these bounds if there are any."""
+    """y = (x - center) / scale + offset, then clipped to these bounds if there are any.
+
+    An infinite scale makes the offset of every finite x. With `blank`, infinite x become null.
+    """
 
     center: float = 0.0
     scale: float = 1.0
     offset: float = 0.0
     clip: tuple[float, float] | None = None
+    blank: bool = False
 
 
 class Transforms(ScikitLearnContract):
@@ -59,14 +64,15 @@ class Transforms(ScikitLearnContract):
         ndarray, pyarrow.Table, RecordBatch, or frame
             Of the kind of X: a reader for a reader, a generator for an iterator, a pyarrow Table for other
             Arrow streams. float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay,
-            and infinities pass through.
+            and infinities pass through, unless ``infinite="null"``.
 
         Raises
         ------
         NotFittedError
             If it was not fitted.
         DataError
-            If a column is missing, not numeric, or the number of features is another.
+            If a column is missing, not numeric, constant where constant="error" forbids it, or the number of features
+            is another.
         """
         return self._wrap(self._apply(X, self._copies(copy), inverse=False), X)
 
@@ -95,10 +101,14 @@ class Transforms(ScikitLearnContract):
         positions = self._positions(self.summary_, matrix.shape[1])
         maps = list(self._maps().values())
         dtype = matrix.dtype if matrix.dtype.kind == "f" else np.dtype(np.float64)
+        if not inverse and matrix.dtype.kind == "f" and any(m.blank for m in maps):
+            blank = [position for position, m in zip(positions, maps, strict=True) if m.blank]
+            matrix = _blanked(matrix, blank, copy or not matrix.flags.writeable)
         out = matrix if not copy and matrix.dtype == dtype and matrix.flags.writeable else None
         whole = positions == list(range(matrix.shape[1]))
         if whole and (out is None or out.flags.c_contiguous):
-            vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
+            triples = ((m.center, scale_of(m, inverse), m.offset) for m in maps)
+            vectors = [np.array(vector) for vector in zip(*triples, strict=True)]
             return affine_matrix(matrix, *vectors, clip=[m.clip for m in maps], inverse=inverse, out=out)
         if out is None:
             out = matrix.astype(dtype)  # what passes through
@@ -114,7 +124,12 @@ class Transforms(ScikitLearnContract):
             chunks = frame.chunks(i, fit=False)
             kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
             replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
-        return frame.replace(replaced)
+        return frame.replace(replaced, set() if inverse else self._nullable(frame.schema, names))
+
+    def _nullable(self, schema: pa.Schema, names: list[str]) -> set[int]:
+        """The columns in which infinite values become null."""
+        maps = zip(names, self._maps().values(), strict=True)
+        return {schema.get_field_index(name) for name, m in maps if m.blank}
 
     def _apply_stream(self, X: Any, inverse: bool) -> Any:
         reader = as_reader(X)
@@ -122,7 +137,9 @@ class Transforms(ScikitLearnContract):
         check_columns(reader.schema, names)
         indices = [reader.schema.get_field_index(name) for name in names]
         schema = replaced_schema(
-            reader.schema, {i: output_type(reader.schema.field(i).type)[0] for i in indices}
+            reader.schema,
+            {i: output_type(reader.schema.field(i).type)[0] for i in indices},
+            set() if inverse else self._nullable(reader.schema, names),
         )
         batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
         result = pa.RecordBatchReader.from_batches(schema, batches)
@@ -130,7 +147,19 @@ class Transforms(ScikitLearnContract):
 
 
 def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
-    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype))
+    return affine(
+        x, m.center, scale_of(m, inverse), m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype)
+    )
+
+
+def scale_of(m: AffineMap, inverse: bool) -> float:
+    """What the kernel divides by, or in the inverse multiplies by: 0, where all values became one."""
+    return 0.0 if inverse and math.isinf(m.scale) else m.scale
+
+
+def taken(numbers: pa.Array, m: AffineMap, inverse: bool) -> pa.Array:
+    """The values that a map takes."""
+    return without_infinities(numbers) if m.blank and not inverse else numbers
 
 
 def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
@@ -144,7 +173,17 @@ def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType
 
     Nulls stay; what stands under them is unspecified.
     """
-    numbers = numeric_chunk(chunk)
+    numbers = taken(numeric_chunk(chunk), m, inverse)
     values = _affine(numbers, m, inverse, dtype)
     validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+
+
+def _blanked(matrix: np.ndarray, positions: list[int], copy: bool) -> np.ndarray:
+    """The matrix with NaN for the infinities in these columns."""
+    infinite = np.isinf(matrix[:, positions])
+    if not infinite.any():
+        return matrix
+    matrix = matrix.copy() if copy else matrix
+    matrix[:, positions] = np.where(infinite, np.nan, matrix[:, positions])
+    return matrix
