@@ -77,6 +77,13 @@ def test_rules_are_no_parameters_of_older_versions(version):
         state.loads(sealed(content))
 
 
+def test_scalers_in_model_files_of_any_age_are_read():
+    params = {"feature_range": [0, 1], "copy": True, "clip": False}
+    for later in ({}, {"constant": "zero", "infinite": "null", "eps": None}):
+        scaler = state._decode_scaler({"class": "MinMaxScaler", "params": params | later})
+        assert scaler.constant == later.get("constant", "relative")
+
+
 @pytest.mark.parametrize("name", ["constant", "infinite", "eps"])
 def test_a_state_carries_its_rules(name, text):
     content = json.loads(text)

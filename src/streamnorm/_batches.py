@@ -227,7 +227,7 @@ class Batches(RowMixer):
         self._read_names = list(dict.fromkeys(names))
         self._source.check(self._read_names)
         self.columns = self.features.feature_names
-        known = target_scaler._maps() if target_scaler is not None else {}
+        known = target_scaler._plain_maps() if target_scaler is not None else {}
         maps = [known.get(name, AffineMap()) for name in self._targets]
         if target_scaler is not None and not any(name in known for name in self._targets):
             if len(known) != len(self._targets):
@@ -403,7 +403,7 @@ def _checked_holdout(holdout: Any) -> tuple[float, int]:
 def _map_of(scaler: BaseScaler, names: list[Any], dtype: Any, matched: list[Any] | None) -> FeatureMap:
     """A feature map of these columns with the maps of the scaler's, which it may know by position."""
     made = FeatureMap(None, names, dtype=dtype)
-    maps = scaler._maps() if matched is None else dict(zip(matched, scaler._maps().values(), strict=True))
+    maps = scaler._plain_maps() if matched is None else dict(zip(matched, scaler._plain_maps().values(), strict=True))
     made.maps = {name: maps.get(name, AffineMap()) for name in names}
     made._finish()
     return made

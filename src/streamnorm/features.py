@@ -207,7 +207,7 @@ class FeatureMap:
         self.buckets = int(buckets)
         self.impute, self.keep_missing = bool(impute), bool(keep_missing)
         self.dtype = _float_type(dtype)
-        maps = scaler._maps() if scaler is not None else {}
+        maps = scaler._plain_maps() if scaler is not None else {}
         self.maps: dict[Key, AffineMap] = {name: maps.get(name, AffineMap()) for name in self.columns}
         self.fills: dict[Key, float] = {}
         self.indicators: tuple[Key, ...] = ()

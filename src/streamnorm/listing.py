@@ -23,7 +23,7 @@ _BY_WEIGHT = (
     "name", "count", "mean", "std", "min", "max", "median", "center", "scale", "null_count", "nan_count",
     "q25", "q75", "offset", "rank_error",
 )  # fmt: skip
-_HEADINGS = {"null_count": "nulls", "nan_count": "NaN", "rank_error": "rank error"}
+_HEADINGS = {"null_count": "nulls", "nan_count": "NaN", "infinite_count": "infinite", "rank_error": "rank error"}
 _BELOW = {"certificates", "sketch_error", "warnings"}  # told below the table
 _PADDING = 2  # blanks between two columns of the table
 

@@ -340,7 +340,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def _decode_scaler(obj: Any, version: int, into: "BaseScaler | None" = None) -> "BaseScaler":
+def _decode_scaler(obj: Any, version: int | None = None, into: "BaseScaler | None" = None) -> "BaseScaler":
+    """A scaler that is not fitted, from a state of this version, or, if it is None, from a model file of any age."""
     from . import scalers
 
     _check_keys(obj, ("class", "params"))
@@ -348,8 +349,9 @@ def _decode_scaler(obj: Any, version: int, into: "BaseScaler | None" = None) -> 
     if name not in scalers.CLASSES:
         raise _Damage(f"is of a scaler {name[:40]!r} that this version does not know")
     known = scalers.CLASSES[name]._param_names()
-    later = {key: default for key, (since, default) in _LATER.items() if key in known and version < since}
-    _check_keys(params, tuple(key for key in known if key not in later))
+    added = {key: default for key, (since, default) in _LATER.items() if version is None or version < since}
+    later = {key: default for key, default in added.items() if key in known}
+    _check_keys(params, tuple(key for key in known if key not in later), tuple(later) if version is None else ())
     values = later | {key: _decode_param(value, version) for key, value in params.items()}
     scaler = object.__new__(scalers.CLASSES[name]) if into is None else into
     scaler.__dict__.update(values)
@@ -357,7 +359,7 @@ def _decode_scaler(obj: Any, version: int, into: "BaseScaler | None" = None) -> 
     return scaler
 
 
-def _decode_param(value: Any, version: int) -> Any:
+def _decode_param(value: Any, version: int | None) -> Any:
     if isinstance(value, list):
         return tuple(_decode_param(item, version) for item in value)
     if isinstance(value, dict) and "pairs" in value:

@@ -118,7 +118,7 @@ def _of_scaler(scaler: BaseScaler, dtype: np.dtype | None, sample_shape: Sequenc
     from ._graph import Graph, affine
 
     graph, kind = Graph(), np.dtype(np.float64) if dtype is None else dtype
-    maps = list(scaler._maps().values())
+    maps = list(scaler._plain_maps().values())
     wide = INPUT if kind == np.float64 else graph.cast(INPUT, np.float64)
     y = affine(graph, wide, maps)
     graph.name(y if kind == np.float64 else graph.cast(y, kind), "transformed")
@@ -160,7 +160,7 @@ def _of_regressor(model: Any, dtype: np.dtype | None, sample_shape: Sequence[int
     emit(list(model.network_), values)
     y = values.name if values.dtype == np.float64 else graph.cast(values.name, np.float64)
     if model.target_scaler_ is not None:
-        y = undo(graph, y, list(model.target_scaler_._maps().values()))
+        y = undo(graph, y, list(model.target_scaler_._plain_maps().values()))
     outputs: tuple[int, ...] = (model.n_outputs_,)
     if model.n_outputs_ == 1:
         y, outputs = graph.add("Reshape", y, graph.constant([-1], np.int64)), ()

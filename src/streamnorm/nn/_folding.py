@@ -147,7 +147,7 @@ def _bias(bias: ArrayLike, features: int) -> np.ndarray:
 def _of_scaler(scaler: BaseScaler) -> _Maps:
     if not isinstance(scaler, BaseScaler):
         raise TypeError(f"a fitted scaler of streamnorm is wanted, got {type(scaler).__name__}")
-    maps = scaler._maps()
+    maps = scaler._plain_maps()
     if any(m.clip is not None for m in maps.values()):
         raise ValueError(f"this {type(scaler).__name__} clips, which no affine map does: make it with clip=False")
     if isinstance(scaler, ColumnScaler) and not scaler.summary_.named and list(maps) != list(range(len(maps))):

@@ -79,6 +79,18 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         self._check_spread()
         return self._all_maps()
 
+    def _plain_maps(self) -> dict[str | int, AffineMap]:
+        """These maps, for what can do no more than compute them: DataError if infinite values are to become null."""
+        maps = self._maps()
+        for name, m in maps.items():
+            if m.blank:
+                raise DataError(
+                    f"column {name!r} has the rule infinite='null', which only transform and normalize go by: fit with "
+                    "infinite='ignore' for this",
+                    column=name,
+                )
+        return maps
+
     def _check_spread(self) -> None:
         methods: dict[Any, Any] = self._methods(dict.fromkeys(self.summary_, pa.float64()))
         for name, column in self.summary_.items():
