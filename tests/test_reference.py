@@ -10,6 +10,7 @@ from conftest import as_doubles
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamnorm import _core
 from streamnorm.reference import BLOCK, ColumnStats, QuantileSketch, affine, affine_matrix, update_matrix
 
 MEAN_RTOL = 1e-15  # of the largest magnitude
@@ -152,3 +153,30 @@ def test_matrix_kernels_are_the_column_kernels_side_by_side():
         np.testing.assert_array_equal(Y[:, j], affine(X[:, j], center[j], scale[j], dtype=np.float32))
     with pytest.raises(ValueError, match="expected 3 columns"):
         update_matrix(columns, X[:, :2])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["float16", "float32", "strided", "nulls", "chunks", "int64"])
+def test_infinities_are_skipped_as_the_kernels_skip_them(kind, weighted):
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=4999)
+    x[::11], x[5::13], x[7::17] = np.inf, -np.inf, np.nan
+    w = rng.integers(0, 3, len(x)).astype(float) if weighted else None
+    array = {
+        "strided": np.repeat(x, 2)[::2],
+        "nulls": pa.array([None if i % 5 == 0 else v for i, v in enumerate(x)]),
+        "chunks": pa.chunked_array([x[:100], x[100:2500], x[2500:]]),
+        "int64": np.arange(len(x)),
+    }
+    array = array[kind] if kind in array else x.astype(kind)
+    ours = _core.ColumnStats(skip_infinite=True).update(array, w)
+    twin = ColumnStats(skip_infinite=True).update(array, w)
+    for name in ("rows", "null_count", "nan_count", "infinite_count", "count", "left_out", "min", "max"):
+        assert getattr(ours, name) == getattr(twin, name), name
+    assert ours.mean == pytest.approx(twin.mean, rel=1e-12) and ours.std() == pytest.approx(twin.std(), rel=1e-12)
+    assert (ours.infinite_count > 0) == (kind != "int64")
+    for stats in (ours, twin):
+        again = type(stats).from_state(stats.state())
+        assert again.count == ours.count and again.skips_infinite and again.infinite_count == ours.infinite_count
+    with pytest.raises((TypeError, ValueError)):
+        ours.copy().merge(_core.ColumnStats().update(array, w))
