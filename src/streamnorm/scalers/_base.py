@@ -23,7 +23,6 @@ from ._frames import Frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._merge import Merges
 from ._routing import PartialFit, Routing, watched
-from ._rules import refuse_constant
 from ._select import as_names, check_columns, check_numeric, finite_chunk, numeric_chunk, select_columns
 from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
@@ -91,12 +90,9 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
                 )
         return maps
 
+    @abstractmethod
     def _check_spread(self) -> None:
-        methods: dict[Any, Any] = self._methods(dict.fromkeys(self.summary_, pa.float64()))
-        for name, column in self.summary_.items():
-            method = methods[name]
-            if method.constant == "error" and column.has_values and method._is_constant(column):
-                raise refuse_constant(name)
+        """Raise DataError if a column is constant where that is an error."""
 
     def _methods(self, schema_columns: Mapping[Any, pa.DataType]) -> dict[Any, "BaseScaler"]:
         """Which of these columns are normalized, and by which elementary scaler."""
@@ -452,12 +448,12 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
     def _check_maps(self) -> None:
         """Raise DataError where a column's own values overflow under its map."""
-        methods: dict[Any, Any] = self._methods(dict.fromkeys(self.summary_, pa.float64()))
+        zero = getattr(self, "constant", "zero") == "zero"  # a ColumnScaler's parts have been here by themselves
         for name, m in self._all_maps().items():
             column = self.summary_[name]
             if not column.has_values or not column.stats.has_extrema:
                 continue
-            scale = 0.0 if methods[name].constant == "zero" else m.scale  # infinite where the column becomes 0
+            scale = 0.0 if zero else m.scale  # which is infinite where the column becomes 0
             reach = (float(column.min) - m.center, float(column.max) - m.center, scale)
             if not all(map(math.isfinite, reach)):
                 raise DataError(

@@ -218,6 +218,10 @@ class ColumnScaler(BaseScaler):
             maps |= scaler._all_maps()
         return {name: maps[name] for name in self.summary_}
 
+    def _check_spread(self) -> None:
+        for scaler in self.transformers_.values():
+            scaler._check_spread()
+
     def _check_mergeable(self, other: Any) -> None:
         for name in other.summary_:
             try:

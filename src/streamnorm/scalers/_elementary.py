@@ -17,7 +17,7 @@ from .._sketch import QuantileSketch
 from ..errors import NotMergeableError
 from ..summary import ColumnSummary
 from ._base import BaseScaler
-from ._rules import fate
+from ._rules import fate, refuse_constant
 from ._transform import AffineMap
 
 ULPS = 10
@@ -93,6 +93,13 @@ class _ElementaryScaler(BaseScaler):
             else AffineMap(clip=clip, blank=blank)
             for (name, column), c, s, o in zip(self.summary_.items(), center, scale, offset, strict=True)
         }
+
+    def _check_spread(self) -> None:
+        if self.constant != "error":
+            return
+        for name, column in self.summary_.items():
+            if column.has_values and self._is_constant(column):
+                raise refuse_constant(name)
 
     def _fate(self) -> str:
         return fate(self)

@@ -119,17 +119,13 @@ class Transforms(ScikitLearnContract):
     def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
         replaced = {}
         names = self._names_in(self.summary_, frame)
-        for name, m in zip(names, self._maps().values(), strict=True):
+        maps = list(self._maps().values())
+        for name, m in zip(names, maps, strict=True):
             i = frame.names.index(name)
             chunks = frame.chunks(i, fit=False)
             kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
             replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
-        return frame.replace(replaced, set() if inverse else self._nullable(frame.schema, names))
-
-    def _nullable(self, schema: pa.Schema, names: list[str]) -> set[int]:
-        """The columns in which infinite values become null."""
-        maps = zip(names, self._maps().values(), strict=True)
-        return {schema.get_field_index(name) for name, m in maps if m.blank}
+        return frame.replace(replaced, {i for i, m in zip(replaced, maps, strict=True) if m.blank and not inverse})
 
     def _apply_stream(self, X: Any, inverse: bool) -> Any:
         reader = as_reader(X)
@@ -139,7 +135,7 @@ class Transforms(ScikitLearnContract):
         schema = replaced_schema(
             reader.schema,
             {i: output_type(reader.schema.field(i).type)[0] for i in indices},
-            set() if inverse else self._nullable(reader.schema, names),
+            {i for i, m in zip(indices, self._maps().values(), strict=True) if m.blank and not inverse},
         )
         batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
         result = pa.RecordBatchReader.from_batches(schema, batches)
