@@ -134,6 +134,8 @@ def test_callbacks_hear_of_a_fit_and_of_one_that_fails(X):
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_column_transformer_with_frames(library, X):
+    if library == "polars":
+        pytest.importorskip("sklearn", minversion="1.6")  # 1.4 looks for pandas' index in a polars frame
     module = pytest.importorskip(library)
     frame = module.DataFrame({f"c{j}": X[:, j] for j in range(5)} | {"s": ["x", "y", "z"] * 332 + ["x"]})
     transformer = ColumnTransformer(

@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import sys
 from types import TracebackType
 
@@ -77,7 +78,7 @@ def main() -> None:
             setattr(module, name, getattr(sn, name))
     importlib.reload(suite)
     census = Census()
-    options = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "--pyargs", suite.__name__]
+    options = ["-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", "-c", os.devnull, "--pyargs", suite.__name__]
     with _quiet():
         pytest.main(options, plugins=[census])
     suite.RobustScaler = functools.partial(sn.RobustScaler, exact=True)
