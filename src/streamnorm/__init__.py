@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     )
     from .images import ImageFolder
     from .kernels import Extrema, Moments
-    from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
-    from .series import Windows
+    from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
     from .text import Vocabulary
@@ -48,6 +47,7 @@ __all__ = [
     "MaxAbsScaler",
     "MinMaxScaler",
     "Moments",
+    "Normalizer",
     "NotFittedError",
     "NotMergeableError",
     "QuantileSketch",
@@ -87,8 +87,7 @@ _NAMES_IN = {
     ),
     "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
-    "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler"),
-    "series": ("Windows",),
+    "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "Normalizer", "RobustScaler", "StandardScaler"),
     "states": ("inspect", "load", "merge"),
     "summary": ("ColumnSummary", "Summary"),
     "text": ("Vocabulary",),

@@ -31,9 +31,10 @@ from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .plan import Span
 from .scalers import AffineMap
+from .scalers._nested import UnequalLists, mapped_column, mapped_type
+from .scalers._paths import Place
 from .scalers._select import numeric_chunk, output_type
-from .scalers._transform import mapped_array, scale_of, taken
-from .scan import ProgressMeter
+from .scan import ProgressMeter, unequal_lists
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
@@ -48,15 +49,18 @@ class Transform:
     Attributes
     ----------
     maps : dict of str to AffineMap
-        By column; all others pass through.
+        By column; all others pass through, unless `nested` has them.
     inverse : bool
     dtype : numpy.dtype or None
         Of the normalized columns; None: floats keep theirs, all else becomes float64.
+    nested : dict of str to sequence of (Place, sequence of map)
+        By column of structs or lists: what is mapped inside of it, and the maps of the features there.
     """
 
     maps: Mapping[str, AffineMap]
     inverse: bool = False
     dtype: np.dtype | None = None
+    nested: Mapping[str, Sequence[tuple[Place, Sequence[Any]]]] = field(default_factory=dict)
 
     def out_type(self, kind: pa.DataType) -> tuple[pa.DataType, np.dtype]:
         """Arrow and NumPy type of a normalized column."""
@@ -69,7 +73,12 @@ class Transform:
         """The schema of the result; metadata of schema and fields stay, but for the types that pandas would restore."""
         types = {f.name: self.out_type(f.type) for f in schema if f.name in self.maps}
         return pa.schema(
-            [self._field(f, types[f.name][0]) if f.name in types else f for f in schema],
+            [
+                f.with_type(types[f.name][0] if f.name in types else self._nested_type(f.name, f.type))
+                if f.name in types or f.name in self.nested
+                else f
+                for f in schema
+            ],
             metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
@@ -89,13 +98,24 @@ class Transform:
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """A whole record batch."""
         columns = [
-            self._array(f.name, column) if f.name in self.maps else column
+            self._array(f.name, column) if f.name in self.maps else self.inside(f.name, column)
             for f, column in zip(batch.schema, batch.columns, strict=True)
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema(batch.schema))
 
+    def inside(self, name: str, array: pa.Array) -> pa.Array:
+        """One column's array with what is mapped inside of it; the array itself if nothing is."""
+        for place, maps in self.nested.get(name, ()):
+            array = mapped_column(array, place, maps, self.inverse, self.out_type)
+        return array
+
+    def _nested_type(self, name: str, kind: pa.DataType) -> pa.DataType:
+        for place, _ in self.nested[name]:
+            kind = mapped_type(kind, place.fields, self.out_type)
+        return kind
+
     def _array(self, name: str, array: pa.Array) -> pa.Array:
-        return mapped_array(array, self.maps[name], self.inverse, *self.out_type(array.type))
+        return self.maps[name].apply(array, self.inverse, *self.out_type(array.type))
 
 
 def _with_pandas_types(metadata: dict[bytes, bytes] | None, types: Mapping[str, str]) -> dict[bytes, bytes] | None:
@@ -232,7 +252,7 @@ class ParquetJob:
 
     def _passes(self, name: str) -> bool:
         """Whether a field of the output is one of the inputs', as it is there."""
-        return name not in self.transform.maps
+        return name not in self.transform.maps and name not in self.transform.nested
 
     def _copied(self, names: Sequence[str]) -> set[str]:
         """Those of these fields that are copied."""
@@ -276,7 +296,7 @@ class ParquetJob:
                 yield FieldTask(span, tuple(together), "copy", first)
                 continue
             for name in together:
-                yield FieldTask(span, (name,), "encode" if self._passes(name) else "normalize", first)
+                yield FieldTask(span, (name,), "normalize" if name in self.transform.maps else "encode", first)
 
     def _need(self, task: Any) -> int:
         """Bytes that a task holds at most: what it reads at a time, and what it makes of that."""
@@ -292,7 +312,8 @@ class ParquetJob:
         packed = sum(footer.chunk(group, leaf).uncompressed_size for group, leaf in chunks)
         unfolded = sum(span.file.unfolded_size(group, leaf) for group, leaf in chunks)
         rows = sum(footer.row_groups[group].num_rows for group in span.row_groups)
-        return reading + 2 * packed + 2 * unfolded * max(span.out_rows) // max(rows, 1)
+        need = 2 * packed + 2 * unfolded * max(span.out_rows) // max(rows, 1)
+        return reading + (need if self._passes(task.name) else 4 * need)  # bytes may become doubles, beside the bytes
 
     def _work(self, task: Any, writer: ParquetWriter, outlet: Outlet) -> None:
         if task.how == "normalize":
@@ -325,11 +346,18 @@ class ParquetJob:
         encoded = (task.name,) if is_string(out_field.type) and reads_as_dictionary(task.span, task.name) else ()
         gathered: list[pa.Array] = []
         current = 0
+        rows = task.span.skip
         for part, array in self._parts(task, encoded, outlet, _gathering_rows(task)):
             if part != current:
                 self._push_encoded(current, out_field, gathered, outlet)
                 gathered, current = [], part
-            gathered.append(array)
+            try:
+                gathered.append(self.transform.inside(task.name, array))
+            except UnequalLists as error:
+                raise unequal_lists(task.span.file, task.span.row_groups, task.name, error, rows) from error
+            except DataError as error:
+                raise task.span.file.error(str(error), task.span.row_group_at(rows), task.name) from error
+            rows += len(array)
         self._push_encoded(current, out_field, gathered, outlet)
 
     def _push_encoded(self, part: int, out_field: pa.Field, gathered: list[pa.Array], outlet: Outlet) -> None:

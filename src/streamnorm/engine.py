@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +24,7 @@ from .footer_fit import stats_from_footers
 from .ledger import Ledger
 from .making import make_scaler
 from .matching import columns_in, log_columns, log_sources, matching_columns, naming
-from .memory import parse_memory, sketch_error
+from .memory import TIGHT, parse_memory, sketch_error
 from .outputs import (
     Output,
     OutputOptions,
@@ -40,9 +40,12 @@ from .quantiles import refined
 from .refine import refine
 from .scalers import BaseScaler
 from .scalers._inputs import is_rereadable
+from .scalers._methods import new_scaler
+from .scalers._nested import leaf
+from .scalers._paths import Place, check_whole_lists, expanded, has_lists, is_list, places_in, storage_type
 from .scalers._select import as_names
-from .scan import Progress, ProgressMeter, scan
-from .sources import ParquetInput, check_same_types, find_files, is_file_source
+from .scan import Progress, ProgressMeter, ScanUnit, place_batches, scan
+from .sources import ParquetInput, ReaderCache, check_same_types, find_files, is_file_source
 from .states import load_scaler
 from .summary import Summary
 from .update import check_same_wishes, check_uncounted, counted_file, updated
@@ -230,9 +233,14 @@ def _fit_files(
         raise files[0].error("holds no rows, and a fit needs at least one")
     log_columns("fitting", names, files[0])
     rows = sum(file.num_rows for file in files)
+    if scaler._takes_lists:
+        with naming(files[0]):
+            check_whole_lists(files[0].schema, names)
     stats, source = stats_from_footers(scaler, files, names, weight)
     log_sources(source)
-    rest = [name for name in names if name not in stats]
+    places = places_in(files[0].schema.names, names)
+    nested = {place.name: (place, its) for place, its in places if place.name not in stats and _is_nested(files[0], place)}
+    rest = [place.name for place, its in places if its[0] not in stats]
     if rest:
         sketches = len(names) * (1 if weight is None else 2)  # one that holds weights takes up to twice the memory
         error = sketch_error(sketches, rows, memory)
@@ -243,12 +251,13 @@ def _fit_files(
             return scaler._new_stats(name, first_seed + seed, error)
 
         reading: dict[str, Any] = dict(weight=weight, memory=memory, threads=threads, meter=meter)
-        stats |= scan(files, rest, new_stats, of=len(names), **reading)
+        stats |= scan(files, rest, new_stats, of=len(places), nested=nested, **reading)
     else:
         meter.skip(rows)
-    found = Summary({name: stats.pop(name) for name in names}, source=source, passes=1 if rest else 0)
+    lists = {name: rows for name in names if name in nested and has_lists(files[0].schema, nested[name][0])}
+    found = Summary({name: stats.pop(name) for name in names}, source=source, passes=1 if rest else 0, lists=lists)
     if scaler._rereads():
-        read = partial(refine, files, found, memory=memory, threads=threads, meter=meter)
+        read = partial(refine, files, found, memory=memory, threads=threads, meter=meter, nested=nested)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
     for file in files:
         file.check_unchanged()
@@ -281,13 +290,35 @@ def _columns_to_fit(
     with naming(first):
         if reset:
             names = scaler._plan_weighted(first.schema, columns, exclude, weight)
+            names = expanded(first.schema, names, partial(_arrays_at, files))
         else:
             names = matching_columns(scaler, first, weight)
     wanted = as_names(columns)
-    if not reset and wanted is not None and set(wanted) != set(names):
-        raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
-    check_same_types(files, names if weight is None else [*names, weight])
+    places = [place for place, _ in places_in(first.schema.names, names)]
+    asked = [place.name for place in places]
+    if not reset and wanted is not None and set(wanted) != set(asked):
+        raise DataError(f"this scaler was fitted on the columns {asked}: use the same ones, or fit anew")
+    read = list(dict.fromkeys(place.column for place in places))
+    check_same_types(files, read if weight is None else [*read, weight])
     return names
+
+
+def _arrays_at(files: Sequence[ParquetInput], place: Place) -> Iterator[pa.Array]:
+    """What lies at a place of files, in small batches."""
+    readers, nested = ReaderCache(), {place.name: (place, ())}
+    try:
+        for file in files:
+            for group in range(len(file.footer.row_groups)):
+                unit = ScanUnit(file, range(group, group + 1), 0, (place.name,), 0)
+                for (array,) in place_batches(unit, readers, nested, TIGHT):
+                    yield leaf(array, place.fields)
+    finally:
+        readers.close()
+
+
+def _is_nested(file: ParquetInput, place: Place) -> bool:
+    """Whether values are inside of structs or lists."""
+    return bool(place.fields) or place.each or is_list(storage_type(file.schema.field(place.column).type))
 
 
 def transform(
@@ -415,7 +446,7 @@ def _run_stream(
     source: stream.Stream, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
     def transform_for(schema: pa.Schema) -> Transform:
-        return transform_of(scaler, undo, output, columns_in(scaler, schema))
+        return transform_of(scaler, undo, output, columns_in(scaler, schema), schema)
 
     return stream.run(source, sink, transform_for, state_entry(scaler, undo), output, progress)
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import compress
 
+import pyarrow as pa
+
 from ._core import ColumnStats
 from .parquet.statistics import LeafExtrema, decimal_of, leaf_extrema
 from .scalers import BaseScaler
+from .scalers._select import DIGITS
 from .sources import ParquetInput
 
 FOOTER, SCAN = "footer", "scan"
@@ -39,13 +42,13 @@ def stats_from_footers(
     source : dict of str to str
         For each column "footer"; "scan: " and the reason; or "scan" where the method needs the values.
     """
-    schema = files[0].schema
-    methods = scaler._methods({name: schema.field(name).type for name in columns})
+    methods = scaler._methods(dict.fromkeys(columns, pa.float64()))
     stats: dict[str, ColumnStats] = {}
     source = dict.fromkeys(columns, SCAN)
+    known = set(files[0].schema.names)  # what else is asked for is nested
     for name in columns:
-        if methods[name]._extrema_suffice:
-            found = _column_stats(files, name, methods[name]) if weight is None else "the rows have weights"
+        if methods[name]._extrema_suffice and name in known:
+            found = _column_stats(files, name) if weight is None else "the rows have weights"
             if isinstance(found, str):
                 source[name] = f"{SCAN}: {found.replace(';', ',')}"  # semicolons stand between sources
             else:
@@ -90,7 +93,10 @@ def file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
         return f"{file.path.name} has another name for the column"
     if field.num_leaves != 1:
         return f"{file.path.name} nests the column"
-    found = leaf_extrema(file.footer, field.first_leaf, file.schema.field(column).type)
+    kind = file.schema.field(column).type
+    if pa.types.is_decimal(kind) and kind.precision > DIGITS:
+        return f"{file.path.name} has decimals of more than {DIGITS} digits"
+    found = leaf_extrema(file.footer, field.first_leaf, kind)
     if isinstance(found, str):
         return f"{file.path.name} {found}"
     if found.reasons:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from .errors import DataError
 from .plan import describe_columns, describe_sources
 from .scalers import BaseScaler
-from .scalers._select import check_columns
+from .scalers._paths import check_features, places_in
 from .scalers._weights import schema_without
 from .sources import ParquetInput
 
@@ -48,7 +48,7 @@ def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
     """
     if scaler.summary_.named:
         names = list(scaler.summary_)
-        check_columns(schema, names)
+        check_features(schema, names)
         return names
     names = scaler._plan(schema)
     if len(names) != len(scaler.summary_):
@@ -58,9 +58,15 @@ def columns_in(scaler: BaseScaler, schema: pa.Schema) -> list[str]:
     return names
 
 
+def columns_of(file: ParquetInput, features: Sequence[str]) -> list[str]:
+    """The columns of a file in which the features are."""
+    return list(dict.fromkeys(place.column for place, _ in places_in(file.schema.names, features)))
+
+
 def log_columns(doing: str, names: Sequence[str], file: ParquetInput) -> None:
     """Say which columns a pass works on and which it leaves alone."""
-    chosen = set(names)
+    places = [place for place, _ in places_in(file.schema.names, names)]
+    names, chosen = [place.name for place in places], {place.column for place in places}
     passing = [name for name in file.schema.names if name not in chosen]
     logger.info(
         "%s",

@@ -16,12 +16,13 @@ from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, StreamnormError
-from .matching import log_columns, matching_columns
+from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
 from .pipeline import resolve_threads
 from .plan import describe, plan_spans
 from .scalers import BaseScaler
+from .scalers._paths import is_list, places_in, storage_type
 from .scan import ProgressMeter
 from .sources import ParquetInput, check_same_types, find_files
 
@@ -118,8 +119,19 @@ def is_directory(sink: Any) -> bool:
     return os.fspath(sink).endswith(("/", os.sep)) or Path(sink).is_dir()
 
 
-def transform_of(scaler: BaseScaler, undo: bool, output: Output, names: Sequence[str]) -> Transform:
-    return Transform(dict(zip(names, scaler._maps().values(), strict=True)), undo, output.dtype)
+def transform_of(
+    scaler: BaseScaler, undo: bool, output: Output, names: Sequence[str], schema: pa.Schema
+) -> Transform:
+    """What a scaler does to a table of this schema, whose features have these names."""
+    maps = dict(zip(names, scaler._maps().values(), strict=True))
+    flat: dict[str, Any] = {}
+    nested: dict[str, list[Any]] = {}
+    for place, features in places_in(schema.names, names):
+        if place.fields or place.each or is_list(storage_type(schema.field(place.column).type)):
+            nested.setdefault(place.column, []).append((place, [maps[feature] for feature in features]))
+        else:
+            flat[place.name] = maps[place.name]
+    return Transform(flat, undo, output.dtype, nested)
 
 
 def state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
@@ -136,7 +148,7 @@ def write_files(
     jobs = []
     for target, files in targets.items():
         names = [matching_columns(scaler, file) for file in files][0]
-        check_same_types(files, names)
+        check_same_types(files, columns_of(files[0], names))
         common_schema(files)
         log_columns("undoing" if undo else "normalizing", names, files[0])
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
@@ -153,7 +165,7 @@ def write_files(
         job = ParquetJob(
             files,
             spans,
-            transform_of(scaler, undo, output, names),
+            transform_of(scaler, undo, output, names, files[0].schema),
             output.compression,
             entry,
             memory,
@@ -167,9 +179,9 @@ def write_files(
 
 def files_reader(files: Sequence[ParquetInput], scaler: BaseScaler, undo: bool, output: Output) -> pa.RecordBatchReader:
     names = [matching_columns(scaler, file) for file in files][0]
-    check_same_types(files, names)
-    change = transform_of(scaler, undo, output, names)
+    check_same_types(files, columns_of(files[0], names))
     schema = common_schema(files)
+    change = transform_of(scaler, undo, output, names, schema)
     return stream.transformed_reader(schema, stream.file_batches(files, schema, output.memory), change)
 
 

@@ -11,14 +11,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, groupby
 
 import numpy as np
+import pyarrow as pa
 
 from ._core import Selection
 from .footer_fit import file_extrema
 from .parquet.statistics import LeafExtrema
 from .pipeline import Outlet
 from .quantiles import key_at
-from .scalers._select import finite_chunk
-from .scan import ProgressMeter, ScanUnit, batch_rows, run_units, scan_units
+from .scalers._nested import leaf, numbers_of, positions_of
+from .scalers._paths import Place
+from .scalers._select import numeric_chunk
+from .scan import Nested, ProgressMeter, ScanUnit, batch_rows, place_batches, run_units, scan_units
 from .sources import ParquetInput, ReaderCache, column_batches
 from .summary import ColumnSummary, Summary
 
@@ -33,6 +36,7 @@ def refine(
     memory: int,
     threads: int,
     meter: ProgressMeter,
+    nested: Nested | None = None,
 ) -> None:
     """Feed every value of the columns to the selections of their names.
 
@@ -42,7 +46,7 @@ def refine(
     summary : Summary
         What the first pass found.
     selections : mapping of column to Selection
-    memory, threads, meter
+    memory, threads, meter, nested
         As for :func:`~streamnorm.scan.scan`.
 
     Raises
@@ -50,33 +54,68 @@ def refine(
     DataError
         If a column cannot be read; names file, row group and column.
     """
-    units = _units(files, summary, selections, memory)
-    meter.expect(sum(unit.rows * len(unit.columns) for unit in units) / len(selections))
+    inside = {
+        name: (place, [feature for feature in features if feature in selections])
+        for name, (place, features) in (nested or {}).items()
+        if not selections.keys().isdisjoint(features)
+    }
+    flat = {name: selection for name, selection in selections.items() if not _is_inside(name, inside)}
+    units = _units(files, summary, flat, list(inside), memory)
+    columns = len(flat) + len(inside)
+    meter.expect(sum(unit.rows * len(unit.columns) for unit in units) / columns)
     readers = ReaderCache()
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
-        found = [selections[name].fresh() for name in unit.columns]
-        batches = column_batches(
-            unit.file, readers, unit.row_groups, unit.columns, batch_rows=batch_rows(len(unit.columns), memory)
-        )
-        for arrays in batches:
-            for name, selection, array in zip(unit.columns, found, arrays, strict=True):
-                selection.update(finite_chunk(array, summary[name]))
+        names = {column: inside[column][1] if column in inside else [column] for column in unit.columns}
+        found = {name: selections[name].fresh() for its in names.values() for name in its}
+        for arrays in _batches(unit, readers, inside, memory):
+            for column, array in zip(unit.columns, arrays, strict=True):
+                if column in inside:
+                    _select_inside(found, array, inside[column][0], (nested or {})[column][1])
+                else:
+                    found[column].update(numeric_chunk(array))
             outlet.check()
         outlet.push(found, 0)
 
-    def consume(unit: ScanUnit, found: list[Selection]) -> None:
-        for name, selection in zip(unit.columns, found, strict=True):
+    def consume(unit: ScanUnit, found: dict[str, Selection]) -> None:
+        for name, selection in found.items():
             selections[name].merge(selection)
 
-    run_units(units, work, consume, len(selections), memory=memory, threads=threads, meter=meter)
+    run_units(units, work, consume, columns, memory=memory, threads=threads, meter=meter, nested=inside)
+
+
+def _batches(unit: ScanUnit, readers: ReaderCache, nested: Nested, memory: int) -> Iterator[list[pa.Array]]:
+    if not nested.keys().isdisjoint(unit.columns):
+        return place_batches(unit, readers, nested, memory)
+    rows = batch_rows(len(unit.columns), memory)
+    return column_batches(unit.file, readers, unit.row_groups, unit.columns, batch_rows=rows)
+
+
+def _is_inside(name: str | int, nested: Nested) -> bool:
+    return any(name in features for _, features in nested.values())
+
+
+def _select_inside(found: Mapping[str, Selection], array: pa.Array, place: Place, features: Sequence[str]) -> None:
+    """Give what lies at a place to the selections of those of its features that have one."""
+    values = leaf(array, place.fields)
+    if not place.each:
+        found[features[0]].update(numeric_chunk(numbers_of(values)))
+        return
+    arrays = positions_of(values, place, len(features))
+    for i, feature in enumerate(features):
+        if feature in found:
+            found[feature].update(arrays[:, i] if isinstance(arrays, np.ndarray) else arrays[i])
 
 
 def _units(
-    files: Sequence[ParquetInput], summary: Summary, selections: Mapping[str | int, Selection], memory: int
+    files: Sequence[ParquetInput],
+    summary: Summary,
+    selections: Mapping[str | int, Selection],
+    nested: Sequence[str],
+    memory: int,
 ) -> list[ScanUnit]:
-    """What has to be read; the rest is counted in the selections."""
-    whole: list[str] = []
+    """What has to be read, all of what is nested; the rest is counted in the selections."""
+    whole = list(nested)
     units: list[ScanUnit] = []
     for name, selection in selections.items():
         column = str(name)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,11 @@ import pyarrow as pa
 
 from ._core import ColumnStats
 from ._sketch import Weights
+from .errors import DataError
 from .memory import TIGHT
 from .pipeline import Outlet, run_ordered
+from .scalers._nested import UnequalLists, feed, leaf, numbers_of
+from .scalers._paths import Place, is_list
 from .scalers._select import numeric_chunk
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
@@ -27,7 +30,8 @@ UNIT_BYTES = 8 << 20
 MAX_COLUMNS = 64
 
 Progress = Callable[[int, int | None, int], None]
-NewStats = Callable[[str, int], ColumnStats]  # (column, number of the unit, which seeds its sketch)
+NewStats = Callable[[str, int], ColumnStats]  # (feature, number of the unit, which seeds its sketch)
+Nested = Mapping[str, tuple[Place, Sequence[str]]]  # by name: of structs and lists, the place and the features there
 
 
 class ProgressMeter:
@@ -62,7 +66,7 @@ class ProgressMeter:
 
 @dataclass(frozen=True, slots=True)
 class ScanUnit:
-    """Columns of a run of row groups of one file."""
+    """Columns of a run of row groups of one file, by the names that they are asked for by."""
 
     file: ParquetInput
     row_groups: range
@@ -111,8 +115,11 @@ def scan(
     memory: int,
     threads: int,
     meter: ProgressMeter,
+    nested: Nested | None = None,
 ) -> dict[str, ColumnStats]:
-    """Statistics of each column over all files; `weight` is the column that holds the weights of the rows, if any.
+    """Statistics of each feature over all files; `weight` is the column that holds the weights of the rows, if any.
+
+    A column is a feature of its own name, unless `nested` says otherwise.
 
     `of` is the number of columns that are fitted: what the footers tell of some must not change the bits of others.
 
@@ -123,21 +130,33 @@ def scan(
         column.
     """
     units = scan_units(files, columns, memory, of)
-    readers = ReaderCache()
+    readers, inside = ReaderCache(), nested or {}
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
-        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory, weight), 0)
+        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory, weight, inside), 0)
 
     merged: dict[str, ColumnStats] = {}
 
-    def consume(unit: ScanUnit, found: list[ColumnStats]) -> None:
-        for name, stats in zip(unit.columns, found, strict=True):
-            if name not in merged:
-                merged[name] = new_stats(name, unit.seed)  # merged into, it needs no block of rows that wait
-            merged[name].merge(stats)
+    def consume(unit: ScanUnit, found: list[list[ColumnStats]]) -> None:
+        for column, its in zip(unit.columns, found, strict=True):
+            for name, stats in zip(_features(column, inside), its, strict=True):
+                if name not in merged:
+                    merged[name] = new_stats(name, unit.seed)  # merged into, it needs no block of rows that wait
+                merged[name].merge(stats)
 
-    run_units(units, work, consume, len(columns), weight=weight, memory=memory, threads=threads, meter=meter)
-    return {name: merged[name] if name in merged else new_stats(name, 0) for name in columns}
+    options: dict[str, Any] = dict(weight=weight, memory=memory, threads=threads, meter=meter, nested=inside)
+    run_units(units, work, consume, len(columns), **options)
+    features = [name for column in columns for name in _features(column, inside)]
+    return {name: merged[name] if name in merged else new_stats(name, 0) for name in features}
+
+
+def _features(column: str, nested: Nested) -> Sequence[str]:
+    return nested[column][1] if column in nested else (column,)
+
+
+def place_in(column: str, nested: Nested) -> Place:
+    """Where the values of a column, or of what stands for one, are."""
+    return nested[column][0] if column in nested else Place(column, column)
 
 
 def run_units(
@@ -150,6 +169,7 @@ def run_units(
     memory: int,
     threads: int,
     meter: ProgressMeter,
+    nested: Nested | None = None,
 ) -> None:
     """Work on units whose reading takes half of `memory` at most, in a pass over so many columns."""
     for unit in run_ordered(
@@ -157,41 +177,95 @@ def run_units(
         work,
         consume,
         threads=threads,
-        need=lambda unit: unit.file.reading_need(unit.row_groups, columns_read(unit, weight), memory),
+        need=lambda unit: unit.file.reading_need(unit.row_groups, columns_read(unit, weight, nested or {}), memory),
         limit=memory // 2,
     ):
         meter.add(unit.rows * len(unit.columns) / columns)
 
 
-def columns_read(unit: ScanUnit, weight: str | None) -> tuple[str, ...]:
-    """The columns of a unit, and last that of the weights if it is none of them."""
-    return unit.columns if weight is None or weight in unit.columns else (*unit.columns, weight)
+def columns_read(unit: ScanUnit, weight: str | None, nested: Nested) -> tuple[str, ...]:
+    """The columns of a table that a unit reads, and last that of the weights if it is none of them."""
+    columns = tuple(place_in(name, nested).column for name in unit.columns)
+    return columns if weight is None or weight in unit.columns else (*columns, weight)
+
+
+def place_batches(
+    unit: ScanUnit, readers: ReaderCache, nested: Nested, memory: int, weight: str | None = None
+) -> Iterator[list[pa.Array]]:
+    """The arrays of a unit's columns, batch by batch, and last those of the weights; of structs what is asked for."""
+    names = columns_read(unit, weight, nested)
+    if nested.keys().isdisjoint(unit.columns):
+        return column_batches(unit.file, readers, unit.row_groups, names, batch_rows=batch_rows(len(names), memory))
+    paths = [place_in(name, nested).path for name in unit.columns]
+    values = sum(_values_a_row(unit, name, nested) for name in unit.columns)
+    rows = max(64, batch_rows(len(names), memory) * len(names) // max(values, len(names)))
+    leaves = [*paths, *names[len(paths) :]]
+    return column_batches(unit.file, readers, unit.row_groups, names, batch_rows=rows, leaves=leaves)
+
+
+def _values_a_row(unit: ScanUnit, name: str, nested: Nested) -> int:
+    """How many values a row of a column has, roughly and at most."""
+    place = place_in(name, nested)
+    footer, most = unit.file.footer, 1
+    steps = tuple(step.encode() for step in (place.column, *place.fields))
+    for leaf_number, column in enumerate(footer.leaves):
+        if tuple(column.path[: len(steps)]) == steps:
+            for group in unit.row_groups:
+                rows = max(footer.row_groups[group].num_rows, 1)
+                most = max(most, -(-footer.chunk(group, leaf_number).num_values // rows))
+    return most
 
 
 def unit_stats(
-    unit: ScanUnit, readers: ReaderCache, new_stats: NewStats, outlet: Outlet, memory: int, weight: str | None
-) -> list[ColumnStats]:
-    """Read one unit."""
-    stats = [new_stats(name, unit.seed) for name in unit.columns]
-    names = columns_read(unit, weight)
-    batches = column_batches(unit.file, readers, unit.row_groups, names, batch_rows=batch_rows(len(names), memory))
-    for arrays in batches:
+    unit: ScanUnit,
+    readers: ReaderCache,
+    new_stats: NewStats,
+    outlet: Outlet,
+    memory: int,
+    weight: str | None,
+    nested: Nested,
+) -> list[list[ColumnStats]]:
+    """Read one unit: for each of its columns, the statistics of its features."""
+    stats = [[new_stats(name, unit.seed) for name in _features(column, nested)] for column in unit.columns]
+    names = columns_read(unit, weight, nested)
+    row = 0
+    for arrays in place_batches(unit, readers, nested, memory, weight):
         weights = None
         if weight is not None:
             try:
                 weights = Weights(numeric_chunk(arrays[names.index(weight)]))
             except (TypeError, ValueError, pa.ArrowException) as error:
                 raise _bad_weight(unit, readers, weight, error) from error
-        for name, column, array in zip(unit.columns, stats, arrays, strict=False):  # behind them may be the weights
+        for name, its, array in zip(unit.columns, stats, arrays, strict=False):  # behind them may be the weights
             try:
-                column.update(numeric_chunk(array), weights)
+                if name in nested:
+                    feed(its, array, nested[name][0], weights)
+                else:
+                    its[0].update(numeric_chunk(array), weights)
+            except UnequalLists as error:
+                raise unequal_lists(unit.file, unit.row_groups, name, error, row) from error
             except (TypeError, pa.ArrowException) as error:
                 raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
+        row += len(arrays[0])
         outlet.check()
-    for name, column in zip(unit.columns, stats, strict=True):
-        if column.infinite_count and not column.skips_infinite:
-            raise _infinity(unit, readers, name)
+    for name, its in zip(unit.columns, stats, strict=True):
+        if any(column.infinite_count for column in its):
+            raise _infinity(unit, readers, name, nested)
     return stats
+
+
+def unequal_lists(file: ParquetInput, row_groups: range, name: str, error: UnequalLists, first: int) -> DataError:
+    """The error with its place; `first` is the row, counted over the row groups, that its array begins with."""
+    row = first + error.row
+    for group in row_groups:
+        if row < file.footer.row_groups[group].num_rows:
+            break
+        row -= file.footer.row_groups[group].num_rows
+    return file.error(
+        f"{error.problem}, in row {row} of the row group: make lists of one length, or name the column without [*]",
+        group,
+        name,
+    )
 
 
 def _bad_weight(unit: ScanUnit, readers: ReaderCache, weight: str, error: Exception) -> Any:
@@ -211,11 +285,14 @@ def batch_rows(columns: int, memory: int) -> int:
     return max(1024, (BATCH_ROWS if memory >= TIGHT else BATCH_ROWS // 4) // columns)
 
 
-def _infinity(unit: ScanUnit, readers: ReaderCache, name: str) -> Any:
+def _infinity(unit: ScanUnit, readers: ReaderCache, name: str, nested: Nested) -> Any:
     for group in unit.row_groups:
         stats = ColumnStats(moments=False)
-        for (array,) in column_batches(unit.file, readers, range(group, group + 1), [name]):
-            stats.update(array)
+        place = place_in(name, nested)
+        one = ScanUnit(unit.file, range(group, group + 1), 0, (name,), 0)
+        for (array,) in place_batches(one, readers, nested, TIGHT):
+            values = leaf(array, place.fields)
+            stats.update(numeric_chunk(numbers_of(values) if is_list(values.type) else values))
         if stats.infinite_count:
             break
     return unit.file.error(

@@ -299,8 +299,9 @@ def column_batches(
     *,
     batch_rows: int = BATCH_ROWS,
     encoded: Sequence[str] = (),
+    leaves: Sequence[str] | None = None,
 ) -> Iterator[list[pa.Array]]:
-    """The columns' arrays, batch by batch.
+    """The columns' arrays, batch by batch; of structs only some fields, if `leaves` has Parquet's paths to them.
 
     Raises
     ------
@@ -309,7 +310,7 @@ def column_batches(
     """
     try:
         reader, numbers = readers.get(file, row_groups, tuple(encoded), max(1, len(columns)))
-        batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=list(columns), use_threads=False)
+        batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=list(leaves or columns), use_threads=False)
         for batch in batches:
             yield [batch.column(batch.schema.get_field_index(name)) for name in columns]
     except (OSError, pa.ArrowException) as error:

@@ -21,12 +21,12 @@ The format, version 3, is one RFC 8259 object, UTF-8, with exactly these members
     "exponent"`` (the mean is mean + mean_lo; m2, the sum of squared deviations, is in units of 4 to the power
     exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
-    "max"`` (null without values; left out beside moments where they are not known, after a subtraction or from
-    another system, and then decimals have a ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in
-    its place, exact ``"quantiles"`` (pairs of q and value); once rows had weights, ``"weight" "weight_lo"`` (their
-    sum is weight + weight_lo) and ``"left_out"``, the number of rows whose weight was zero or missing. Of a scaler
-    that was made from given statistics, without data, a column has ``"name"`` and ``"given"`` and nothing else: its
-    mean (of a MaxAbsScaler its largest magnitude, of a RobustScaler its median) and its scale.
+    "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
+    ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
+    of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum is weight + weight_lo) and
+    ``"left_out"``, the number of rows whose weight was zero or missing; of a column of lists, all of whose values have
+    one statistic, ``"lists"``, the number of rows, and the counts are of values. Of a scaler that was made from given
+    statistics, without data, a column has ``"name"`` and ``"given"``, its mean and its scale, and nothing else.
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``
@@ -184,6 +184,7 @@ def _encode_column(summary: ColumnSummary) -> dict[str, Any]:
         return column | {"given": [_encode_float(value) for value in summary.given]}
     state, quantiles = summary.stats.state(), summary.quantiles
     column |= {key: None if state[key] is None else _encode_int(state[key]) for key in _COUNTS}
+    column |= {} if summary.lists is None else {"lists": _encode_int(summary.lists)}
     count = state["rows"] - state["null_count"] - (state["nan_count"] or 0) - state.get("left_out", 0)
     count -= state["infinite_count"] if summary.stats.skips_infinite else 0
     column["kind"] = state["kind"] if count else None
@@ -375,6 +376,7 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> 
     stats: dict[str | int, ColumnStats] = {}
     quantiles: dict[str | int, dict[float, float]] = {}
     given: dict[str | int, tuple[float, float]] = {}
+    lists: dict[str | int, int] = {}
     for position, column in enumerate(columns):
         if type(column) is not dict:
             raise _Damage(f"has a column {position} that is not an object")
@@ -386,12 +388,16 @@ def _decode_columns(columns: list[Any], scaler: "BaseScaler", files: Ledger) -> 
         if "given" in column:
             stats[name], given[name] = ColumnStats(moments=False), _decode_given(column, scaler)
             continue
-        stats[name] = _decode_column(column, scaler)
+        stats[name] = _decode_column({key: value for key, value in column.items() if key != "lists"}, scaler)
+        if "lists" in column:
+            lists[name] = _decode_int(column["lists"], "lists")
+            if lists[name] < 0:
+                raise _Damage(f"has a negative number of lists for column {name!r:.60}")
         if "quantiles" in column:
             quantiles[name] = _decode_quantiles(column["quantiles"], scaler._exact_quantiles(name), name)
     if not stats:
         raise _Damage("has no columns")
-    return Summary(stats, quantiles=quantiles, given=given, files=files)
+    return Summary(stats, quantiles=quantiles, given=given, files=files, lists=lists)
 
 
 def _decode_given(column: Mapping[str, Any], scaler: "BaseScaler") -> tuple[float, float]:

@@ -85,7 +85,7 @@ def _decode_exponent(value: Any) -> int:
 
 
 def _decode_scale(value: Any) -> int:
-    if type(value) is int and 0 <= value <= MAX_SCALE:
+    if type(value) is int and abs(value) <= MAX_SCALE:
         return value
     raise _Damage("has an impossible scale of decimals")
 

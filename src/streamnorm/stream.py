@@ -216,7 +216,10 @@ def _write(
 def _encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, name: str) -> Any:
     field = writer.arrow_schema.field(name)
     if name not in transform.maps:
-        return encode_arrow(field, table.column(name), writer.compression)
+        column = table.column(name)
+        if name in transform.nested:
+            column = pa.chunked_array([transform.inside(name, chunk) for chunk in column.chunks], field.type)
+        return encode_arrow(field, column, writer.compression)
     encoder = writer.float_encoder(name, scratch=bench.scratch)
     for chunk in table.column(name).chunks:
         for start in range(0, len(chunk), BATCH_ROWS):

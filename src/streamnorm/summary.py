@@ -57,12 +57,14 @@ class ColumnSummary:
         where another system did not keep them.
     given : (float, float) or None
         The mean and the scale of a scaler that was made from them, without data: then there are no statistics.
+    lists : int or None
+        Of a column of lists, all of whose values have one statistic: number of rows. The counts are of values then.
     rank_error : float
         Bound on the error of a quantile's rank, as a fraction of the values (with weights, of their sum), for one query
         at 99 % confidence; 0 while the sketch still holds every value, and where quantiles are exact.
     """
 
-    __slots__ = ("given", "name", "quantiles", "stats")
+    __slots__ = ("given", "lists", "name", "quantiles", "stats")
 
     def __init__(
         self,
@@ -70,16 +72,18 @@ class ColumnSummary:
         stats: ColumnStats,
         quantiles: Mapping[float, float] | None = None,
         given: tuple[float, float] | None = None,
+        lists: int | None = None,
     ) -> None:
         self.name = name
         self.stats = stats
         self.quantiles = None if quantiles is None else dict(quantiles)
         self.given = given
+        self.lists = lists
 
     @property
     def rows(self) -> int:
         """Number of rows seen, nulls and NaN included."""
-        return self.stats.rows
+        return self.stats.rows if self.lists is None else self.lists
 
     @property
     def has_values(self) -> bool:
@@ -188,7 +192,7 @@ class ColumnSummary:
 
     def copy(self) -> "ColumnSummary":
         """A summary of its own, that goes on independently."""
-        return ColumnSummary(self.name, self.stats.copy(), self.quantiles, self.given)
+        return ColumnSummary(self.name, self.stats.copy(), self.quantiles, self.given, self.lists)
 
     def _counted(self, number: Any, what: str) -> Any:
         if number is None:
@@ -258,6 +262,8 @@ class Summary(Mapping):
         Exact quantiles, of the columns that have them.
     given : mapping of str or int to (float, float), optional
         Mean and scale of the columns that have no statistics.
+    lists : mapping of str to int, optional
+        Rows of the columns of lists, all of whose values have one statistic.
     passes : int
         See below.
     source : mapping of str or int to str, optional
@@ -300,10 +306,12 @@ class Summary(Mapping):
         passes: int = 1,
         source: Mapping[Any, str] | None = None,
         files: Iterable[CountedFile] = (),
+        lists: Mapping[Any, int] | None = None,
     ) -> None:
-        known, made = quantiles or {}, given or {}
+        known, made, of_lists = quantiles or {}, given or {}, lists or {}
         self._columns = {
-            name: ColumnSummary(name, stats, known.get(name), made.get(name)) for name, stats in (columns or {}).items()
+            name: ColumnSummary(name, stats, known.get(name), made.get(name), of_lists.get(name))
+            for name, stats in (columns or {}).items()
         }
         self.passes = passes
         self.source: dict[Any, str] = dict(source or {})
@@ -430,7 +438,8 @@ class Summary(Mapping):
             [file] = error.args
             raise NotMergeableError(f"{_file_name(file)} was not counted: subtract parts of what was counted") from None
         rest = {name: _rest(column, other[name]) for name, column in self.items()}
-        self._columns = {name: ColumnSummary(name, stats) for name, stats in rest.items()}
+        lists = {name: _rows_of_lists(column, other[name], -1) for name, column in self.items()}
+        self._columns = {name: ColumnSummary(name, stats, lists=lists[name]) for name, stats in rest.items()}
         self.files = files
         return self
 
@@ -515,7 +524,14 @@ def _absorb(mine: ColumnSummary, theirs: ColumnSummary) -> None:
         raise NotMergeableError(
             f"column {mine.name!r} was summarized in two ways that cannot be merged: fit both with the same method"
         )
+    lists = _rows_of_lists(mine, theirs, 1)
     try:
         a.merge(b)
     except (TypeError, ValueError) as error:
         raise NotMergeableError(f"column {mine.name!r} cannot be merged: {error}") from error
+    mine.lists = lists
+
+
+def _rows_of_lists(mine: ColumnSummary, theirs: ColumnSummary, sign: int) -> int | None:
+    """The rows of both, or of one without the other, where one has lists."""
+    return None if mine.lists is None and theirs.lists is None else mine.rows + sign * theirs.rows

@@ -19,11 +19,12 @@ from typing import Any
 
 from .errors import DataError, NotMergeableError, StreamnormWarning
 from .ledger import HASH_DIGITS, CountedFile, Ledger, absolute, named, short_hash
-from .matching import matching_columns
+from .matching import columns_of, matching_columns
 from .parquet.footer import footer_bytes
 from .parquet.random_access import RandomAccess
 from .scalers import BaseScaler
-from .scalers._select import as_names
+from .scalers._paths import asked_for, check_place, is_list, places_in, storage_type
+from .scalers._select import DIGITS, as_names
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .summary import ColumnSummary
 
@@ -359,13 +360,17 @@ def _say(found: int, new: int, moved: Sequence[tuple[FoundFile, CountedFile]]) -
 
 def check_same_kinds(scaler: BaseScaler, files: Sequence[ParquetInput], names: Sequence[str], known: Any) -> None:
     """Raise DataError if a new file's column has another type than what was counted."""
-    if known is not None and all(known.schema.get_field_index(name) >= 0 for name in names):
-        check_same_types([known, *files], names)
+    columns = columns_of(files[0], names)
+    if known is not None and all(known.schema.get_field_index(name) >= 0 for name in columns):
+        check_same_types([known, *files], columns)
         return
+    places = {feature: place for place, features in places_in(files[0].schema.names, names) for feature in features}
     for name, column in zip(names, scaler.summary_.values(), strict=True):
         kind = column.stats.kind
         for file in files:
-            found = file.schema.field(name).type
+            found = check_place(file.schema, places[name])
+            while is_list(found):
+                found = storage_type(found.value_type)
             if kind is not None and kind_of_type(found) != kind:
                 raise file.error(f"its type is {found}, but {kind} was counted before: make them alike", column=name)
 
@@ -376,7 +381,9 @@ def kind_of_type(kind: Any) -> str:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return "float" if pa.types.is_floating(kind) else "decimal" if pa.types.is_decimal(kind) else "int"
+    if pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and kind.precision > DIGITS):
+        return "float"
+    return "decimal" if pa.types.is_decimal(kind) else "int"
 
 
 def check_same_wishes(
@@ -414,9 +421,9 @@ def check_same_wishes(
             if sample_weight is None
             else "the state to update has not weighed its rows: leave sample_weight out, or fit anew"
         )
-    names = list(scaler.summary_)
+    names = asked_for(map(str, scaler.summary_)) if scaler.summary_.named else list(scaler.summary_)
     wanted, unwanted = as_names(columns), as_names(exclude)
-    if wanted is not None and set(wanted).difference(unwanted or ()) != set(names):
+    if wanted is not None and set(asked_for(set(wanted).difference(unwanted or ()))) != set(names):
         raise DataError(f"the state to update is of the columns {_few(names)}: leave columns out, or fit anew")
     for name in unwanted or ():
         if name in names:

@@ -8,6 +8,7 @@ are fitted on data of any size, merge, and travel as JSON.
 from ._base import BaseScaler
 from ._columns import ColumnScaler
 from ._methods import METHODS, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from ._normalizer import Normalizer
 from ._select import select_columns
 from ._transform import AffineMap
 
@@ -19,13 +20,14 @@ __all__ = [
     "ColumnScaler",
     "MaxAbsScaler",
     "MinMaxScaler",
+    "Normalizer",
     "RobustScaler",
     "StandardScaler",
     "select_columns",
 ]
 
 # What a saved state may name.
-_all: list[type[BaseScaler]] = [*METHODS.values(), ColumnScaler]
+_all: list[type[BaseScaler]] = [*METHODS.values(), Normalizer, ColumnScaler]
 CLASSES = {cls.__name__: cls for cls in _all}
 
 for _cls in CLASSES.values():

@@ -6,7 +6,7 @@ the place of the old ones at the end; a copy costs a few microseconds a column.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -22,8 +22,19 @@ from ..summary import ColumnSummary, Summary
 from ._frames import Frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._merge import Merges
-from ._routing import PartialFit, Routing, watched
-from ._select import as_names, check_columns, check_numeric, finite_chunk, numeric_chunk, select_columns
+from ._nested import feed, leaf, numbers_of, positions_of
+from ._paths import (
+    EACH,
+    Place,
+    check_features,
+    check_whole_lists,
+    expanded,
+    is_list,
+    places_in,
+    select_features,
+    storage_type,
+)
+from ._select import as_names, check_numeric, numeric_chunk
 from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
 
@@ -36,7 +47,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
     feature_names_in_: np.ndarray
     _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
-    _takes_given = False  # whether a column may have two given numbers in place of statistics
+    _takes_lists = False  # whether it maps whole lists, not numbers
 
     @abstractmethod
     def _check_params(self) -> None:
@@ -100,7 +111,10 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
     def _plan(self, schema: pa.Schema, columns: Columns = None, exclude: Columns = None) -> list[str]:
         """The columns of a table that are fitted, in the order of its schema."""
-        return select_columns(schema, columns, exclude)
+        names = select_features(schema, columns, exclude)
+        if self._takes_lists:
+            check_whole_lists(schema, [name for name in names if name.endswith(EACH)])
+        return names
 
     def _plan_weighted(
         self, schema: pa.Schema, columns: Columns, exclude: Columns, weight: str | None
@@ -344,7 +358,8 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         """Give one table or array to the statistics; the first one founds them."""
         if isinstance(part, Frame):
             if not summary:
-                summary = self._found(self._plan_weighted(part.schema, columns, exclude, weights.column))
+                names = self._plan_weighted(part.schema, columns, exclude, weights.column)
+                summary = self._found(expanded(part.schema, names, lambda place: _values_at(part, place)))
             self._feed_frame(summary, part, columns, exclude, weights)
             return summary, part.nbytes
         if columns is not None or exclude is not None:
@@ -378,10 +393,14 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
     def _select(self, selections: Mapping[str | int, Selection], summary: Summary, part: Any) -> None:
         """Give one table or array to selections of some of the summary's columns."""
         if isinstance(part, Frame):
-            for key, name in zip(summary, self._names_in(summary, part), strict=True):
-                if key in selections:
-                    for chunk in part.chunks(part.names.index(name), fit=True):
-                        selections[key].update(finite_chunk(chunk, summary[key]))
+            for place, keys in self._places_in(summary, part):
+                for values in _values_at(part, place) if any(key in selections for key in keys) else ():
+                    if place.each:
+                        arrays = positions_of(values, place, len(keys))
+                        for key, array in zip(keys, arrays.T if isinstance(arrays, np.ndarray) else arrays, strict=True):
+                            selections[key].update(array)
+                    else:
+                        selections[keys[0]].update(numeric_chunk(numbers_of(values)))
             return
         matrix = as_matrix(part, type(self).__name__)
         for key, position in zip(summary, self._positions(summary, matrix.shape[1]), strict=True):
@@ -397,17 +416,25 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
     def _feed_frame(
         self, summary: Summary, frame: Frame, columns: Columns, exclude: Columns, weights: RowWeights
     ) -> None:
-        names = self._names_in(summary, frame, weights.column)
+        places = self._places_in(summary, frame, weights.column)
+        names = [place.name for place, _ in places]
         wanted = as_names(columns)
         if wanted is not None and set(wanted).difference(as_names(exclude) or ()) - set(names):
             raise DataError(f"this scaler was fitted on the columns {names}: use the same ones, or fit anew")
         rows = weights.of_frame(frame)
-        for name, column in zip(names, summary.values(), strict=True):
-            i, at = frame.names.index(name), 0
-            for chunk in frame.chunks(i, fit=True):
-                check_numeric(name, chunk.type)
-                _update(column, numeric_chunk(chunk), None if rows is None else rows[at : at + len(chunk)])
+        for place, keys in places:
+            found, at = [summary[key] for key in keys], 0
+            for chunk in frame.chunks(frame.names.index(place.column), fit=True):
+                _update(found, chunk, place, None if rows is None else rows[at : at + len(chunk)], at)
                 at += len(chunk)
+
+    def _places_in(
+        self, summary: Summary, frame: Frame, weight: str | None = None
+    ) -> list[tuple[Place, list[str | int]]]:
+        """Where the frame has the summary's columns: place by place, with the summary's keys for what is there."""
+        names = self._names_in(summary, frame, weight)
+        keys = dict(zip(names, summary, strict=True))
+        return [(place, [keys[name] for name in features]) for place, features in places_in(frame.names, names)]
 
     def _names_in(self, summary: Summary, frame: Frame, weight: str | None = None) -> list[str]:
         """The frame's names of the summary's columns: the same, or by position if the summary has none."""
@@ -451,7 +478,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         zero = getattr(self, "constant", "zero") == "zero"  # a ColumnScaler's parts have been here by themselves
         for name, m in self._all_maps().items():
             column = self.summary_[name]
-            if not column.has_values or not column.stats.has_extrema:
+            if not isinstance(m, AffineMap) or not column.has_values or not column.stats.has_extrema:
                 continue
             scale = 0.0 if zero else m.scale  # which is infinite where the column becomes 0
             reach = (float(column.min) - m.center, float(column.max) - m.center, scale)
@@ -474,9 +501,14 @@ def _length(X: Any) -> int | None:
 
 def _check_present(names: Sequence[str], frame: Frame) -> None:
     """Each of the columns, once: the error of the schema's check says which is at fault."""
-    for name in names:
-        if frame.names.count(name) != 1:
-            check_columns(frame.schema, [name])
+    if not all(frame.names.count(name) == 1 for name in names):
+        check_features(frame.schema, names)
+
+
+def _values_at(frame: Frame, place: Place) -> Iterator[pa.Array]:
+    """What lies at a place of a frame's column, array by array."""
+    for chunk in frame.chunks(frame.names.index(place.column), fit=True):
+        yield leaf(chunk, place.fields)
 
 
 def _check_summary(summary: Summary, scaler: str) -> None:
@@ -491,8 +523,17 @@ def _check_summary(summary: Summary, scaler: str) -> None:
             )
 
 
-def _update(column: ColumnSummary, chunk: pa.Array, weights: Weights | None) -> None:
+def _update(
+    columns: Sequence[ColumnSummary], chunk: pa.Array, place: Place, weights: Weights | None, first_row: int
+) -> None:
+    """Give what lies at a place of one array to the columns' statistics."""
+    kind = chunk.type
     try:
-        column.stats.update(chunk, weights)
+        if place.fields or place.each or is_list(storage_type(kind)):
+            if feed([column.stats for column in columns], chunk, place, weights, first_row):
+                columns[0].lists = (columns[0].lists or 0) + len(chunk)
+        else:
+            check_numeric(place.name, kind)
+            columns[0].stats.update(numeric_chunk(chunk), weights)
     except TypeError as error:
-        raise DataError(f"column {column.name!r} changed its type: {error}", column=column.name) from None
+        raise DataError(f"column {place.name!r} changed its type: {error}", column=place.name) from None

@@ -11,7 +11,8 @@ from ..memory import RANK_ERROR
 from ..summary import Summary, near_matches
 from ._base import BaseScaler, Columns
 from ._methods import METHODS, _ElementaryScaler, new_scaler
-from ._select import as_names, check_columns, index_columns, is_number, select_columns
+from ._paths import check_whole_lists, each_of, ordered, select_features
+from ._select import as_names, index_columns, is_number
 from ._transform import AffineMap
 
 Key = str | int | tuple[str | int, ...]
@@ -134,20 +135,18 @@ class ColumnScaler(BaseScaler):
 
     def _method_of(self, name: str | int) -> _ElementaryScaler:
         explicit = self._explicit()
-        if name in explicit:
-            return method_scaler(explicit[name])
+        if _given_as(name, explicit) is not None:
+            return method_scaler(explicit[_given_as(name, explicit)])
         if self._passes_through():
             raise KeyError(f"column {name!r} passes through")
         return method_scaler(self.remainder)
 
     def _methods(self, schema_columns: Mapping[Any, pa.DataType]) -> dict[Any, BaseScaler]:
         explicit = self._explicit()
-        for name in explicit:
-            if name not in schema_columns:
-                raise DataError(
-                    f"there is no column {name!r}: {near_matches(name, schema_columns)}", column=name
-                )
-        chosen = [name for name in schema_columns if name in explicit or not self._passes_through()]
+        given = {name: _given_as(name, explicit) for name in schema_columns}
+        for name in explicit.keys() - given.values():
+            raise DataError(f"there is no column {name!r}: {near_matches(name, schema_columns)}", column=name)
+        chosen = [name for name in schema_columns if given[name] is not None or not self._passes_through()]
         if not chosen:
             raise DataError(
                 "there is no column to normalize: name some in transformers, or choose a remainder"
@@ -159,11 +158,19 @@ class ColumnScaler(BaseScaler):
         both = set(explicit).intersection(as_names(exclude) or ())
         if both:
             raise DataError(f"columns {sorted(both)} are excluded and have a method: decide for one")
-        check_columns(schema, explicit)
-        chosen = set(explicit)
-        if not self._passes_through() and (columns is not None or _has_more(schema, chosen)):
-            chosen.update(select_columns(schema, columns, exclude))
-        return list(self._methods({name: schema.field(name).type for name in schema.names if name in chosen}))
+        chosen = explicit
+        if not self._passes_through() and (columns is not None or _has_more(schema, set(chosen))):
+            chosen = [*chosen, *select_features(schema, columns, exclude)]
+        methods = self._methods(dict.fromkeys(ordered(schema, chosen), pa.float64()))
+        check_whole_lists(schema, [name for name, method in methods.items() if method._takes_lists])
+        return list(methods)
+
+    def _plan_array(self, d: int) -> list[int]:
+        positions = super()._plan_array(d)
+        for j in positions:
+            if self._method_of(j)._takes_lists:
+                raise DataError(f"column {j} of an array holds single numbers: give the array to a Normalizer alone")
+        return positions
 
     def _exact_quantiles(self, name: str | int) -> tuple[float, ...]:
         return self._method_of(name)._exact_quantiles(name)
@@ -202,7 +209,14 @@ class ColumnScaler(BaseScaler):
             (("remainder",) if key == "remainder" else key, method, _names(key))  # a column may be called that
             for key, method in self.transformers.items()
         ]
-        groups.append(("remainder", self.remainder, [name for name in summary if name not in explicit]))
+        features: dict[Any, list[Any]] = {}
+        for name in summary:
+            features.setdefault(_given_as(name, explicit), []).append(name)
+        groups = [
+            (key, method, [feature for name in names for feature in features.get(name, [name])])
+            for key, method, names in groups
+        ]
+        groups.append(("remainder", self.remainder, features.get(None, [])))
         fitted = {}
         for key, method, names in groups:
             if names:
@@ -234,6 +248,14 @@ class ColumnScaler(BaseScaler):
                 raise NotMergeableError(
                     f"column {name!r} has different methods in the two: give both the same"
                 )
+
+
+def _given_as(name: str | int, explicit: Mapping[Any, Any]) -> str | int | None:
+    """The key that gives a feature its method; None for those that have none."""
+    if name in explicit:
+        return name
+    each = each_of(name) if isinstance(name, str) else None
+    return each if each in explicit else None
 
 
 def _names(key: Key) -> tuple[str | int, ...]:

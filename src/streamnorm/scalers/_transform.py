@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,7 +15,9 @@ from ..summary import Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of
-from ._select import check_columns, check_numeric, numeric_chunk, output_type, without_infinities
+from ._nested import mapped_column, mapped_type
+from ._paths import Place, check_features, is_list, places_in, storage_type
+from ._select import check_numeric, numeric_chunk, output_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class AffineMap:
     offset: float = 0.0
     clip: tuple[float, float] | None = None
     blank: bool = False
+
+    def apply(self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
+        """The map over one array of numbers, or its inverse, as an array of type `kind`, which NumPy calls `dtype`."""
+        return mapped_array(array, self, inverse, kind, dtype)
 
 
 class Transforms(ScikitLearnContract):
@@ -117,26 +122,19 @@ class Transforms(ScikitLearnContract):
         return out
 
     def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
-        replaced = {}
         names = self._names_in(self.summary_, frame)
-        maps = list(self._maps().values())
-        for name, m in zip(names, maps, strict=True):
-            i = frame.names.index(name)
-            chunks = frame.chunks(i, fit=False)
-            kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
-            replaced[i] = (kind, [_affine_chunk(chunk, name, m, inverse) for chunk in chunks])
-        return frame.replace(replaced, {i for i, m in zip(replaced, maps, strict=True) if m.blank and not inverse})
+        maps = dict(zip(names, self._maps().values(), strict=True))
+        return frame.replace(mapped_in_place(frame, names, maps, inverse))
 
     def _apply_stream(self, X: Any, inverse: bool) -> Any:
         reader = as_reader(X)
         names = self._names_in(self.summary_, ArrowFrame(reader.schema.empty_table()))
-        check_columns(reader.schema, names)
-        indices = [reader.schema.get_field_index(name) for name in names]
-        schema = replaced_schema(
-            reader.schema,
-            {i: output_type(reader.schema.field(i).type)[0] for i in indices},
-            {i for i, m in zip(indices, self._maps().values(), strict=True) if m.blank and not inverse},
-        )
+        check_features(reader.schema, names)
+        types: dict[int, pa.DataType] = {}
+        for place, _ in places_in(reader.schema.names, names):
+            i = reader.schema.get_field_index(place.column)
+            types[i] = mapped_type(types.get(i, reader.schema.field(i).type), place.fields, output_type)
+        schema = replaced_schema(reader.schema, types)
         batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
         result = pa.RecordBatchReader.from_batches(schema, batches)
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
@@ -158,10 +156,31 @@ def taken(numbers: pa.Array, m: AffineMap, inverse: bool) -> pa.Array:
     return without_infinities(numbers) if m.blank and not inverse else numbers
 
 
-def _affine_chunk(chunk: pa.Array, name: str, m: AffineMap, inverse: bool) -> pa.Array:
-    """The map over one Arrow array of a column that must be numeric."""
-    check_numeric(name, chunk.type)
-    return mapped_array(chunk, m, inverse, *output_type(chunk.type))
+def mapped_in_place(
+    frame: Frame, names: Sequence[str], maps: Mapping[str, Any], inverse: bool
+) -> dict[int, tuple[pa.DataType, list[pa.Array]]]:
+    """The columns of a frame in which these features are, by position, after the features' maps."""
+    replaced: dict[int, tuple[pa.DataType, list[pa.Array]]] = {}
+    for place, features in places_in(frame.names, names):
+        i = frame.names.index(place.column)
+        chunks = replaced[i][1] if i in replaced else frame.chunks(i, fit=False)
+        before = chunks[0].type if chunks else frame.schema.field(i).type
+        kind = mapped_type(before, place.fields, output_type)
+        its = [maps[feature] for feature in features]
+        changed, at = [], 0
+        for chunk in chunks:
+            changed.append(_changed_chunk(chunk, place, its, inverse, at))
+            at += len(chunk)
+        replaced[i] = (kind, changed)
+    return replaced
+
+
+def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool, first_row: int) -> pa.Array:
+    """The maps over what lies at a place of one array, which must be numbers."""
+    if place.fields or place.each or is_list(storage_type(chunk.type)):
+        return mapped_column(chunk, place, maps, inverse, output_type, first_row)
+    check_numeric(place.name, chunk.type)
+    return maps[0].apply(chunk, inverse, *output_type(chunk.type))
 
 
 def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
