@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from streamnorm.errors import DataError
+from streamnorm.errors import BadRow
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
@@ -54,8 +54,8 @@ def unit_rows(values, rows, norm, *, validity=None, int64_t bit=0, out=None):
 
     Raises
     ------
-    DataError
-        If a row holds an infinity.
+    BadRow
+        If a row holds an infinity; a DataError.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def unit_rows(values, rows, norm, *, validity=None, int64_t bit=0, out=None):
     layout.offsets, layout.width, layout.size = NULL, 0, 0
     if isinstance(rows, np.ndarray):
         layout.width, layout.n = rows.dtype.itemsize, len(rows) - 1
-        if len(rows) == 0 or rows[0] < 0 or rows[len(rows) - 1] > n or (len(rows) > 1 and (rows[1:] < rows[:-1]).any()):
+        if len(rows) == 0 or rows[0] < 0 or rows[len(rows) - 1] > n or (np.diff(rows) < 0).any():
             raise ValueError("the offsets of rows must ascend within the values")
         if rows.dtype == np.int32:
             short_offsets = rows
@@ -114,5 +114,5 @@ def unit_rows(values, rows, norm, *, validity=None, int64_t bit=0, out=None):
         with nogil:
             bad = sn_unit_rows_float64(&y64[0], &x64[0], bits, bit, &layout, kind)
     if bad >= 0:
-        raise DataError(f"row {bad} holds an infinity, and no length can be made 1: set such values to null first")
+        raise BadRow(bad, "holds an infinity, which no length can be divided by", "set such values to null first")
     return out

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ._core import affine
 from .atomic import AtomicFile
-from .errors import DataError
+from .errors import BadRow, DataError
 from .parquet import thrift
 from .parquet.encode import EncodedChunk, FloatChunkEncoder, PageBuffers, Scratch, encode_arrow
 from .parquet.format import Compression
@@ -31,10 +31,10 @@ from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .plan import Span
 from .scalers import AffineMap
-from .scalers._nested import UnequalLists, mapped_column, mapped_type
+from .scalers._nested import mapped_column, mapped_type
 from .scalers._paths import Place
-from .scalers._select import numeric_chunk, output_type
-from .scan import ProgressMeter, unequal_lists
+from .scalers._select import output_type, rounded_chunk
+from .scan import ProgressMeter, bad_row
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
@@ -88,8 +88,7 @@ class Transform:
 
     def encode(self, name: str, array: pa.Array, encoder: FloatChunkEncoder, bench: Workbench) -> None:
         """Add the mapped values of one column's array to its chunk; the encoder keeps none of them."""
-        m, dtype = self.maps[name], encoder.dtype
-        numbers = taken(numeric_chunk(array), m, self.inverse)
+        m, dtype, numbers = self.maps[name], encoder.dtype, rounded_chunk(array)
         out = bench.room(len(numbers), dtype)
         scale = scale_of(m, self.inverse)
         values = affine(numbers, m.center, scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)
@@ -353,8 +352,8 @@ class ParquetJob:
                 gathered, current = [], part
             try:
                 gathered.append(self.transform.inside(task.name, array))
-            except UnequalLists as error:
-                raise unequal_lists(task.span.file, task.span.row_groups, task.name, error, rows) from error
+            except BadRow as error:
+                raise bad_row(task.span.file, task.span.row_groups, task.name, error, rows) from error
             except DataError as error:
                 raise task.span.file.error(str(error), task.span.row_group_at(rows), task.name) from error
             rows += len(array)

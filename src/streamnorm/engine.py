@@ -239,8 +239,9 @@ def _fit_files(
     stats, source = stats_from_footers(scaler, files, names, weight)
     log_sources(source)
     places = places_in(files[0].schema.names, names)
-    nested = {place.name: (place, its) for place, its in places if place.name not in stats and _is_nested(files[0], place)}
-    rest = [place.name for place, its in places if its[0] not in stats]
+    scanned = [(place, its) for place, its in places if its[0] not in stats]
+    nested = {place.name: (place, its) for place, its in scanned if _is_nested(files[0], place)}
+    rest = [place.name for place, _ in scanned]
     if rest:
         sketches = len(names) * (1 if weight is None else 2)  # one that holds weights takes up to twice the memory
         error = sketch_error(sketches, rows, memory)

@@ -57,6 +57,28 @@ class DataError(StreamnormError, ValueError):
         self.column = column
 
 
+class BadRow(DataError):
+    """A row cannot be used as asked; whoever knows the rows before it says which one.
+
+    Parameters
+    ----------
+    row : int
+        Counted from the first one that was looked at.
+    problem, advice : str
+        What is wrong, as a clause that "in row 7" can follow, and what helps.
+    column : str, int or None
+    """
+
+    def __init__(self, row: int, problem: str, advice: str, column: str | int | None = None) -> None:
+        where = "" if column is None else f"column {column!r} "
+        super().__init__(f"{where}{problem}, in row {row}: {advice}", column=column)
+        self.row, self.problem, self.advice = row, problem, advice
+
+    def behind(self, rows: int, column: str | int) -> "BadRow":
+        """The error where so many rows came before those that were looked at, of this column."""
+        return BadRow(self.row + rows, self.problem, self.advice, column)
+
+
 class StateError(StreamnormError, ValueError):
     """A saved state is damaged, edited, of an unknown version, or not a state at all."""
 

@@ -14,7 +14,6 @@ import pyarrow as pa
 from ._core import ColumnStats
 from .parquet.statistics import LeafExtrema, decimal_of, leaf_extrema
 from .scalers import BaseScaler
-from .scalers._select import DIGITS
 from .sources import ParquetInput
 
 FOOTER, SCAN = "footer", "scan"
@@ -94,8 +93,6 @@ def file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
     if field.num_leaves != 1:
         return f"{file.path.name} nests the column"
     kind = file.schema.field(column).type
-    if pa.types.is_decimal(kind) and kind.precision > DIGITS:
-        return f"{file.path.name} has decimals of more than {DIGITS} digits"
     found = leaf_extrema(file.footer, field.first_leaf, kind)
     if isinstance(found, str):
         return f"{file.path.name} {found}"

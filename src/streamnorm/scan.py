@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from ._core import ColumnStats
 from ._sketch import Weights
-from .errors import DataError
+from .errors import BadRow, DataError
 from .memory import TIGHT
 from .pipeline import Outlet, run_ordered
-from .scalers._nested import UnequalLists, feed, leaf, numbers_of
+from .scalers._nested import feed, leaf, numbers_of
 from .scalers._paths import Place, is_list
 from .scalers._select import numeric_chunk
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
@@ -242,8 +242,8 @@ def unit_stats(
                     feed(its, array, nested[name][0], weights)
                 else:
                     its[0].update(numeric_chunk(array), weights)
-            except UnequalLists as error:
-                raise unequal_lists(unit.file, unit.row_groups, name, error, row) from error
+            except BadRow as error:
+                raise bad_row(unit.file, unit.row_groups, name, error, row) from error
             except (TypeError, pa.ArrowException) as error:
                 raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
         row += len(arrays[0])
@@ -254,18 +254,14 @@ def unit_stats(
     return stats
 
 
-def unequal_lists(file: ParquetInput, row_groups: range, name: str, error: UnequalLists, first: int) -> DataError:
+def bad_row(file: ParquetInput, row_groups: range, name: str, error: BadRow, first: int) -> DataError:
     """The error with its place; `first` is the row, counted over the row groups, that its array begins with."""
     row = first + error.row
     for group in row_groups:
         if row < file.footer.row_groups[group].num_rows:
             break
         row -= file.footer.row_groups[group].num_rows
-    return file.error(
-        f"{error.problem}, in row {row} of the row group: make lists of one length, or name the column without [*]",
-        group,
-        name,
-    )
+    return file.error(f"{error.problem}, in row {row} of the row group: {error.advice}", group, name)
 
 
 def _bad_weight(unit: ScanUnit, readers: ReaderCache, weight: str, error: Exception) -> Any:

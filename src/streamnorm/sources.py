@@ -310,7 +310,8 @@ def column_batches(
     """
     try:
         reader, numbers = readers.get(file, row_groups, tuple(encoded), max(1, len(columns)))
-        batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=list(leaves or columns), use_threads=False)
+        read = list(leaves or columns)
+        batches = reader.iter_batches(batch_rows, row_groups=numbers, columns=read, use_threads=False)
         for batch in batches:
             yield [batch.column(batch.schema.get_field_index(name)) for name in columns]
     except (OSError, pa.ArrowException) as error:

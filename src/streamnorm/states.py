@@ -163,7 +163,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     -------
     dict
         ``path scaler params digest`` and ``columns``: a list of dicts with ``name``, ``count``, ``null_count``,
-        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``;
+        ``nan_count``, the statistics that were collected, and the affine map's ``center``, ``scale`` and ``offset``
+        (of a Normalizer, its ``norm``);
         ``file_count``, the number of files that were counted, and ``files``: a list of dicts with ``path`` (None in
         the footer of an output), ``size``, ``footer`` and ``rows``, without files of which the number alone is known;
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
@@ -222,6 +223,8 @@ def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:
         quartiles = column.quantile([0.25, 0.5, 0.75])
         said |= dict(zip(("q25", "median", "q75"), map(float, quartiles), strict=True))
         said["rank_error"] = column.rank_error
+    if not isinstance(m, AffineMap):
+        return said | {"norm": m.norm}
     return said | {"center": m.center, "scale": m.scale, "offset": m.offset}
 
 

@@ -24,7 +24,7 @@ from .parquet.footer import footer_bytes
 from .parquet.random_access import RandomAccess
 from .scalers import BaseScaler
 from .scalers._paths import asked_for, check_place, is_list, places_in, storage_type
-from .scalers._select import DIGITS, as_names
+from .scalers._select import as_names
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .summary import ColumnSummary
 
@@ -381,9 +381,7 @@ def kind_of_type(kind: Any) -> str:
 
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    if pa.types.is_floating(kind) or (pa.types.is_decimal(kind) and kind.precision > DIGITS):
-        return "float"
-    return "decimal" if pa.types.is_decimal(kind) else "int"
+    return "float" if pa.types.is_floating(kind) else "decimal" if pa.types.is_decimal(kind) else "int"
 
 
 def check_same_wishes(

@@ -13,6 +13,7 @@ from . import convolution, network, norms, recurrent
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
+from .unit import unit_rows
 
 __all__ = [
     "BLOCK",
@@ -27,5 +28,6 @@ __all__ = [
     "norms",
     "recurrent",
     "selected",
+    "unit_rows",
     "update_matrix",
 ]

@@ -15,7 +15,7 @@ import pyarrow as pa
 from .. import doubts
 from .._core import ColumnStats, Selection, update_matrix
 from .._sketch import Weights
-from ..errors import DataError
+from ..errors import BadRow, DataError
 from ..memory import RANK_ERROR, parse_memory
 from ..quantiles import refined
 from ..summary import ColumnSummary, Summary
@@ -397,8 +397,10 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
                 for values in _values_at(part, place) if any(key in selections for key in keys) else ():
                     if place.each:
                         arrays = positions_of(values, place, len(keys))
-                        for key, array in zip(keys, arrays.T if isinstance(arrays, np.ndarray) else arrays, strict=True):
-                            selections[key].update(array)
+                        columns = arrays.T if isinstance(arrays, np.ndarray) else arrays
+                        for key, column in zip(keys, columns, strict=True):
+                            if key in selections:
+                                selections[key].update(column)
                     else:
                         selections[keys[0]].update(numeric_chunk(numbers_of(values)))
             return
@@ -530,10 +532,12 @@ def _update(
     kind = chunk.type
     try:
         if place.fields or place.each or is_list(storage_type(kind)):
-            if feed([column.stats for column in columns], chunk, place, weights, first_row):
+            if feed([column.stats for column in columns], chunk, place, weights):
                 columns[0].lists = (columns[0].lists or 0) + len(chunk)
         else:
             check_numeric(place.name, kind)
             columns[0].stats.update(numeric_chunk(chunk), weights)
+    except BadRow as error:
+        raise error.behind(first_row, place.name) from None
     except TypeError as error:
         raise DataError(f"column {place.name!r} changed its type: {error}", column=place.name) from None

@@ -11,29 +11,11 @@ import numpy as np
 import pyarrow as pa
 
 from .._core import affine, affine_matrix, update_matrix
-from ..errors import DataError
+from ..errors import BadRow, DataError
 from ._paths import Place, is_list, storage_type
-from ._select import numeric_chunk, value_type
+from ._select import numeric_chunk, rounded_chunk, value_type
 
 OutType = Callable[[pa.DataType], tuple[pa.DataType, Any]]
-
-
-class UnequalLists(DataError):
-    """A list has another length than its column has positions.
-
-    Attributes
-    ----------
-    row : int
-        Which, in the array that was looked at.
-    """
-
-    def __init__(self, place: Place, row: int, length: int, expected: int, first_row: int = 0) -> None:
-        self.row, self.problem = row, f"holds a list of {length} where {expected} positions have statistics"
-        super().__init__(
-            f"column {place.name!r} {self.problem}, in row {first_row + row}: give lists of one length, or name the "
-            "column without [*]",
-            column=place.name,
-        )
 
 
 def storage(array: pa.Array) -> pa.Array:
@@ -56,9 +38,9 @@ def numbers_of(array: pa.Array) -> pa.Array:
     return array
 
 
-def positions_of(array: pa.Array, place: Place, length: int, first_row: int = 0) -> np.ndarray | list[pa.Array]:
-    """The values at each position of lists: a matrix of shape (rows, length), or where there are nulls an array each."""
-    check_lengths(array, place, length, first_row)
+def positions_of(array: pa.Array, place: Place, length: int) -> np.ndarray | list[pa.Array]:
+    """The values at each position of lists: a matrix of shape (rows, length), or arrays where there are nulls."""
+    check_lengths(array, place, length)
     values = array.flatten()  # without null lists
     if array.null_count == 0 and values.null_count == 0:
         matrix = _plain_values(numeric_chunk(values))
@@ -70,8 +52,8 @@ def positions_of(array: pa.Array, place: Place, length: int, first_row: int = 0)
     return [numbers.take(pa.array(start * length + i, mask=missing)) for i in range(length)]
 
 
-def check_lengths(array: pa.Array, place: Place, length: int, first_row: int = 0) -> None:
-    """Raise UnequalLists unless all lists that are not null have this length."""
+def check_lengths(array: pa.Array, place: Place, length: int) -> None:
+    """Raise BadRow unless all lists that are not null have this length."""
     if pa.types.is_fixed_size_list(array.type):
         lengths = np.full(len(array), array.type.list_size)
     else:
@@ -79,7 +61,12 @@ def check_lengths(array: pa.Array, place: Place, length: int, first_row: int = 0
     wrong = (lengths != length) & np.asarray(array.is_valid())
     if wrong.any():
         row = int(wrong.argmax())
-        raise UnequalLists(place, row, int(lengths[row]), length, first_row)
+        raise BadRow(
+            row,
+            f"holds a list of {lengths[row]} where {length} positions have statistics",
+            "make lists of one length, or name the column without [*]",
+            place.name,
+        )
 
 
 def _plain_values(array: pa.Array) -> np.ndarray | None:
@@ -92,7 +79,7 @@ def _plain_values(array: pa.Array) -> np.ndarray | None:
 
 
 def feed(
-    stats: Sequence[Any], array: pa.Array, place: Place, weights: Any = None, first_row: int = 0
+    stats: Sequence[Any], array: pa.Array, place: Place, weights: Any = None
 ) -> bool:
     """Give what lies at a place of one array of its column to the statistics of its features.
 
@@ -100,7 +87,7 @@ def feed(
     """
     values = leaf(array, place.fields) if place.fields else storage(array)
     if place.each:
-        columns = positions_of(values, place, len(stats), first_row)
+        columns = positions_of(values, place, len(stats))
         if isinstance(columns, np.ndarray):
             update_matrix(list(stats), columns, weights)
         else:
@@ -142,13 +129,13 @@ def _of_values(kind: pa.DataType, values: pa.DataType) -> pa.DataType:
 
 
 def mapped_column(
-    array: pa.Array, place: Place, maps: Sequence[Any], inverse: bool, out_type: OutType, first_row: int = 0
+    array: pa.Array, place: Place, maps: Sequence[Any], inverse: bool, out_type: OutType
 ) -> pa.Array:
     """One array of a column, with the numbers at a place mapped."""
 
     def change(values: pa.Array) -> pa.Array:
         if place.each:
-            check_lengths(values, place, len(maps), first_row)
+            check_lengths(values, place, len(maps))
         return _mapped(values, maps, inverse, out_type)
 
     return _rebuilt(storage(array), place.fields, place.each, change)
@@ -206,7 +193,7 @@ def _mapped_positions(values: pa.Array, maps: Sequence[Any], inverse: bool, kind
 
 def floats_of(values: pa.Array) -> np.ndarray:
     """Numbers as floats: shared if they are, and else as float64; what stands under nulls is unspecified."""
-    numbers = numeric_chunk(values)
+    numbers = rounded_chunk(values)
     if pa.types.is_floating(numbers.type):
         plain = _plain_values(numbers)
         assert plain is not None
@@ -216,7 +203,7 @@ def floats_of(values: pa.Array) -> np.ndarray:
 
 def floats_array(values: np.ndarray, nulls: pa.Array, kind: pa.DataType) -> pa.Array:
     """An Arrow array of these values, null where `nulls` is."""
-    numbers = numeric_chunk(nulls)
+    numbers = rounded_chunk(nulls)
     bitmap = validity(numbers)
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(values)], numbers.null_count)
 

@@ -1,9 +1,9 @@
 """The scaler of rows: each to unit length, by itself.
 
-Design: a row's length depends on no other row, so that there is nothing to fit. ``fit`` looks at the data all the same, as
-that of the other scalers: it finds infinities before a job has written anything, and its counts are what a state, its
-file and its merges have to say. Turned down: a class outside of the scalers, which files, column scalers and states would
-all have to know.
+Design: a row's length depends on no other row, so that there is nothing to fit. ``fit`` looks at the data all the same,
+as that of the other scalers: it finds infinities before a job has written anything, and its counts are what a state,
+its file and its merges have to say. Turned down: a class outside of the scalers, which files, column scalers and states
+would all have to know.
 
 Nulls and NaN count in no length and stay what they are, as everywhere here; scikit-learn's Normalizer refuses NaN.
 """
@@ -59,7 +59,7 @@ class UnitMap:
 
 
 def to_unit(x: np.ndarray, rows: Any, norm: Any, dtype: Any, **nulls: Any) -> np.ndarray:
-    """:func:`~streamnorm._unit.unit_rows`, computed in double unless `x` is of the type wanted, and that has a kernel."""
+    """:func:`~streamnorm._unit.unit_rows` of doubles, unless `x` is of the type wanted, and that has a kernel."""
     if x.dtype != dtype or x.dtype.itemsize < 4:
         x = x.astype(np.float64)
     return unit_rows(np.ascontiguousarray(x), rows, norm, **nulls).astype(dtype, copy=False)

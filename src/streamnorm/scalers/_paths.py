@@ -123,7 +123,8 @@ def check_place(schema: pa.Schema, place: Place, index: Collection[str] | None =
     """
     found = schema.get_all_field_indices(place.column)
     if not found:
-        raise DataError(f"there is no column {place.name!r}: {near_matches(place.name, schema.names)}", column=place.name)
+        near = near_matches(place.name, schema.names)
+        raise DataError(f"there is no column {place.name!r}: {near}", column=place.name)
     if len(found) > 1:
         raise DataError(
             f"there are {len(found)} columns {place.column!r}: give them different names", column=place.column
@@ -178,12 +179,13 @@ def check_whole_lists(schema: pa.Schema, names: Sequence[str]) -> None:
         kind = check_place(schema, place)
         if place.each:
             raise DataError(
-                f"Normalizer takes lists as a whole: name {place.name.removesuffix(EACH)!r} without [*]", column=place.name
+                f"Normalizer takes lists as a whole: name {place.name.removesuffix(EACH)!r} without [*]",
+                column=place.name,
             )
         if not is_list(kind):
             raise DataError(
-                f"Normalizer brings lists to unit length, and column {place.name!r} holds {kind}, single numbers: name a "
-                "column of lists, or give an array or a frame in memory, whose rows are to have unit length, to a "
+                f"Normalizer brings lists to unit length, and column {place.name!r} holds {kind}, single numbers: name "
+                "a column of lists, or give an array or a frame in memory, whose rows are to have unit length, to a "
                 "Normalizer alone",
                 column=place.name,
             )

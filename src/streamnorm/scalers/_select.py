@@ -9,7 +9,6 @@ import pyarrow as pa
 from ..errors import DataError
 from ..summary import ColumnSummary, near_matches
 
-DIGITS = 38  # of the decimals that have kernels
 _FLOATS = {pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64"}
 
 
@@ -81,14 +80,23 @@ def finite_chunk(chunk: pa.Array, column: ColumnSummary) -> pa.Array:
 
 
 def _narrow_decimals(chunk: pa.Array) -> pa.Array:
-    """Decimals of 256 bits in the 128 that the kernels take; of more digits than these hold, the nearest doubles.
+    """Decimals of 256 bits in the 128 that the kernels take, if these hold them."""
+    try:
+        return chunk.cast(pa.decimal128(38, chunk.type.scale))
+    except (pa.ArrowInvalid, ValueError):
+        raise DataError(
+            f"decimals of type {chunk.type} hold more than 38 digits: cast the column to decimal128 or "
+            f"float64 first"
+        ) from None
 
-    Which of them goes by the type alone: the kind of a column must not depend on how it is cut.
-    """
-    if chunk.type.precision <= DIGITS:
-        return chunk.cast(pa.decimal128(DIGITS, chunk.type.scale))
-    # Arrow's own cast rounds more than once.
-    return pa.array([None if value is None else float(value) for value in chunk.to_pylist()], pa.float64())
+
+def rounded_chunk(chunk: pa.Array) -> pa.Array:
+    """:func:`numeric_chunk` for maps, which keep no digits: decimals that have no kernel are the nearest doubles."""
+    try:
+        return numeric_chunk(chunk)
+    except DataError:  # Arrow's own cast of such decimals rounds more than once
+        values = [None if value is None else float(value) for value in chunk.to_pylist()]
+        return pa.array(values, pa.float64())
 
 
 def as_names(columns: str | Sequence[str] | None) -> list[str] | None:

@@ -11,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from .._core import affine, affine_matrix
+from ..errors import BadRow
 from ..summary import Summary
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of
 from ._nested import mapped_column, mapped_type
 from ._paths import Place, check_features, is_list, places_in, storage_type
-from ._select import check_numeric, numeric_chunk, output_type
+from ._select import check_numeric, output_type, rounded_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +170,19 @@ def mapped_in_place(
         its = [maps[feature] for feature in features]
         changed, at = [], 0
         for chunk in chunks:
-            changed.append(_changed_chunk(chunk, place, its, inverse, at))
+            try:
+                changed.append(_changed_chunk(chunk, place, its, inverse))
+            except BadRow as error:
+                raise error.behind(at, place.name) from None
             at += len(chunk)
         replaced[i] = (kind, changed)
     return replaced
 
 
-def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool, first_row: int) -> pa.Array:
+def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool) -> pa.Array:
     """The maps over what lies at a place of one array, which must be numbers."""
     if place.fields or place.each or is_list(storage_type(chunk.type)):
-        return mapped_column(chunk, place, maps, inverse, output_type, first_row)
+        return mapped_column(chunk, place, maps, inverse, output_type)
     check_numeric(place.name, chunk.type)
     return maps[0].apply(chunk, inverse, *output_type(chunk.type))
 
@@ -188,7 +192,7 @@ def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType
 
     Nulls stay; what stands under them is unspecified.
     """
-    numbers = taken(numeric_chunk(chunk), m, inverse)
+    numbers = rounded_chunk(chunk)
     values = _affine(numbers, m, inverse, dtype)
     validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
