@@ -533,7 +533,7 @@ cdef class ColumnStats:
             if c.kind == SN_KIND_DECIMAL:
                 state["scale"] = c.scale
         if c.kind == SN_KIND_DECIMAL:
-            if low is not None:
+            if low is not None and c.scale >= 0:  # a negative scale shows in the exponent, as in 12E+2
                 state["min"], state["max"] = f"{low:f}", f"{high:f}"  # as many digits as the type has
         if c.has_moments:
             state["mean"] = c.moments.mean
@@ -598,7 +598,7 @@ cdef class ColumnStats:
         if count == 0:
             c.kind = SN_KIND_NONE  # nothing is known that could contradict other data
         elif c.kind == SN_KIND_DECIMAL:
-            c.scale = state["scale"] if c.extrema_unknown else len(state["min"].partition(".")[2])
+            c.scale = state["scale"] if c.extrema_unknown else digits_behind_point(state["min"])
         if count > 0 and not c.extrema_unknown:
             if c.kind == SN_KIND_FLOAT:
                 c.min, c.max = state["min"], state["max"]
@@ -718,6 +718,14 @@ cdef stream_error(ArrowArrayStream *stream):
 def scaled_decimal(unscaled, scale):
     """unscaled / 10**scale, exactly (arithmetic of the decimal module would round to its context)."""
     return Decimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), -scale))
+
+
+def digits_behind_point(text):
+    """The scale of a decimal, by the digits that it is written with."""
+    exponent = Decimal(text).as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"{text} is no number")
+    return -exponent
 
 
 def unscaled_int(value, scale):

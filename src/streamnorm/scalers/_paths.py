@@ -79,7 +79,7 @@ def _steps(path: str) -> list[str]:
     steps, escaped = [""], False
     for character in path:
         if escaped:
-            steps[-1] += character if character in ".[\\" else "\\" + character
+            steps[-1] += character if character in ".\\" else "\\" + character
             escaped = False
         elif character == "\\":
             escaped = True

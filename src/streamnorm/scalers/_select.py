@@ -36,6 +36,8 @@ def is_numeric_when_named(kind: pa.DataType) -> bool:
 
 def output_type(kind: pa.DataType) -> tuple[pa.DataType, str]:
     """The Arrow and the NumPy type of a normalized column: floats stay, all else becomes float64."""
+    while isinstance(kind, pa.BaseExtensionType):  # which need not be hashable
+        kind = kind.storage_type
     return (kind, _FLOATS[kind]) if kind in _FLOATS else (pa.float64(), "float64")
 
 
