@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from .rounding import SUM_EXPONENT, from_text, to_text
@@ -62,7 +63,7 @@ def _canonical_column(summary: ColumnSummary) -> dict[str, Any]:
             exponent = power * SUM_EXPONENT
             column[key] = _decimal(from_text(value, exponent) >> -exponent, power * decimals)
         elif key in ("min", "max") and isinstance(value, str):
-            column[key] = _decimal(int(value.replace(".", "", 1)), decimals)
+            column[key] = _decimal(_unscaled(value), decimals)
         elif key not in _FORM:
             column[key] = _canonical(value)
     return column
@@ -73,11 +74,19 @@ def _scale(state: Mapping[str, Any]) -> int:
     if "scale" in state:
         return state["scale"]
     low = state.get("min")
-    return len(low.partition(".")[2]) if isinstance(low, str) else 0
+    return -int(Decimal(low).as_tuple().exponent) if isinstance(low, str) else 0
+
+
+def _unscaled(text: str) -> int:
+    """The digits of a whole number or a decimal, as one number."""
+    sign, digits, _ = Decimal(text).as_tuple()
+    return (-1) ** sign * int("".join(map(str, digits)))
 
 
 def _decimal(unscaled: int, scale: int) -> str:
     """unscaled / 10**scale: as a multiple of a power of two if it is one, else without zeros at its end."""
+    if scale < 0:
+        unscaled, scale = unscaled * 10**-scale, 0
     quotient, rest = divmod(unscaled, 5**scale)
     if rest == 0:
         return to_text(quotient, -scale)

@@ -171,7 +171,9 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             zero. Rows seen without weights have weight 1. Files take a name.
         columns, exclude : str, sequence of str, or None
             For named columns: which to normalize (None: every integer, float and decimal column; booleans,
-            dictionaries and dates only when named), and which to leave out.
+            dictionaries, dates and lists only when named), and which to leave out. ``"pos.x"`` is a field of a struct,
+            ``"vector"`` a column of lists, all of whose values have one statistic, ``"vector[*]"`` each position of
+            them, as features ``vector[0]`` and so on; a column that has that very name comes first.
         memory : str or int, default "256MB"
             Bound of buffers and sketches while files are read, and of what exact quantiles keep.
         threads : int or None
