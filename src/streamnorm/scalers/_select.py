@@ -192,7 +192,7 @@ def select_columns(
     check_columns(schema, wanted)
     if not wanted:
         raise DataError(
-            "there is no column to normalize: name booleans, dates or dictionaries in columns=, or "
+            "there is no column to normalize: name booleans, dates, lists or fields in columns=, or "
             "give numbers "
             f"({near_matches('', schema.names)})"
         )
