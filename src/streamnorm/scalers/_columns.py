@@ -135,8 +135,9 @@ class ColumnScaler(BaseScaler):
 
     def _method_of(self, name: str | int) -> _ElementaryScaler:
         explicit = self._explicit()
-        if _given_as(name, explicit) is not None:
-            return method_scaler(explicit[_given_as(name, explicit)])
+        key = _given_as(name, explicit)
+        if key is not None:
+            return method_scaler(explicit[key])
         if self._passes_through():
             raise KeyError(f"column {name!r} passes through")
         return method_scaler(self.remainder)

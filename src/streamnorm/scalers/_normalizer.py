@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ from ._paths import is_list, places_in, storage_type
 from ._select import check_numeric, numeric_chunk
 from ._transform import mapped_in_place
 
+_NO_MAP = "Normalizer has no map for each column, as each row is divided by its own length: apply it beforehand"
 _NO_INVERSE = "Normalizer has no inverse: what length a row had is not kept"
 
 
@@ -38,6 +39,11 @@ class UnitMap:
     """y = x / norm(x), for each list x."""
 
     norm: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("center", "scale", "offset", "clip"):  # asked for by whoever knows nothing but maps of columns
+            raise DataError(_NO_MAP)
+        raise AttributeError(name)
 
     def apply(self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
         """Refuse single numbers."""
@@ -109,6 +115,20 @@ class Normalizer(_ElementaryScaler):
         self.norm = norm
         self.copy = copy
 
+    def fit(self, X: Any, y: Any = None, **options: Any) -> Self:
+        """Look at X: its columns, its rows, and whether it holds infinities.
+
+        Parameters
+        ----------
+        X, y, **options
+            As for the other scalers, without `sample_weight`, which scikit-learn would pass if it had a name here.
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X, y, **options)
+
     def _check_params(self) -> None:
         if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise ValueError(
@@ -135,7 +155,7 @@ class Normalizer(_ElementaryScaler):
         return {}
 
     def _affine(self) -> Any:
-        raise DataError("Normalizer is no map of single columns: its rows have lengths of their own")
+        raise DataError(_NO_MAP)
 
     def _maps(self) -> Mapping[str | int, Any]:  # type: ignore[override]
         self._check_fitted()
