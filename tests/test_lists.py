@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.commands import run
 
 import streamnorm as sn
 from streamnorm.scalers._nested import with_values
@@ -309,3 +310,22 @@ def test_values_are_put_back_into_slices():
     part = array[2:5]
     assert with_values(part, pa.array([30.0, 40.0, 50.0, 60.0])).to_pylist() == [[30.0], [], [40.0, 50.0, 60.0]]
     assert with_values(array[1:1], pa.array([], pa.float32())).to_pylist() == []
+
+
+def test_directories_and_the_command_line(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, lists in {"a": [[1.0, 2.0], None], "b": [[3.0, 4.0]]}.items():
+        pq.write_table(pa.table({"v": pa.array(lists), "id": range(len(lists))}), tmp_path / "in" / f"{name}.parquet")
+    said = run("normalize", tmp_path / "in", "-o", f"{tmp_path}/out/", "--columns", "v[*]").stderr
+    assert "fitting 1 of 2 columns: v[*]; passing through 1: id" in said
+    assert pq.read_table(tmp_path / "out" / "b.parquet")["v"].to_pylist() == [[1.0, 1.0]]
+    assert pq.read_table(tmp_path / "out" / "a.parquet")["v"].to_pylist() == [[-1.0, -1.0], None]
+
+
+def test_tensors_and_views():
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12.0).reshape(3, 2, 2))
+    table = pa.table({"t": tensors})
+    assert sn.fit(table, columns="t[*]").mean_.tolist() == [4.0, 5.0, 6.0, 7.0]
+    assert sn.MinMaxScaler().fit_transform(table, columns="t")["t"].type == pa.list_(pa.float64(), 4)
+    with pytest.raises(sn.DataError, match="holds list_view"):
+        sn.fit(pa.table({"v": pa.array([[1.0]], pa.list_view(pa.float64()))}), columns="v")

@@ -240,3 +240,22 @@ def test_how_names_are_read():
     assert steps("a\\.b.c") == ("a.b", "c") and steps("a\\\\.b") == ("a\\", "b") and steps("a\\x.b") == ("a\\x", "b")
     assert steps("v[*]") == ("v", "*") and steps("v[*]", ["v[*]"]) == ("v[*]",)
     assert each_of("v[12]") == "v[*]" and each_of("v[x]") is None and each_of("v") is None
+
+
+def test_fields_that_are_never_null_in_structs_that_are(tmp_path):
+    values = pa.list_(pa.field("item", pa.float32(), nullable=False))
+    kind = pa.struct([pa.field("x", pa.float64(), nullable=False), pa.field("v", values, nullable=False)])
+    rows = [{"x": 1.0, "v": [1, 2]}, None, {"x": 3.0, "v": [3, 6]}]
+    schema = pa.schema([pa.field("s", kind), pa.field("sure", kind, nullable=False)])
+    table = pa.table({"s": pa.array(rows, kind), "sure": pa.array([rows[0], rows[0], rows[2]], kind)}, schema=schema)
+    pq.write_table(table, tmp_path / "x.parquet")
+    before = pq.read_schema(tmp_path / "x.parquet")
+    for columns in (["s.x", "sure.x"], ["s.v"], ["s.v[*]", "sure.v[*]"]):
+        scaler = sn.normalize(tmp_path / "x.parquet", tmp_path / "y.parquet", columns=columns, overwrite=True)
+        result = pq.read_table(tmp_path / "y.parquet")
+        in_memory = scaler.transform(table)
+        in_memory.validate(full=True)
+        assert result.to_pylist() == in_memory.to_pylist()
+        assert result.schema.types == before.types and not result.schema.field("sure").nullable
+        assert scaler.transform(table.schema.empty_table()).schema == in_memory.schema
+        assert scaler.transform(table.to_batches()[0]).to_pylist() == in_memory.to_pylist()
