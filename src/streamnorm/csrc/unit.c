@@ -23,7 +23,7 @@ SN_INLINE int64_t row_start(const sn_rows *rows, int64_t i) {
 }
 
 #define DEFINE_UNIT_ROWS(name, real)                                                                                  \
-    /* The row with zeros in place of what is missing, so that the loops below need not ask. */                      \
+    /* The largest magnitude, 0 without a number. What is null was made NaN before, which all loops pass over. */    \
     SN_CLONES static double largest_##name(const real *x, int64_t n) {                                                \
         double largest[LANES] = {0};                                                                                  \
         int64_t i = 0;                                                                                                \
