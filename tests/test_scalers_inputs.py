@@ -85,7 +85,7 @@ def test_masked_arrays_are_missing_where_masked():
         ([[1.0], [np.inf]], "column 0 holds 1 infinite values: set them to null or filter them out first"),
         ([], "Expected 2D array"),
         (iter([]), "no rows and no columns"),
-        (pa.array([1.0]), "Expected 2D array, got a single column"),
+        (pa.array(["a"]), "column 'x0' holds string, not numbers"),
         (pa.table({"x": pa.array([], pa.float64())}), "no rows to fit"),
         (pa.table({"x": ["a"]}), "no column to normalize"),
     ],
@@ -382,8 +382,6 @@ def test_pandas_frames():
     back = scaler.inverse_transform(result)
     assert back["arrow"].tolist()[::2] == [2.0, 4.0] and back["mixed"].tolist() == frame["mixed"].tolist()
     assert bits(StandardScaler().fit(pa.Table.from_pandas(frame.drop(columns="mixed")))) == bits(scaler)
-    with pytest.raises(DataError, match="a single column"):
-        scaler.fit(frame["fare"])
 
 
 def test_polars_frames():
@@ -439,10 +437,3 @@ def test_frames_with_columns_that_arrow_does_not_know():
     frame = pl.DataFrame({"thing": pl.Series([object(), object()], dtype=pl.Object), "fare": [1.0, 3.0]})
     result = StandardScaler().fit_transform(frame)
     assert result["fare"].to_list() == [-1.0, 1.0] and result["thing"].to_list() == frame["thing"].to_list()
-
-
-@pytest.mark.parametrize("make", [lambda lazy: lazy, lambda lazy: [lazy]])
-def test_a_lazy_frame_is_told_from_its_result(make):
-    pl = pytest.importorskip("polars")
-    with pytest.raises(DataError, match=r"give X.collect\(\)"):
-        StandardScaler().fit(make(pl.LazyFrame({"fare": [1.0, 3.0]})))

@@ -24,6 +24,7 @@ from .memory import give_back
 from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
+from .scalers._frames import arrow_of
 from .scalers._select import check_columns
 from .sources import BATCH_ROWS, ParquetInput, locate_damage, without_state
 
@@ -59,12 +60,13 @@ def open_stream(source: Any) -> Stream:
         return source
     if isinstance(source, pa.RecordBatchReader):
         return Stream(lambda: source, False)
+    source, reader = arrow_of(source)
+    if reader is not None:
+        return Stream(reader, True)
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     if isinstance(source, pa.Table):
         return Stream(source.to_reader, True, source.num_rows)
-    if _is_dataset(source):
-        return Stream(lambda: dataset_reader(source), True)
     if isinstance(source, np.ndarray):
         return Stream(lambda: _matrix_table(source).to_reader(), True, len(source))
     if _is_pandas(source):
@@ -72,15 +74,12 @@ def open_stream(source: Any) -> Stream:
         return Stream(table.to_reader, True, len(source))
     if hasattr(source, "__arrow_c_stream__"):
         # A frame starts afresh each time; a reader of another library hands over its one stream.
-        again = hasattr(source, "__len__") or type(source).__name__ in ("DuckDBPyRelation", "LazyFrame")
-        return Stream(lambda: pa.RecordBatchReader.from_stream(source), again)
+        return Stream(lambda: pa.RecordBatchReader.from_stream(source), hasattr(source, "__len__"))
+    if hasattr(source, "__arrow_c_array__"):
+        return open_stream(pa.record_batch(source))
     if hasattr(source, "__iter__"):
         return Stream(lambda: _reader_of_parts(source), isinstance(source, (list, tuple)))
     raise TypeError(f"cannot read a {type(source).__name__}: give paths, Arrow data, a data frame or arrays")
-
-
-def _is_dataset(source: Any) -> bool:
-    return type(source).__module__ in ("pyarrow._dataset", "pyarrow.dataset")
 
 
 def _is_pandas(source: Any) -> bool:
@@ -115,14 +114,6 @@ def _difference(first: pa.Schema, other: pa.Schema) -> str:
     ours, theirs = next((a, b) for a, b in zip(first, other, strict=True) if not a.equals(b))
     kinds = [f"{field.type}{'' if field.nullable else ' not null'}" for field in (ours, theirs)]
     return f"column {ours.name!r} is {kinds[0]} in the first and {kinds[1]} in another one; make them alike"
-
-
-def dataset_reader(dataset: Any) -> pa.RecordBatchReader:
-    """A pyarrow Dataset, read with hardly any read-ahead: its defaults hold 0.7 GB."""
-    if not _is_dataset(dataset):
-        raise TypeError(f"cannot read a {type(dataset).__name__}: give paths, Arrow data, a data frame or arrays")
-    batches = dataset.to_batches(batch_size=131_072, batch_readahead=2, fragment_readahead=1)
-    return pa.RecordBatchReader.from_batches(dataset.schema, batches)
 
 
 def match_columns(schema: pa.Schema, transform: Transform) -> None:

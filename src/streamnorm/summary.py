@@ -452,6 +452,22 @@ class Summary(Mapping):
                 f"only in the other: {_list(only_there)}): fit both on the same columns"
             )
 
+    def __arrow_c_schema__(self) -> Any:
+        """The schema of `__arrow_c_stream__`."""
+        from .summary_table import SCHEMA  # pyarrow, which nothing else here needs
+
+        return SCHEMA.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The statistics as a table, by the Arrow PyCapsule interface: one row for each column.
+
+        Its columns are ``column rows count null_count nan_count weight mean std var min max q25 median q75 rank_error
+        given_mean given_scale source``; what was not collected is null, and extrema are float64.
+        """
+        from .summary_table import summary_table
+
+        return summary_table(self).__arrow_c_stream__(requested_schema)
+
     def __repr__(self) -> str:
         shown = [f"  {column!r}" for column in list(self.values())[:20]]
         if len(self) > len(shown):

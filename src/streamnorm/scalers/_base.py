@@ -19,7 +19,8 @@ from ..errors import BadRow, DataError
 from ..memory import RANK_ERROR, parse_memory
 from ..quantiles import refined
 from ..summary import ColumnSummary, Summary
-from ._frames import Frame, parts
+from . import _queries
+from ._frames import Frame, as_frame, parts
 from ._inputs import as_matrix, is_rereadable, kind_of
 from ._merge import Merges
 from ._nested import feed, leaf, numbers_of, positions_of
@@ -156,10 +157,12 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         Parameters
         ----------
         X : data
-            An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
-            frame, a pyarrow Dataset, or anything with ``__arrow_c_stream__``; an iterator or list of those; or
-            Parquet files: a path, a list of paths, a glob, a folder. Nulls and NaN are left out. pandas' NaN count
-            as nulls. Exact quantiles need data that can be read again, so no iterator or reader.
+            An array-like or a tensor of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or
+            polars frame, or anything with ``__arrow_c_stream__``; a query, which is run in batches: a polars
+            LazyFrame, a DuckDB relation, a pyarrow Dataset or Scanner; one column by itself: a Series or an Arrow
+            array; an iterator or list of those; or Parquet files: a path, a list of paths, a glob, a folder. Nulls
+            and NaN are left out. pandas' NaN count as nulls. Exact quantiles need data that can be read again, so
+            no iterator or reader.
         y : None
             Ignored, as in scikit-learn.
         sample_weight : array-like of shape (n_samples,), str, or None
@@ -326,6 +329,8 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
                 "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
             )
         weights = RowWeights(sample_weight)
+        if kind_of(X) == "query":
+            X, columns, exclude = self._projected(X, reset, columns, exclude, weights.column)
         summary = Summary() if reset else self.summary_.copy()
         summary.note_source("data")
         bytes_done, before = 0, summary.rows
@@ -344,6 +349,19 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         self._adopt(summary, named=summary.named)
         return self
 
+    def _projected(
+        self, X: Any, reset: bool, columns: Columns, exclude: Columns, weight: str | None
+    ) -> tuple[Any, Columns, Columns]:
+        """A query for the columns alone that are fitted, and of which it tells; with which of them to normalize."""
+        schema = _queries.schema_of(X)
+        if reset:
+            columns, exclude = self._plan_weighted(schema, columns, exclude, weight), None
+            names = columns
+        else:
+            names = self._names_in(self.summary_, as_frame(schema.empty_table()), weight)
+        needed = _queries.columns_of(schema, names if weight is None else [*names, weight])
+        return _queries.projected(X, needed), columns, exclude
+
     def _telling(self, before: dict[str, Any], tell: Callable[..., None], *arguments: Any) -> Self:
         """Warn of what the fit has found; all is as before if a filter makes an error of that."""
         try:
@@ -359,9 +377,14 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
     ) -> tuple[Summary, int]:
         """Give one table or array to the statistics; the first one founds them."""
         if isinstance(part, Frame):
+            if part.unnamed and not (columns is None and exclude is None):
+                raise DataError("columns= and exclude= need named columns, and this one has no name")
             if not summary:
-                names = self._plan_weighted(part.schema, columns, exclude, weights.column)
-                summary = self._found(expanded(part.schema, names, lambda place: _values_at(part, place)))
+                summary = self._found(
+                    self._plan_array(1)
+                    if part.unnamed
+                    else self._plan_weighted(part.schema, columns, exclude, weights.column)
+                )
             self._feed_frame(summary, part, columns, exclude, weights)
             return summary, part.nbytes
         if columns is not None or exclude is not None:
@@ -441,7 +464,10 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         return [(place, [keys[name] for name in features]) for place, features in places_in(frame.names, names)]
 
     def _names_in(self, summary: Summary, frame: Frame, weight: str | None = None) -> list[str]:
-        """The frame's names of the summary's columns: the same, or by position if the summary has none."""
+        """The frame's names of the summary's columns: the same, or by position if one of them has none."""
+        if frame.unnamed:
+            self._positions(summary, 1)
+            return frame.names
         if summary.named:
             names = list(summary)
             _check_present(names, frame)

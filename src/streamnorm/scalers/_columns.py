@@ -200,7 +200,7 @@ class ColumnScaler(BaseScaler):
         return list(summary)
 
     def _names_in(self, summary: Summary, frame: Any, weight: str | None = None) -> list[str]:
-        if not summary.named:
+        if not summary.named and not frame.unnamed:
             raise DataError("ColumnScaler was fitted on positions: pass an array, or fit it on named columns")
         return super()._names_in(summary, frame, weight)
 

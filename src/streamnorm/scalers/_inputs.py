@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import DataError
+from ._queries import is_query
+from ._tensors import is_tensor
 
 _ONE_DIMENSION = (
     "Expected 2D array, got {what} instead:\narray={value}.\nReshape your data either using "
@@ -17,14 +19,45 @@ _ONE_DIMENSION = (
 )
 
 
-class NotNumbersError(DataError, TypeError):
-    """Objects that no number can be made of, which scikit-learn's callers expect as a TypeError."""
-
-
-def is_frame(X: Any, library: str) -> bool:
-    """Whether X is a data frame of this library, which is not imported to find out."""
+def is_frame(X: Any, library: str, kind: str = "DataFrame") -> bool:
+    """Whether X is a data frame of this library, or another `kind` of thing, without importing it to find out."""
     module = sys.modules.get(library)
-    return module is not None and isinstance(X, getattr(module, "DataFrame", ()))
+    return module is not None and isinstance(X, getattr(module, kind, ()))
+
+
+def _is_wrapped(X: Any) -> bool:
+    """Whether X is a frame or a series of narwhals', around one of another library."""
+    return any(is_frame(X, "narwhals", kind) for kind in ("DataFrame", "LazyFrame", "Series"))
+
+
+def unwrapped(X: Any) -> Any:
+    """What narwhals wraps."""
+    return X.to_native()
+
+
+def wrapped_like(X: Any, result: Any) -> Any:
+    """The result as X is: in a wrapper of narwhals', of the same version of its interface."""
+    home = sys.modules[type(X).__module__]
+    wrap = getattr(home, "from_native", None) or sys.modules["narwhals"].from_native
+    return wrap(result, allow_series=True, pass_through=True)
+
+
+def _is_column(X: Any) -> bool:
+    """Whether X is one column by itself: a Series, an Arrow array, or what says by its schema that it is one."""
+    if isinstance(X, pa.Array | pa.ChunkedArray) or is_frame(X, "pandas", "Series") or is_frame(X, "polars", "Series"):
+        return True
+    if not (hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__")) or isinstance(X, pa.RecordBatchReader):
+        return False
+    # DuckDB relations and pyarrow's own have none, or hold tables in any case.
+    return hasattr(X, "__arrow_c_schema__") and not pa.types.is_struct(_type_of(X))
+
+
+def _type_of(X: Any) -> pa.DataType:
+    """The type that an exporter says its values have; that of a struct for a table."""
+    try:
+        return pa.DataType._import_from_c_capsule(X.__arrow_c_schema__())
+    except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
+        return pa.struct([])
 
 
 def kind_of(X: Any) -> str:
@@ -33,17 +66,26 @@ def kind_of(X: Any) -> str:
     Returns
     -------
     str
-        "array": ndarray or what NumPy makes one of. "table": one table, batch or data frame. "stream": speaks
-        the Arrow C stream or array interface. "batches": an iterator or list of tables or arrays. "files":
-        the rest, paths and datasets, for the engine.
+        "array": ndarray or what NumPy makes one of. "tensor": an array that DLPack hands over. "table": one
+        table, batch, data frame or structured array. "column": one column by itself. "stream": speaks the Arrow C
+        stream or array interface. "query": what gives rows when it is run, lazily. "batches": an iterator or list
+        of tables or arrays. "wrapped": any of these, wrapped by narwhals. "files": the rest, paths, for the engine.
     """
     _refuse(X)
     if isinstance(X, np.ndarray):
-        return "array"
+        return "array" if X.dtype.names is None or isinstance(X, np.ma.MaskedArray) else "table"
     if isinstance(X, pa.Table | pa.RecordBatch) or is_frame(X, "pandas") or is_frame(X, "polars"):
         return "table"
-    if isinstance(X, str | os.PathLike) or _is_dataset(X) or hasattr(X, "read"):
+    if is_query(X):
+        return "query"
+    if isinstance(X, str | os.PathLike) or hasattr(X, "read"):
         return "files"
+    if _is_wrapped(X):
+        return "wrapped"
+    if is_tensor(X):
+        return "tensor"
+    if _is_column(X):
+        return "column"
     if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__"):
         return "stream"
     if isinstance(X, list | tuple):
@@ -62,24 +104,17 @@ def is_rereadable(X: Any) -> bool:
         from ..stream import open_stream
 
         return open_stream(X).rereadable
-    return True
+    return is_rereadable(unwrapped(X)) if kind == "wrapped" else True
 
 
 def _refuse(X: Any) -> None:
     """Raise for what looks like data and is not a table."""
-    module = type(X).__module__
-    if module.startswith("scipy.sparse"):
+    if type(X).__module__.startswith("scipy.sparse"):
         raise TypeError(
             "Sparse data was passed for X, but dense data is required. Use '.toarray()' to convert "
             "to a dense "
             "numpy array."
         )
-    if isinstance(X, pa.Array | pa.ChunkedArray) or (
-        type(X).__name__ == "Series" and module.partition(".")[0] in ("pandas", "polars")
-    ):
-        raise DataError(_ONE_DIMENSION.format(what="a single column", value=_short(X)))
-    if type(X).__name__ == "LazyFrame" and module.partition(".")[0] == "polars":
-        raise DataError("a polars LazyFrame is a query, not its result: give X.collect(), or the files that it scans")
 
 
 def _kind_of_list(X: Any) -> str:
@@ -88,15 +123,11 @@ def _kind_of_list(X: Any) -> str:
     first = X[0]
     if isinstance(first, str | os.PathLike):
         return "files"
-    if isinstance(first, np.ndarray):
-        return "batches" if first.ndim == 2 else "array"
+    if isinstance(first, np.ndarray) or is_tensor(first):
+        return "batches" if first.ndim == 2 or getattr(first.dtype, "names", None) else "array"
     if isinstance(first, list | tuple | int | float):
         return "array"
     return "array" if kind_of(first) in ("array", "batches") else "batches"
-
-
-def _is_dataset(X: Any) -> bool:
-    return type(X).__module__ in ("pyarrow._dataset", "pyarrow.dataset")
 
 
 def _short(X: Any) -> str:

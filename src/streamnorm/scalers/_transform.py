@@ -13,12 +13,11 @@ import pyarrow as pa
 from .._core import affine, affine_matrix
 from ..errors import BadRow
 from ..summary import Summary
+from . import _queries, _tensors
 from ._contract import ScikitLearnContract
-from ._frames import ArrowFrame, Frame, as_reader, parts, replaced_schema
-from ._inputs import as_matrix, kind_of
-from ._nested import mapped_column, mapped_type
-from ._paths import Place, check_features, is_list, places_in, storage_type
-from ._select import check_numeric, output_type, rounded_chunk
+from ._frames import ArrowFrame, Frame, as_frame, as_reader, parts, replaced_schema
+from ._inputs import as_matrix, kind_of, unwrapped, wrapped_like
+from ._select import check_columns, check_numeric, numeric_chunk, output_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +59,19 @@ class Transforms(ScikitLearnContract):
         Parameters
         ----------
         X : data
-            An array-like of shape (n_samples, n_features), matched by position; or a table or frame, whose
-            columns are matched by name, in any order, while other columns pass through.
+            An array-like or a tensor of shape (n_samples, n_features), matched by position; or a table, a frame or
+            a query, whose columns are matched by name, in any order, while other columns pass through; or one
+            column by itself.
         copy : bool or None
             False: write into X itself if it is an array of floats. None: as the parameter ``copy`` says.
 
         Returns
         -------
-        ndarray, pyarrow.Table, RecordBatch, or frame
-            Of the kind of X: a reader for a reader, a generator for an iterator, a pyarrow Table for other
-            Arrow streams. float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay,
-            and infinities pass through, unless ``infinite="null"``.
+        ndarray, tensor, frame, query or column
+            Of the kind of X: a LazyFrame for a LazyFrame, a DuckDB relation for one, a reader for a reader, a
+            Dataset or a Scanner, a generator for an iterator, a pyarrow Table for other Arrow streams.
+            float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay, and infinities pass
+            through.
 
         Raises
         ------
@@ -94,6 +95,12 @@ class Transforms(ScikitLearnContract):
         kind = kind_of(X)
         if kind == "stream":
             return self._apply_stream(X, inverse)
+        if kind == "query":
+            return self._apply_query(X, inverse)
+        if kind == "wrapped":
+            return wrapped_like(X, self._apply(unwrapped(X), copy, inverse=inverse))
+        if kind == "tensor":
+            return _tensors.mapped(X, partial(self._apply_matrix, copy=copy, inverse=inverse), copy)
         if kind == "batches":
             results = (self._apply(part, copy, inverse=inverse) for part in X)
             return type(X)(results) if isinstance(X, list | tuple) else results
@@ -112,6 +119,11 @@ class Transforms(ScikitLearnContract):
             matrix = _blanked(matrix, blank, copy or not matrix.flags.writeable)
         out = matrix if not copy and matrix.dtype == dtype and matrix.flags.writeable else None
         whole = positions == list(range(matrix.shape[1]))
+        if out is None and whole and matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
+            out = np.empty_like(matrix, dtype)  # of the same order, whose columns the kernel writes where they stay
+            for j, m in enumerate(maps):
+                _affine(matrix[:, j], m, inverse, dtype, out[:, j])
+            return out
         if whole and (out is None or out.flags.c_contiguous):
             triples = ((m.center, scale_of(m, inverse), m.offset) for m in maps)
             vectors = [np.array(vector) for vector in zip(*triples, strict=True)]
@@ -127,6 +139,20 @@ class Transforms(ScikitLearnContract):
         maps = dict(zip(names, self._maps().values(), strict=True))
         return frame.replace(mapped_in_place(frame, names, maps, inverse))
 
+    def _apply_query(self, X: Any, inverse: bool) -> Any:
+        schema = _queries.schema_of(X)
+        names = self._names_in(self.summary_, ArrowFrame(schema.empty_table()))
+        check_columns(schema, names)
+        maps = dict(zip(names, self._maps().values(), strict=True))
+
+        def mapped(frame: Any, features: list[str]) -> Any:
+            """A frame that has but the columns of these features."""
+            part = as_frame(frame)
+            return part.replace(mapped_in_place(part, features, maps, inverse))
+
+        result = _queries.mapped(X, schema, maps, mapped, inverse)
+        return self._apply_stream(_queries.reader(X), inverse) if result is None else result
+
     def _apply_stream(self, X: Any, inverse: bool) -> Any:
         reader = as_reader(X)
         names = self._names_in(self.summary_, ArrowFrame(reader.schema.empty_table()))
@@ -141,10 +167,21 @@ class Transforms(ScikitLearnContract):
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
 
 
-def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any) -> np.ndarray:
-    return affine(
-        x, m.center, scale_of(m, inverse), m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype)
-    )
+def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any, out: np.ndarray | None = None) -> np.ndarray:
+    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype), out=out)
+
+
+def mapped_in_place(
+    frame: Frame, names: Sequence[str], maps: Mapping[str, AffineMap], inverse: bool
+) -> dict[int, tuple[pa.DataType, list[pa.Array]]]:
+    """These columns of a frame, by position, after their maps."""
+    replaced = {}
+    for name in names:
+        i = frame.names.index(name)
+        chunks = frame.chunks(i, fit=False)
+        kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
+        replaced[i] = (kind, [_affine_chunk(chunk, name, maps[name], inverse) for chunk in chunks])
+    return replaced
 
 
 def scale_of(m: AffineMap, inverse: bool) -> float:
@@ -194,15 +231,13 @@ def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType
     """
     numbers = rounded_chunk(chunk)
     values = _affine(numbers, m, inverse, dtype)
-    validity = numbers.is_valid().buffers()[1] if numbers.null_count else None
+    validity = _validity(numbers) if numbers.null_count else None
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
 
 
-def _blanked(matrix: np.ndarray, positions: list[int], copy: bool) -> np.ndarray:
-    """The matrix with NaN for the infinities in these columns."""
-    infinite = np.isinf(matrix[:, positions])
-    if not infinite.any():
-        return matrix
-    matrix = matrix.copy() if copy else matrix
-    matrix[:, positions] = np.where(infinite, np.nan, matrix[:, positions])
-    return matrix
+def _validity(numbers: pa.Array) -> pa.Buffer:
+    """The validity bitmap from the first row on: the array's own where that begins with a byte."""
+    own, offset = numbers.buffers()[0], numbers.offset
+    if own is not None and offset % 8 == 0:
+        return own.slice(offset // 8) if offset else own
+    return numbers.is_valid().buffers()[1]
