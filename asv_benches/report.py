@@ -22,7 +22,7 @@ from pathlib import Path
 from benchmarks import data, measure
 from benchmarks.peers import JOBS
 from report_arrays import exact_moments, kernels, precision, sketches
-from report_models import network_models
+from report_frames import frames
 from report_norms import norms
 from report_training import imports, training
 from reporting import COPY, EXACT, OURS, SCAN, Report, job_table
@@ -61,7 +61,7 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/refine": ("exact",),
     "src/streamnorm/rounding": ("exact", "precision"),
     "src/streamnorm/csrc/pages": ("normalize", "memory"),
-    "src/streamnorm/csrc/affine": ("kernels", "normalize"),
+    "src/streamnorm/csrc/affine": ("kernels", "frames", "normalize"),
     "src/streamnorm/csrc/norms": ("norms", "training"),
     "src/streamnorm/csrc/network": ("training", "models"),
     "src/streamnorm/csrc/conv": ("models",),
@@ -92,6 +92,12 @@ TOUCHES: dict[str, tuple[str, ...]] = {
     "src/streamnorm/apply": ("normalize", "memory"),
     "src/streamnorm/plan": ("normalize", "memory"),
     "src/streamnorm/atomic": ("normalize",),
+    "src/streamnorm/scalers/_frames": ("frames",),
+    "src/streamnorm/scalers/_inputs": ("frames",),
+    "src/streamnorm/scalers/_queries": (),
+    "src/streamnorm/scalers/_tensors": ("frames",),
+    "src/streamnorm/scalers/_transform": ("frames",),
+    "src/streamnorm/summary_table": (),
     "src/streamnorm/scan": PASSES,
     "src/streamnorm/sources": PASSES,
     "src/streamnorm/pipeline": PASSES,
@@ -166,7 +172,7 @@ def memory(report: Report) -> None:
     report.console.print(table)
 
 
-FILES, ARRAYS = (fit, footer, robust, exact, normalize, memory), (kernels, sketches, precision, norms)
+FILES, ARRAYS = (fit, footer, robust, exact, normalize, memory), (kernels, frames, sketches, precision, norms)
 SECTIONS: dict[str, Callable[[Report], None]] = {
     **{function.__name__: function for function in (*FILES, *ARRAYS, training)},
     "models": network_models,

@@ -523,6 +523,8 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
 def _length(X: Any) -> int | None:
     """The number of rows, if it is known beforehand."""
+    if kind_of(X) == "query":
+        return None
     rows = getattr(X, "num_rows", None)
     if rows is None:
         rows = len(X) if hasattr(X, "__len__") and kind_of(X) != "batches" else None

@@ -169,9 +169,10 @@ class PolarsFrame:
         return column.chunks or [pa.array([], column.type)]
 
     def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
-        series = sys.modules["polars"].Series
+        from_arrow = sys.modules["polars"].from_arrow
         return self.data.with_columns(
-            series(self.names[i], pa.chunked_array(chunks, kind)) for i, (kind, chunks) in columns.items()
+            from_arrow(pa.chunked_array(chunks, kind), rechunk=False).alias(self.names[i])
+            for i, (kind, chunks) in columns.items()
         )
 
 
