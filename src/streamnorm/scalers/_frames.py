@@ -118,14 +118,14 @@ def _like(dtype: Any, column: pa.ChunkedArray) -> Any:
     arrays = sys.modules["pandas"].arrays
     if type(dtype).__name__ == "ArrowDtype":
         return arrays.ArrowExtensionArray(column)
-    mask = np.asarray(column.is_null())
     values = _writable(column)
-    if not isinstance(dtype, np.dtype) and hasattr(dtype, "numpy_dtype"):
-        values[mask] = 0
-        return arrays.FloatingArray(values, mask)
+    nullable = not isinstance(dtype, np.dtype) and hasattr(dtype, "numpy_dtype")
     if column.null_count:
-        values[mask] = np.nan
-    return values
+        mask = np.asarray(column.is_null())
+        values[mask] = 0 if nullable else np.nan
+    elif nullable:
+        mask = np.zeros(len(values), np.bool_)
+    return arrays.FloatingArray(values, mask) if nullable else values
 
 
 def _writable(column: pa.ChunkedArray) -> np.ndarray:

@@ -174,63 +174,34 @@ def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any, out: np.ndarray | N
 def mapped_in_place(
     frame: Frame, names: Sequence[str], maps: Mapping[str, AffineMap], inverse: bool
 ) -> dict[int, tuple[pa.DataType, list[pa.Array]]]:
-    """These columns of a frame, by position, after their maps."""
+    """These columns of a frame, by position, after their maps.
+
+    A column's chunks go into one buffer: the system makes new pages available faster to one than to many small ones.
+    """
     replaced = {}
     for name in names:
         i = frame.names.index(name)
         chunks = frame.chunks(i, fit=False)
-        kind, _ = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
-        replaced[i] = (kind, [_affine_chunk(chunk, name, maps[name], inverse) for chunk in chunks])
-    return replaced
-
-
-def scale_of(m: AffineMap, inverse: bool) -> float:
-    """What the kernel divides by, or in the inverse multiplies by: 0, where all values became one."""
-    return 0.0 if inverse and math.isinf(m.scale) else m.scale
-
-
-def taken(numbers: pa.Array, m: AffineMap, inverse: bool) -> pa.Array:
-    """The values that a map takes."""
-    return without_infinities(numbers) if m.blank and not inverse else numbers
-
-
-def mapped_in_place(
-    frame: Frame, names: Sequence[str], maps: Mapping[str, Any], inverse: bool
-) -> dict[int, tuple[pa.DataType, list[pa.Array]]]:
-    """The columns of a frame in which these features are, by position, after the features' maps."""
-    replaced: dict[int, tuple[pa.DataType, list[pa.Array]]] = {}
-    for place, features in places_in(frame.names, names):
-        i = frame.names.index(place.column)
-        chunks = replaced[i][1] if i in replaced else frame.chunks(i, fit=False)
-        before = chunks[0].type if chunks else frame.schema.field(i).type
-        kind = mapped_type(before, place.fields, output_type)
-        its = [maps[feature] for feature in features]
+        kind, dtype = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
+        column = np.empty(sum(map(len, chunks)), dtype)
         changed, at = [], 0
         for chunk in chunks:
-            try:
-                changed.append(_changed_chunk(chunk, place, its, inverse))
-            except BadRow as error:
-                raise error.behind(at, place.name) from None
+            check_numeric(name, chunk.type)
+            changed.append(mapped_array(chunk, maps[name], inverse, kind, dtype, column[at : at + len(chunk)]))
             at += len(chunk)
         replaced[i] = (kind, changed)
     return replaced
 
 
-def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool) -> pa.Array:
-    """The maps over what lies at a place of one array, which must be numbers."""
-    if place.fields or place.each or is_list(storage_type(chunk.type)):
-        return mapped_column(chunk, place, maps, inverse, output_type)
-    check_numeric(place.name, chunk.type)
-    return maps[0].apply(chunk, inverse, *output_type(chunk.type))
-
-
-def mapped_array(chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
-    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`.
+def mapped_array(
+    chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any, out: np.ndarray | None = None
+) -> pa.Array:
+    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`, in `out` if that is given.
 
     Nulls stay; what stands under them is unspecified.
     """
-    numbers = rounded_chunk(chunk)
-    values = _affine(numbers, m, inverse, dtype)
+    numbers = numeric_chunk(chunk)
+    values = _affine(numbers, m, inverse, dtype, out)
     validity = _validity(numbers) if numbers.null_count else None
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
 
