@@ -1,9 +1,9 @@
 """Frames that are transformed: the time over that of the kernel alone on the same columns."""
 
 # Design: the kernel's own time is that of a call for each column that writes to a new array, as a transform must: the
-# pages of an array of 80 MB that was never written cost more than the arithmetic. Both sides give their results back
-# before the next call, in the same process and in turns. The option turned down is a kernel that writes to arrays
-# that are kept, which times what no caller can have.
+# pages of an array of 80 MB that was never written cost more than the arithmetic. A column in chunks is a call for each
+# of them, into one new array. Both sides give their results back before the next call, in the same process and in
+# turns. The option turned down is a kernel that writes to arrays that are kept, which times what no caller can have.
 
 from __future__ import annotations
 
@@ -67,17 +67,32 @@ def scaler() -> object:
     return StandardScaler().fit(np.stack(list(values().values()), axis=1)[:100_000])
 
 
-def _kernel() -> Callable[[], object]:
+def _kernel(name: str) -> Callable[[], list[np.ndarray]]:
+    """The kernel on the columns, in pieces as the frame has them."""
     from streamnorm._core import affine
 
-    maps = [(m.center, m.scale) for m in scaler()._maps().values()]
-    columns = list(values().values())
-    return lambda: [affine(x, center, scale) for x, (center, scale) in zip(columns, maps, strict=True)]
+    rows = -(-ROWS // CHUNKS) if name.endswith("_chunked") else ROWS
+    pieces = [(start, min(start + rows, ROWS)) for start in range(0, ROWS, rows)]
+    columns = [
+        ([x[start:stop] for start, stop in pieces], m.center, m.scale)
+        for x, m in zip(values().values(), scaler()._maps().values(), strict=True)
+    ]
+
+    def run() -> list[np.ndarray]:
+        made = []
+        for parts, center, scale in columns:
+            out = np.empty(ROWS)
+            for part, (start, stop) in zip(parts, pieces, strict=True):
+                affine(part, center, scale, out=out[start:stop])
+            made.append(out)
+        return made
+
+    return run
 
 
 def calls(name: str) -> dict[str, Call]:
     """The kernel's call and the transform of a frame, whose answers are checked."""
-    frame, fitted, kernel = FRAMES[name](), scaler(), _kernel()
+    frame, fitted, kernel = FRAMES[name](), scaler(), _kernel(name)
     result = fitted.transform(frame)
     for j, expected in enumerate(kernel()):
         column = result[:, j] if name == "numpy" else result[f"c{j}"]

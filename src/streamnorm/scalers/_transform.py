@@ -182,11 +182,12 @@ def mapped_in_place(
     for name in names:
         i = frame.names.index(name)
         chunks = frame.chunks(i, fit=False)
-        kind, dtype = output_type(chunks[0].type if chunks else frame.schema.field(i).type)
+        before = chunks[0].type if chunks else frame.schema.field(i).type
+        check_numeric(name, before)
+        kind, dtype = output_type(before)
         column = np.empty(sum(map(len, chunks)), dtype)
         changed, at = [], 0
         for chunk in chunks:
-            check_numeric(name, chunk.type)
             changed.append(mapped_array(chunk, maps[name], inverse, kind, dtype, column[at : at + len(chunk)]))
             at += len(chunk)
         replaced[i] = (kind, changed)
