@@ -374,3 +374,13 @@ def test_results_speak_arrow(table, fitted):
     for source in (table, table.to_reader(), ds.dataset(table)):
         assert hasattr(fitted.transform(source), "__arrow_c_stream__")
         assert hasattr(sn.transform(table, None, fitted), "__arrow_c_stream__")
+
+
+def test_batches_and_networks_take_queries_too():
+    pl = pytest.importorskip("polars")
+    X = np.random.default_rng(0).standard_normal((500, 2))
+    table = pa.table({"a": X[:, 0], "b": X[:, 1], "y": X.sum(axis=1)})
+    expected = sn.nn.Regressor(random_state=0).fit(table, target="y").predict(table)
+    for source in (ds.dataset(table), pl.from_arrow(table).lazy()):
+        assert same(sn.nn.Regressor(random_state=0).fit(source, target="y").predict(source), expected)
+        assert sum(len(batch) for batch in sn.batches(source, batch_size=128)) == 500

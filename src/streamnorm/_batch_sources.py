@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DataError
-from .scalers._frames import as_frame, as_reader
+from .scalers._frames import arrow_of, as_frame, as_reader
 from .scalers._inputs import as_matrix, is_rereadable, kind_of
 from .scan import runs_of_row_groups
 from .sources import ParquetInput, ReaderCache, check_same_types, column_batches, find_files, is_file_source
@@ -113,6 +113,7 @@ def open_source(source: Any) -> BatchSource:
         return source
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
+    source, _ = arrow_of(source)  # of columns, tensors and the like
     kind = kind_of(source)
     if is_file_source(source):
         return FileSource([ParquetInput(path) for path in find_files(source)])
@@ -264,7 +265,7 @@ class StreamSource(BatchSource):
     def __init__(self, source: Any) -> None:
         kind = kind_of(source)
         self.source, self.kind = source, kind
-        if kind == "files" or (kind == "stream" and not isinstance(source, pa.RecordBatchReader)):
+        if kind in ("files", "query") or (kind == "stream" and not isinstance(source, pa.RecordBatchReader)):
             stream = open_stream(source)
             self.rereadable, self.num_rows, self._open = stream.rereadable, stream.num_rows, stream.reader
         elif kind == "stream":

@@ -20,7 +20,7 @@ import pyarrow as pa
 from .._core import affine
 from ..errors import DataError
 from ..features import can_be_hashed, nulls
-from ..scalers._frames import ArrowFrame, Frame, as_frame, as_reader, parts
+from ..scalers._frames import ArrowFrame, Frame, arrow_of, as_frame, as_reader, parts
 from ..scalers._inputs import as_matrix, kind_of
 from ..scalers._select import as_names, check_columns, is_numeric_when_named, numeric_chunk, select_columns
 from ..summary import near_matches
@@ -229,6 +229,9 @@ def check_one_target(source: Source, owner: str) -> None:
 
 def frame_or_matrix(X: Any, owner: str) -> Any:
     """Data in memory as one frame, or one array of numbers of shape (n, d)."""
+    X, reader = arrow_of(X)
+    if reader is not None:
+        return ArrowFrame(reader().read_all())
     kind = kind_of(X)
     if kind == "table":
         return as_frame(X)
