@@ -23,6 +23,7 @@ from benchmarks import data, measure
 from benchmarks.peers import JOBS
 from report_arrays import exact_moments, kernels, precision, sketches
 from report_frames import frames
+from report_models import network_models
 from report_norms import norms
 from report_training import imports, training
 from reporting import COPY, EXACT, OURS, SCAN, Report, job_table
