@@ -45,15 +45,15 @@ def column(path, name):
 
 @pytest.mark.parametrize("name", JOBS)
 def test_every_keyword_of_the_library_has_its_option_with_its_default(name):
-    # spool is for sources that can be read only once, which no file is.
-    given_otherwise = {"source", "sink", "path", "scaler", "scalers", "progress", "spool"}
+    given_otherwise = {"source", "sink", "path", "scaler", "scalers", "progress"}
     keywords = inspect.signature(getattr(sn, name)).parameters
     known = {parameter.name: parameter for parameter in cli.commands[name].params}
     missing = set(keywords) - given_otherwise - set(known)
     assert not missing
     for keyword in set(keywords) & set(known) - {"source", "sink", "path"}:
         option = known[keyword]
-        assert f"--{keyword.replace('_', '-')}" in option.opts
+        name = "input-format" if keyword == "format" else keyword.replace("_", "-")
+        assert f"--{name}" in option.opts
         default = keywords[keyword].default
         if default is False:
             assert option.is_flag
@@ -445,7 +445,8 @@ COMMAND_LINE_FAULTS = [
     (("normalize", *IN_OUT, "--method", "fare=minmax", "--columns", "tip"), r"add a plain METHOD"),
     (("normalize", *IN_OUT, "--columns", "fare,,tip"), r"'fare,,tip' has an empty name"),
     (("normalize", *IN_OUT, "--columns", '"fare'), r"is not a list of names"),
-    (("normalize", "-", "-o", "out.parquet"), r"'-' is no file"),
+    (("merge", "-", "-o", "out.json"), r"'-' is no file"),
+    (("normalize", "-", "trips.parquet", "-o", "out.parquet"), r"'-' is standard input, and stands alone"),
     (("normalize", *IN_OUT, "-q", "-v"), r"--verbose and --quiet contradict"),
     (
         ("fit", "trips.parquet", "-o", "trips.parquet", "--overwrite"),

@@ -22,21 +22,23 @@ from .cli_train import predict, train
 from .console import Console
 from .interrupt import Interrupted, ignore_signals, interruptible
 from .options import (
-    PARQUET_OUT,
+    DATA_OUT,
     WITH_OUTPUT,
+    data,
     example,
     files,
     fitting,
     given,
-    inputs,
     names,
     output,
+    output_format,
     overwrite,
+    reading,
     recount,
     require_output,
     running,
     settings,
-    with_rules,
+    spool,
     writing,
 )
 
@@ -80,7 +82,7 @@ def _exit_code(console: Console, run: Callable[[], Any]) -> int:
         return _say_interrupted(console, interrupt.exit_code)
     except (KeyboardInterrupt, click.Abort):
         return _say_interrupted(console, 130)
-    except ReaderGone:
+    except (ReaderGone, BrokenPipeError):  # nothing else that is written to has a reader
         # Python must not try to flush standard output again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return EXIT_PIPE
@@ -155,8 +157,8 @@ def cli(ctx: click.Context) -> None:
     options_metavar=WITH_OUTPUT,
     epilog=example("normalize trips.parquet -o normalized.parquet --method robust"),
 )
-@inputs
-@output(PARQUET_OUT)
+@data
+@output(DATA_OUT, pipe=True)
 @fitting
 @writing
 @click.option(
@@ -164,15 +166,18 @@ def cli(ctx: click.Context) -> None:
     metavar="FILE",
     type=click.Path(),
     callback=files,
-    help="Also save the statistics there, as JSON. The footer of OUT has them in any case.",
+    help="Also save the statistics there, as JSON. OUT has them in any case if it is Parquet or Arrow.",
 )
+@reading
+@output_format
+@spool
 @running
 @click.pass_obj
 def normalize(console: Console, source: list[str], sink: str, method: Any, state: str | None, **options: Any) -> None:
     """Fit IN and write it normalized.
 
-    IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
-    together.
+    IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
+    'trips/*.parquet', or - for standard input. All of them are fitted together.
     """
     from . import engine
 
@@ -189,7 +194,7 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     options_metavar=WITH_OUTPUT,
     epilog=example("fit trips.parquet -o stats.json --exclude zone_id", "fit 'trip*.parquet' --update stats.json"),
 )
-@inputs
+@data
 @output("JSON file for the statistics. [default with --update: that file]", required=False)
 @fitting
 @click.option(
@@ -201,20 +206,24 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     "method are its own.",
 )
 @recount("With --update, count changed files as they are now beside their old rows, and copies of counted files.")
+@reading
+@spool
 @overwrite
 @running
 @click.pass_context
 def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, overwrite: bool, **options: Any) -> None:
     """Compute the statistics of IN and save them.
 
-    IN are Parquet files, directories of them, or patterns such as 'trips/*.parquet'. All of them are fitted
-    together. With --update, those are read that are new since, so that a nightly run costs what the day brought.
+    IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
+    'trips/*.parquet', or - for standard input. All of them are fitted together. With --update, those are read that
+    are new since, so that a nightly run costs what the day brought.
     """
     from . import engine
 
     console: Console = ctx.obj
     options = with_rules(method, options)
     if "update" in options:
+        del options["spool"]
         _update(console, source, sink, overwrite, options)
         return
     if sink is None:
@@ -256,21 +265,26 @@ def _update(
     options_metavar=WITH_OUTPUT,
     epilog=example("transform trips.parquet -o normalized.parquet --state stats.json"),
 )
-@inputs
-@output(PARQUET_OUT)
+@data
+@output(DATA_OUT, pipe=True)
 @click.option(
     "--state",
     metavar="FILE",
     required=True,
     type=click.Path(),
     callback=files,
-    help="Statistics to apply: a JSON file, or a Parquet file that streamnorm normalized.",
+    help="Statistics to apply: a JSON file, or a Parquet or Arrow file that streamnorm normalized.",
 )
 @writing
+@reading
+@output_format
 @running
 @click.pass_obj
 def transform(console: Console, source: list[str], sink: str, state: str, **options: Any) -> None:
-    """Normalize IN by statistics that were fitted before."""
+    """Normalize IN by statistics that were fitted before.
+
+    As part of a pipe: cat x.arrows | streamnorm transform - -o - --state stats.json | ...
+    """
     from . import engine, states
 
     scaler = states.load_scaler(state)
@@ -280,16 +294,18 @@ def transform(console: Console, source: list[str], sink: str, state: str, **opti
 
 
 @cli.command(options_metavar=WITH_OUTPUT, epilog=example("inverse normalized.parquet -o restored.parquet"))
-@inputs
-@output(PARQUET_OUT)
+@data
+@output(DATA_OUT, pipe=True)
 @click.option(
     "--state",
     metavar="FILE",
     type=click.Path(),
     callback=files,
-    help="Statistics that IN was normalized by. [default: those in its footer]",
+    help="Statistics that IN was normalized by. [default: those that it carries itself]",
 )
 @writing
+@reading
+@output_format
 @running
 @click.pass_obj
 def inverse(console: Console, source: list[str], sink: str, state: str | None, **options: Any) -> None:
@@ -337,7 +353,7 @@ def merge(console: Console, source: list[str], sink: str, overwrite: bool, recou
 @settings
 @click.pass_obj
 def inspect(console: Console, path: str, as_json: bool, columns: list[str] | None, show_all: bool) -> None:
-    """Show the statistics in FILE: a JSON file, or a Parquet file that streamnorm normalized; or what a model is."""
+    """Show the statistics in FILE: a JSON file, or Parquet or Arrow that streamnorm normalized; or what a model is."""
     from . import listing, states
 
     with console.listening():

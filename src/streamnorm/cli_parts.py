@@ -46,12 +46,13 @@ def check_own_target(path: str, overwrite: bool, others: Sequence[str] = (), wha
 def say_done(
     console: Console, verb: str, rows: int, into: str, target: str, also: str = "", **counts: int
 ) -> None:
+    named = "standard output" if target == "-" else target
     seconds = console.seconds
     speed = console.bytes_done / 1e6 / seconds
     console.say(
         "done",
         one_line(
-            f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {target}{also} in {seconds:.2f} s"
+            f"{verb} {rows:,} row{'' if rows == 1 else 's'} {into} {named}{also} in {seconds:.2f} s"
             + (f" ({speed:.0f} MB/s)" if console.bytes_done >= 1e6 else "")
         ),
         rows=rows,

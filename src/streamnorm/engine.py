@@ -16,39 +16,53 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import doubts, state, stream
+from . import doubts, stream
 from ._core import ColumnStats
-from .apply import Transform, common_schema
+from .apply import common_schema
+from .batch_jobs import (
+    Reading,
+    check_sinks,
+    files_of,
+    fitting_stream,
+    keys_named,
+    only_parquet,
+    state_of,
+    state_of_intake,
+    transform_batches,
+)
 from .errors import DataError, StateError
 from .footer_fit import stats_from_footers
+from .formats import check_format, find, is_pipe, sink_format
+from .intake import intake_of
 from .ledger import Ledger
-from .making import make_scaler
-from .matching import columns_in, log_columns, log_sources, matching_columns, naming
-from .memory import TIGHT, parse_memory, sketch_error
+from .matching import log_columns, log_sources, matching_columns, naming
+from .memory import parse_memory, sketch_error
 from .outputs import (
     Output,
     OutputOptions,
     check_state_target,
     files_reader,
+    is_directory,
     plan_targets,
-    state_entry,
-    transform_of,
     write_files,
 )
 from .pipeline import resolve_threads
 from .quantiles import refined
 from .refine import refine
-from .scalers import BaseScaler
+from .row_filter import check_weights
+from .scalers import METHODS, BaseScaler, ColumnScaler
 from .scalers._inputs import is_rereadable
 from .scalers._methods import new_scaler
 from .scalers._nested import leaf
 from .scalers._paths import Place, check_whole_lists, expanded, has_lists, is_list, places_in, storage_type
 from .scalers._select import as_names
-from .scan import Progress, ProgressMeter, ScanUnit, place_batches, scan
-from .sources import ParquetInput, ReaderCache, check_same_types, find_files, is_file_source
+from .scan import Progress, ProgressMeter, scan
+from .sinks import say_stateless
+from .sources import ParquetInput, check_same_types, find_files, is_file_source
 from .states import load_scaler
 from .summary import Summary
 from .update import check_same_wishes, check_uncounted, counted_file, updated
+from .where import parse
 
 Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
@@ -68,18 +82,15 @@ def fit(
     spool: bool = False,
     update: BaseScaler | str | os.PathLike[str] | None = None,
     recount: bool = False,
-    preset: str | None = None,
-    constant: str | None = None,
-    infinite: str | None = None,
-    ddof: int | None = None,
-    eps: float | None = None,
+    format: str | None = None,
+    where: str | None = None,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
     Parameters
     ----------
     source : path, list of paths, glob, directory, or data
-        Parquet files, or anything that a scaler's ``fit`` takes.
+        Files of one format, or anything that a scaler's ``fit`` takes. "-" is standard input.
     method : {"standard", "minmax", "maxabs", "robust"}, scaler, or mapping
         A mapping gives a column, or a tuple of columns, a method of its own. None: "standard", or that of `update`.
     sample_weight : str, array-like of shape (n_rows,), or None
@@ -107,11 +118,12 @@ def fit(
     recount : bool, default False
         With `update`: count files that have changed since they were counted, as they are now and beside what was
         counted, and copies of counted files.
-    preset : {"sklearn", "spark", "keras", "lerobot"} or None
-        Do as that system does: a bundle of parameters for methods that are given by name. What is given beside it
-        comes first.
-    constant, infinite, ddof, eps : str, str, int, float, or None
-        The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
+    format : {"parquet", "arrow", "arrows", "csv", "tsv", "jsonl"} or None
+        Of the files: Parquet, Arrow IPC file or stream, CSV with commas or tabs and a header line, an object of JSON a
+        line. None: by their names; for standard input "arrows".
+    where : str or None
+        Which rows: a condition such as ``"distance > 500 and zone in ('a', 'b')"``, as after SQL's WHERE. Row groups of
+        Parquet files and folders of a Hive layout that it rules out are not read.
 
     Returns
     -------
@@ -145,15 +157,14 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    rules = {
-        name: value
-        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
-        if value is not None
-    }
+    reading = _reading(format, where)
     if update is not None:
-        if method is None and (rules or preset is not None):
-            raise ValueError("update goes by the rules of the state: leave them out, or name the method, too")
-        wanted = None if method is None else make_scaler(method, exact, preset, **rules)
+        if where is not None or not only_parquet(source, format):
+            raise DataError(
+                "update tells new Parquet files from counted ones, and neither filtered rows (where) nor other "
+                "formats or pipes are counted by file: fit what is new by itself, and merge"
+            )
+        wanted = None if method is None else make_scaler(method, exact)
         size = parse_memory(memory)
         workers = resolve_threads(threads, size)
 
@@ -172,6 +183,13 @@ def fit(
     scaler = make_scaler("standard" if method is None else method, exact, preset, **rules)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
     options["sample_weight"] = sample_weight
+    scaler._check_params()
+    size = parse_memory(memory)
+    named = keys_named(scaler, columns, sample_weight)
+    intake = intake_of(source, reading.format, reading.condition, size, named)
+    if intake is not None:
+        source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=True)
+        options["exclude"] = None  # what is left out is not read
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         return scaler.fit(source, **options)
     with (
@@ -197,8 +215,13 @@ def fit_into(
     recount: bool = False,
 ) -> None:
     """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
-    if not is_file_source(X):
-        source = stream.open_stream(X)
+    intake = intake_of(X, None, None, parse_memory(memory), keys_named(scaler, columns, sample_weight))
+    if intake is not None or not is_file_source(X):
+        if intake is None:
+            source = stream.open_stream(X)
+        else:
+            source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=reset)
+            exclude = None
         reading = dict(memory=memory, threads=threads, progress=progress)
         scaler._fit(source, sample_weight, reset=reset, columns=columns, exclude=exclude, **reading)
         return
@@ -335,6 +358,9 @@ def transform(
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
+    format: str | None = None,
+    output_format: str | None = None,
+    where: str | None = None,
 ) -> int | pa.RecordBatchReader:
     """Apply a fitted scaler to a source and write the result.
 
@@ -344,7 +370,7 @@ def transform(
         As for `fit`.
     sink : path or None
         A file: all inputs go into it, in sorted order of their paths. An existing directory, or a path that ends in a
-        slash: one output per input, by relative name. None: nothing is written.
+        slash: one output per input, by relative name. "-": standard output. None: nothing is written.
     scaler : scaler
         Fitted. Columns are matched by name; all others pass through untouched.
     dtype : {"float16", "float32", "float64"} or None
@@ -357,8 +383,11 @@ def transform(
         once decoded, and joined where consecutive ones are below 1 MB.
     overwrite : bool, default False
         Whether an existing target may be replaced.
-    memory, threads, progress
-        As for `fit`.
+    memory, threads, progress, format, where
+        As for `fit`. Rows that `where` drops are not written.
+    output_format : {"parquet", "arrow", "arrows", "csv", "tsv", "jsonl"} or None
+        Of the outputs. None: by the name of the sink, Parquet if that does not tell; in a directory that of the input;
+        for standard output "arrows".
 
     Returns
     -------
@@ -372,9 +401,11 @@ def transform(
     FileExistsError
         If the target exists.
     """
-    options = OutputOptions(dtype, compression, compression_level, row_group_size, overwrite, memory, threads)
+    options = OutputOptions(
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
+    )
     scaler._check_fitted()
-    return _run(source, sink, scaler, False, options.checked(), progress)
+    return _run(source, sink, scaler, False, options.checked(), _reading(format, where), progress)
 
 
 def inverse(
@@ -390,6 +421,9 @@ def inverse(
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
+    format: str | None = None,
+    output_format: str | None = None,
+    where: str | None = None,
 ) -> int | pa.RecordBatchReader:
     """Undo `transform`, up to rounding and clipping.
 
@@ -398,7 +432,9 @@ def inverse(
     source, sink, dtype, compression, compression_level, row_group_size, overwrite, memory, threads, progress
         As for `transform`.
     scaler : scaler or None
-        None: the state in the source's own footer.
+        None: the state that the source itself carries, Parquet in its footer and Arrow IPC in its schema.
+    format, output_format, where
+        As for `transform`; `where` sees the values before they are restored.
 
     Returns
     -------
@@ -410,46 +446,39 @@ def inverse(
     StateError
         If `scaler` is None and the source carries no state, or its files carry different ones.
     """
-    options = OutputOptions(dtype, compression, compression_level, row_group_size, overwrite, memory, threads)
+    options = OutputOptions(
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
+    )
     checked = options.checked()
+    reading = _reading(format, where)
     if scaler is None:
-        scaler = _scaler_of_source(source)
+        if is_pipe(source):
+            source = intake_of(source, format, reading.condition, checked.memory, None)
+            scaler = state_of_intake(source)
+        elif is_file_source(source):
+            scaler = state_of(source, format)
+        else:
+            raise StateError("data in memory carries no state: pass the scaler")
     scaler._check_fitted()
-    return _run(source, sink, scaler, True, checked, progress)
+    return _run(source, sink, scaler, True, checked, reading, progress)
 
 
-def _scaler_of_source(source: Any) -> BaseScaler:
-    if not is_file_source(source):
-        raise StateError("data in memory carries no state: pass the scaler")
-    scalers = {path: load_scaler(path) for path in find_files(source)}
-    first, *others = scalers
-    for path in others:
-        if state.dump_line(scalers[path], Ledger()) != state.dump_line(scalers[first], Ledger()):
-            raise StateError(
-                f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
-            )
-    return scalers[first]
+def _reading(format: str | None, where: str | None) -> Reading:
+    check_format(format)
+    return Reading(format, None if where is None else parse(where))
 
 
 def _run(
-    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Progress | None
+    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
-    if not is_file_source(source):
-        return _run_stream(stream.open_stream(source), sink, scaler, undo, output, progress)
+    done = transform_batches(source, sink, scaler, undo, output, reading, progress)
+    if done is not None:
+        return done
     targets = plan_targets(source, sink, output.overwrite)
     files = [file for group in targets.values() for file in group]
     if sink is None:
         return files_reader(files, scaler, undo, output)
     return write_files(targets, scaler, undo, output, ProgressMeter(progress, files))
-
-
-def _run_stream(
-    source: stream.Stream, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Progress | None
-) -> int | pa.RecordBatchReader:
-    def transform_for(schema: pa.Schema) -> Transform:
-        return transform_of(scaler, undo, output, columns_in(scaler, schema), schema)
-
-    return stream.run(source, sink, transform_for, state_entry(scaler, undo), output, progress)
 
 
 def normalize(
@@ -471,11 +500,9 @@ def normalize(
     progress: Progress | None = None,
     state: str | os.PathLike[str] | None = None,
     spool: bool = False,
-    preset: str | None = None,
-    constant: str | None = None,
-    infinite: str | None = None,
-    ddof: int | None = None,
-    eps: float | None = None,
+    format: str | None = None,
+    output_format: str | None = None,
+    where: str | None = None,
 ) -> BaseScaler:
     """Fit a scaler on a source, and write the source normalized by it.
 
@@ -491,9 +518,11 @@ def normalize(
     constant, infinite, ddof, eps : str, str, int, float, or None
         The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
     state : path, optional
-        Also save the fitted state there. The footer of the output carries it in any case.
+        Also save the fitted state there. Parquet and Arrow IPC carry it in any case, CSV and JSON lines never.
     spool : bool, default False
         Keep a source that can be read only once in a temporary file beside the sink.
+    format, output_format, where
+        As for `transform`; rows that `where` drops are neither fitted nor written.
 
     Returns
     -------
@@ -522,30 +551,56 @@ def normalize(
     if sink is None:
         raise ValueError("normalize writes a file: name the sink, or use fit and transform")
     output = OutputOptions(
-        dtype, compression, compression_level, row_group_size, overwrite, memory, threads
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
     ).checked()
+    reading = _reading(format, where)
     if state is not None:
-        check_state_target(Path(state), find_files(source) if is_file_source(source) else {}, sink)
-    if is_file_source(source):
-        _normalize_files(source, sink, scaler, sample_weight, columns, exclude, output, progress)
+        check_state_target(Path(state), files_of(source, format), sink, output_format)
+    fitting = dict(sample_weight=sample_weight, columns=columns, exclude=exclude, memory=memory, threads=threads)
+    if is_file_source(source) and not is_pipe(source):
+        if _is_parquet_job(source, sink, output, reading, keys_named(scaler, columns, sample_weight)):
+            _normalize_files(source, sink, scaler, sample_weight, columns, exclude, output, progress)
+        else:
+            check_sinks(source, sink, output, reading)
+            fit(source, scaler, format=format, where=where, progress=progress, **fitting)
+            _run(source, sink, scaler, False, output, reading, progress)
     else:
-        data = stream.open_stream(source)
+        check_sinks((), sink, output, reading)
+        intake = intake_of(source, format, reading.condition, output.memory, None)
+        data = stream.open_stream(source) if intake is None else intake.stream()
+        check_weights(sample_weight if where is not None else None)
         if not data.rereadable and not spool:
             raise DataError(
-                "the source can be read only once, and normalize reads twice: pass spool=True to keep it in a "
-                "temporary file, or give a file or a table"
+                "the source can be read only once, and normalize reads twice: pass spool=True (--spool) to keep it in "
+                "a temporary file, or give a file or a table"
             )
         with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
-            if isinstance(kept, Path):
+            if isinstance(kept, Path) and not is_pipe(sink) and sink_format(sink, output_format) == "parquet":
                 _normalize_files(
                     kept, sink, scaler, sample_weight, columns, exclude, output, progress, temporary=True
                 )
             else:
-                scaler.fit(kept, sample_weight=sample_weight, columns=columns, exclude=exclude, memory=memory)
-                _run_stream(kept, sink, scaler, False, output, progress)
+                scaler.fit(kept, **fitting)
+                if isinstance(kept, Path):
+                    scaler.summary_.files = Ledger()
+                _run(kept, sink, scaler, False, output, Reading(), progress)
+    if not is_pipe(sink) and is_directory(sink):
+        say_stateless(output_format or find(source, format).format, saved=state is not None)
+    else:
+        say_stateless(sink_format(sink, output_format), saved=state is not None)
     if state is not None:
         scaler.save(state)
     return scaler
+
+
+def _is_parquet_job(source: Any, sink: Any, output: Output, reading: Reading, named: set[str]) -> bool:
+    """Whether a job has Parquet files in and out, row by row, and no keys of folders among its columns."""
+    if reading.condition is not None:
+        return False
+    found = find(source, reading.format)
+    if not is_pipe(sink) and is_directory(sink):
+        return found.format == (output.format or found.format) == "parquet" and not named & set(found.keys)
+    return found.format == sink_format(sink, output.format) == "parquet" and not found.keys
 
 
 def _normalize_files(

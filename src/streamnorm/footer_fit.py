@@ -86,17 +86,20 @@ def _column_stats(files: Sequence[ParquetInput], column: str, method: BaseScaler
 
 def file_extrema(file: ParquetInput, column: str) -> LeafExtrema | str:
     """What a file's footer proves of a column; a str that says why that is nothing."""
+    found = leaf_extrema_of(file, column)
+    if not isinstance(found, str) and found.reasons:
+        group = min(found.reasons)
+        return f"{file.path.name} row group {group} {found.reasons[group]}"
+    return found
+
+
+def leaf_extrema_of(file: ParquetInput, column: str) -> LeafExtrema | str:
+    """What the footer proves of a column, also if that is not something of every row group; a str if it is nothing."""
     try:
         field = file.footer.fields[file.footer.field_index(column)]
     except KeyError:
         return f"{file.path.name} has another name for the column"
     if field.num_leaves != 1:
         return f"{file.path.name} nests the column"
-    kind = file.schema.field(column).type
-    found = leaf_extrema(file.footer, field.first_leaf, kind)
-    if isinstance(found, str):
-        return f"{file.path.name} {found}"
-    if found.reasons:
-        group = min(found.reasons)
-        return f"{file.path.name} row group {group} {found.reasons[group]}"
-    return found
+    found = leaf_extrema(file.footer, field.first_leaf, file.schema.field(column).type)
+    return f"{file.path.name} {found}" if isinstance(found, str) else found

@@ -17,6 +17,7 @@ from .rule_names import CONSTANT, INFINITE, PRESETS
 
 METHODS = ("standard", "minmax", "maxabs", "robust")
 CODECS = ("snappy", "zstd", "gzip", "brotli", "lz4", "none")
+FORMATS = ("parquet", "arrow", "arrows", "csv", "tsv", "jsonl")
 DTYPES = ("float16", "float32", "float64")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -119,6 +120,13 @@ def files(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def piped(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Paths of data; a dash is standard input or output, which stands alone."""
+    if isinstance(value, tuple) and "-" in value and len(value) > 1:
+        raise click.BadParameter("'-' is standard input, and stands alone", param=param)
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _setting(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """--verbose, --quiet and --log-format go to the console, from before or after the name of the command."""
     console = ctx.find_object(Console)
@@ -163,12 +171,14 @@ settings = _together(
 )
 
 inputs = click.argument("source", metavar="IN...", nargs=-1, required=True, type=click.Path(), callback=files)
+data = click.argument("source", metavar="IN...", nargs=-1, required=True, type=click.Path(), callback=piped)
 
 
-def output(what: str, *, required: bool = True) -> Callable[[F], F]:
+def output(what: str, *, required: bool = True, pipe: bool = False) -> Callable[[F], F]:
     """The option -o."""
+    check = piped if pipe else files
     return click.option(
-        "--output", "-o", "sink", metavar="OUT", required=required, type=click.Path(), callback=files, help=what
+        "--output", "-o", "sink", metavar="OUT", required=required, type=click.Path(), callback=check, help=what
     )
 
 
@@ -179,6 +189,10 @@ def require_output(ctx: click.Context) -> None:
 
 
 PARQUET_OUT = "Parquet file to write; an existing directory, or a name that ends in a slash: one file for each input."
+DATA_OUT = (
+    "File to write, of the format that its suffix tells: .parquet, .arrow, .feather, .arrows, .csv, .tsv, .jsonl; an "
+    "existing directory, or a name that ends in a slash: one file for each input; -: standard output."
+)
 WITH_OUTPUT = "-o OUT [OPTIONS]"
 
 
@@ -245,6 +259,30 @@ fitting = _together(
         help="Column that holds the weights of the rows; it is not normalized unless --columns names it. Rows of "
         "weight zero, or without one, are left out.",
     ),
+)
+
+reading = _together(
+    click.option(
+        "--where",
+        metavar="CONDITION",
+        help="Only rows for which this holds, such as \"distance > 500 and zone in ('a', 'b')\".",
+    ),
+    click.option(
+        "--input-format",
+        "format",
+        type=click.Choice(FORMATS),
+        help="Format of IN. [default: by the suffix; of standard input arrows]",
+    ),
+)
+
+output_format = click.option(
+    "--output-format",
+    type=click.Choice(FORMATS),
+    help="Format of OUT. [default: by its suffix; in a directory that of IN; of standard output arrows]",
+)
+
+spool = click.option(
+    "--spool", is_flag=True, help="Keep standard input in a temporary file where it is read more than once."
 )
 
 encoding = _together(

@@ -16,7 +16,8 @@ from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, StreamnormError
-from .matching import columns_of, log_columns, matching_columns
+from .formats import PIPE, check_format, is_pipe, output_name
+from .matching import log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
 from .pipeline import resolve_threads
@@ -40,6 +41,7 @@ class OutputOptions:
     overwrite: bool
     memory: str | int
     threads: int | None
+    format: str | None = None
 
     def checked(self) -> Output:
         """The same, validated.
@@ -49,6 +51,7 @@ class OutputOptions:
         ValueError
             Names the option that makes no sense.
         """
+        check_format(self.format, "output_format")
         size = self.row_group_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise ValueError(f"row_group_size must be a positive number of rows or None, got {size!r}")
@@ -59,6 +62,7 @@ class OutputOptions:
             self.overwrite,
             parse_memory(self.memory),
             resolve_threads(self.threads, parse_memory(self.memory)),
+            self.format,
         )
 
 
@@ -70,6 +74,7 @@ class Output:
     overwrite: bool
     memory: int
     threads: int
+    format: str | None = None
 
 
 def _float_dtype(dtype: Any) -> np.dtype | None:
@@ -94,21 +99,30 @@ def plan_targets(source: Any, sink: Any, overwrite: bool) -> dict[Path | None, l
     StreamnormError
         If an output exists and may not be replaced, or cannot be written where it is wanted.
     """
-    found = find_files(source)
-    targets: dict[Path | None, list[ParquetInput]] = {}
+    targets = plan_paths(find_files(source), sink, overwrite)
+    return {target: [ParquetInput(path) for path in paths] for target, paths in targets.items()}
+
+
+def plan_paths(
+    found: Mapping[Path, Path], sink: Any, overwrite: bool, kind: str | None = None
+) -> dict[Path | None, list[Path]]:
+    """:func:`plan_targets` by name alone; in a folder, outputs of `kind` get its suffix."""
+    targets: dict[Path | None, list[Path]] = {}
     if sink is None:
-        targets[None] = [ParquetInput(path) for path in found]
+        targets[None] = list(found)
+    elif is_pipe(sink):
+        targets[Path(PIPE)] = list(found)
     elif not is_directory(sink):
         check_target(sink, overwrite=overwrite)
-        targets[Path(sink)] = [ParquetInput(path) for path in found]
+        targets[Path(sink)] = list(found)
     else:
         if Path(sink).is_file():
             raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
         for path, name in found.items():
-            target = Path(sink) / name
+            target = Path(sink) / output_name(name, kind)
             if target in targets:
                 raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
-            targets[target] = [ParquetInput(path)]
+            targets[target] = [path]
         for target in targets:
             if target.parent.is_dir():
                 check_target(target, overwrite=overwrite)
@@ -185,12 +199,14 @@ def files_reader(files: Sequence[ParquetInput], scaler: BaseScaler, undo: bool, 
     return stream.transformed_reader(schema, stream.file_batches(files, schema, output.memory), change)
 
 
-def check_state_target(target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str]) -> None:
+def check_state_target(
+    target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str], kind: str | None = None
+) -> None:
     """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
     if target.is_dir():
         raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
     if not target.parent.is_dir():
         raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
-    outputs = [Path(sink) / name for name in inputs.values()] if is_directory(sink) else [Path(sink)]
+    outputs = [Path(sink) / output_name(name, kind) for name in inputs.values()] if is_directory(sink) else [Path(sink)]
     if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
         raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")

@@ -41,8 +41,14 @@ def is_file_source(source: Any) -> bool:
     return isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source)
 
 
-def find_files(source: Any) -> dict[Path, Path]:
-    """The Parquet files that a path, a list of paths, a glob or a directory means.
+def find_files(source: Any, suffixes: tuple[str, ...] = (".parquet",)) -> dict[Path, Path]:
+    """The files that a path, a list of paths, a glob or a directory means.
+
+    Parameters
+    ----------
+    source : path or list of paths
+    suffixes : tuple of str
+        Of the files of a directory, in lower case.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def find_files(source: Any) -> dict[Path, Path]:
     """
     found: dict[Path, Path] = {}
     for item in source if isinstance(source, (list, tuple)) else [source]:
-        for path, name in _expand(item):
+        for path, name in _expand(item, suffixes):
             if path in found:
                 raise DataError(f"{path}: given twice, and its rows would count twice", file=str(path))
             found[path] = name
@@ -65,16 +71,19 @@ def find_files(source: Any) -> dict[Path, Path]:
     return dict(sorted(found.items()))
 
 
-def _expand(item: str | os.PathLike[str]) -> list[tuple[Path, Path]]:
+def _expand(item: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
     path = Path(item)
     if path.is_dir():
         files = [
             file
-            for file in path.rglob("*.parquet")
-            if file.is_file() and not any(part[0] in "._" for part in file.relative_to(path).parts)
+            for file in path.rglob("*")
+            if file.name.lower().endswith(suffixes)
+            and file.is_file()
+            and not any(part[0] in "._" for part in file.relative_to(path).parts)
         ]
         if not files:
-            raise DataError(f"{path}: the directory holds no *.parquet file", file=str(path))
+            some = ", ".join(f"*{suffix}" for suffix in suffixes[:9])
+            raise DataError(f"{path}: the directory holds no {some} file", file=str(path))
         return [(file, file.relative_to(path)) for file in files]
     if path.exists() and not path.is_file():
         raise DataError(f"{path}: is a pipe or a device, and Parquet is read from its end: save it", file=str(path))

@@ -16,6 +16,8 @@ from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
 from .summary import ColumnSummary, Summary
 
+ARROW_FILE, ARROW_STREAM = b"ARROW1\0\0", b"\xff\xff\xff\xff"  # with which IPC files and streams begin
+
 
 def load(path: str | os.PathLike[str]) -> Any:
     """Read a fitted scaler from a state file or from the footer of a Parquet file that streamnorm wrote, a model, or a
@@ -58,8 +60,8 @@ def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
     """
     if looks_like_model(path):
         raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here: use predict")
-    if looks_like_vocabulary(path):
-        raise StateError(f"{os.fspath(path)}: is a vocabulary, and a scaler's state is wanted here: use sn.load")
+    if is_arrow(path):
+        return _load_arrow(path)
     if not is_parquet(path):
         return state.load(path)
     text = read_footer(path).key_value_metadata.get(state.FOOTER_KEY)
@@ -79,7 +81,32 @@ def looks_like_model(path: str | os.PathLike[str]) -> bool:
         If there is no such file.
     """
     start = _first_bytes(path, 8)
-    return len(start) == 8 and start[-1] == 0 and start[:4] != fmt.MAGIC
+    return len(start) == 8 and start[-1] == 0 and start[:4] != fmt.MAGIC and not _starts_arrow(start)
+
+
+def is_arrow(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as Arrow IPC files or streams do."""
+    return _starts_arrow(_first_bytes(path, 8))
+
+
+def _starts_arrow(start: bytes) -> bool:
+    return start.startswith((ARROW_FILE, ARROW_STREAM))
+
+
+def _load_arrow(path: str | os.PathLike[str]) -> BaseScaler:
+    try:
+        with pa.OSFile(os.fsencode(path)) as file:
+            is_file = _first_bytes(path, 8).startswith(ARROW_FILE)
+            reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
+            text = (reader.schema.metadata or {}).get(state.FOOTER_KEY)
+    except (OSError, pa.ArrowException) as error:
+        message = f"{os.fspath(path)}: cannot be read as Arrow IPC ({str(error).splitlines()[0]})"
+        raise DataError(message, file=os.fspath(path)) from error
+    if text is None:
+        raise StateError(
+            f"{os.fspath(path)}: carries no streamnorm state: give a file that has one, or name a state file"
+        )
+    return state.loads(text, where=f"the schema of {os.fspath(path)!r}")
 
 
 def looks_like_vocabulary(path: str | os.PathLike[str]) -> bool:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ import pyarrow.parquet as pq
 from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
+from .formats import is_pipe, sink_format
 from .memory import give_back
 from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
 from .pipeline import Outlet, run_ordered
 from .scalers._frames import arrow_of
 from .scalers._select import check_columns
+from .sinks import StandardOutput, batch_writer
 from .sources import BATCH_ROWS, ParquetInput, locate_damage, without_state
 
 if TYPE_CHECKING:
@@ -159,17 +162,48 @@ def run(
     output: Output,
     progress: Progress | None,
 ) -> int | pa.RecordBatchReader:
-    """Transform a stream, by what `transform_for` makes of its schema, into a Parquet file or a reader."""
+    """Transform a stream, by what `transform_for` makes of its schema, into a file, standard output or a reader."""
     reader = source.reader()
     transform = transform_for(reader.schema)
     if sink is None:
         return transformed_reader(reader.schema, reader, transform)
+    kind = sink_format(sink, output.format)
+    if is_pipe(sink):
+        match_columns(reader.schema, transform)
+        return _write_batches(reader, source.num_rows, StandardOutput(kind), sink, kind, transform, footer, progress)
     if os.fspath(sink).endswith("/") or Path(sink).is_dir():
         raise DataError(f"{os.fspath(sink)}: is a directory, and data in memory has no file name: name a file")
     match_columns(reader.schema, transform)
     with AtomicFile(sink, overwrite=output.overwrite) as file:
-        rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
+        if kind == "parquet":
+            rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
+        else:
+            rows = _write_batches(reader, source.num_rows, file, sink, kind, transform, footer, progress)
         file.commit()
+    return rows
+
+
+def _write_batches(
+    reader: pa.RecordBatchReader,
+    total: int | None,
+    file: Any,
+    sink: Any,
+    kind: str,
+    transform: Transform,
+    footer: dict[bytes, bytes],
+    progress: Progress | None,
+) -> int:
+    """Write in another format than Parquet."""
+    rows = nbytes = 0
+    schema = transform.schema(without_state(reader.schema))
+    with batch_writer(file, sink, kind, schema, footer) as writer:
+        for whole in reader:
+            for start in range(0, len(whole), BATCH_ROWS):
+                batch = whole.slice(start, BATCH_ROWS)
+                writer.write(pa.RecordBatch.from_arrays(transform.batch(batch).columns, schema=schema))
+                rows, nbytes = rows + len(batch), nbytes + batch.nbytes
+                if progress is not None:
+                    progress(rows, total, nbytes)
     return rows
 
 
@@ -246,7 +280,8 @@ def as_is(source: Stream) -> Iterator[Stream]:
 @contextmanager
 def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
     """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
-    with AtomicFile(Path(sink).with_name(Path(sink).name + ".spool"), overwrite=True) as file:
+    beside = Path(tempfile.gettempdir(), "streamnorm") if is_pipe(sink) else Path(os.fspath(sink).rstrip("/"))
+    with AtomicFile(beside.with_name(beside.name + ".spool"), overwrite=True) as file:
         _spool(source.reader(), file, memory // 16)
         give_back()
         yield file.path

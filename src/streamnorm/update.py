@@ -265,8 +265,8 @@ def _check_ledger(scaler: BaseScaler) -> None:
     if missing > 0:
         raise NotMergeableError(
             f"the state does not say which files {missing:,} of its {scaler.summary_.rows:,} rows come from (they were "
-            "in memory, or an earlier version saved it): fit again from all files, or say that these rows are not in "
-            "the source (recount)"
+            "in memory, filtered by where, of another format than Parquet, or an earlier version saved it): fit again "
+            "from all files, or say that these rows are not in the source (recount)"
         )
 
 

@@ -283,6 +283,8 @@ def as_reader(X: Any) -> pa.RecordBatchReader:
     """Anything that speaks the Arrow C interface, as a stream of batches."""
     if isinstance(X, pa.RecordBatchReader):
         return X
+    if type(X).__module__ == "streamnorm.stream":
+        return X.reader()  # not by the C interface, where an error would lose its type
     try:
         if hasattr(X, "__arrow_c_stream__"):
             return pa.RecordBatchReader.from_stream(X)

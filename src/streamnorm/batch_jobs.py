@@ -1,0 +1,229 @@
+"""Jobs over what is read as batches: which of them there are, the fit of one, and what is written of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from . import state, stream
+from .atomic import check_target
+from .errors import DataError, StateError
+from .formats import TEXT, Found, find, format_by_name, is_pipe, sink_format
+from .intake import Intake, intake_of, of_files
+from .ledger import Ledger
+from .matching import columns_in
+from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
+from .plan import describe_columns
+from .row_filter import check_weights
+from .scalers import BaseScaler
+from .scalers._select import as_names
+from .scan import Progress
+from .sinks import StandardOutput
+from .sources import is_file_source
+from .states import load_scaler
+from .where import Condition
+
+logger = logging.getLogger("streamnorm")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a source is read.
+
+    Attributes
+    ----------
+    format : str or None
+        Of its files; None: by their names.
+    condition : Condition or None
+        Which rows.
+    """
+
+    format: str | None = None
+    condition: Condition | None = None
+
+
+def fitting_stream(
+    scaler: BaseScaler, intake: Intake, weight: Any, columns: Any, exclude: Any, *, reset: bool
+) -> stream.Stream:
+    """The columns of a source that a fit needs, and no others."""
+    check_weights(weight)
+    schema = intake.schema
+    names = scaler._plan_weighted(schema, columns, exclude, weight) if reset else columns_in(scaler, schema)
+    extra = [] if weight is None or weight in names else [weight]
+    _log("fitting", names, schema)
+    return intake.stream(sorted([*names, *extra], key=schema.get_field_index))
+
+
+def keys_named(scaler: BaseScaler, columns: Any, weight: Any) -> set[str]:
+    """What a fit names, of which Hive keys may be some."""
+    named = {name for name in scaler._named(columns) if isinstance(name, str)}
+    return named | set(as_names(weight) or () if isinstance(weight, str) else ())
+
+
+def _log(doing: str, names: Collection[str], schema: pa.Schema) -> None:
+    passing = [name for name in schema.names if name not in set(names)]
+    logger.info(
+        "%s",
+        describe_columns(doing, list(names), passing),
+        extra={"event": "columns", "columns": list(names), "passing": passing},
+    )
+
+
+def state_of(source: Any, format: str | None) -> BaseScaler:
+    """The scaler whose state all files of a source carry.
+
+    Raises
+    ------
+    StateError
+        If they carry none, or different ones.
+    """
+    found = find(source, format)
+    if found.format in TEXT:
+        raise StateError(f"{next(iter(found.files))}: {found.format} carries no state: pass the scaler (--state)")
+    scalers = {path: load_scaler(path) for path in found.files}
+    first, *others = scalers
+    for path in others:
+        if state.dump_line(scalers[path], Ledger()) != state.dump_line(scalers[first], Ledger()):
+            raise StateError(
+                f"{path}: was normalized differently than {first}: undo them one by one, or pass the scaler (--state)"
+            )
+    return scalers[first]
+
+
+def state_of_intake(intake: Intake) -> BaseScaler:
+    """The scaler whose state came in by standard input."""
+    for name, metadata in intake.metadata:
+        if state.FOOTER_KEY in metadata:
+            return state.loads(metadata[state.FOOTER_KEY], where=name)
+    raise StateError("standard input carries no state: pass the scaler (--state)")
+
+
+def transform_batches(
+    source: Any,
+    sink: Any,
+    scaler: BaseScaler,
+    undo: bool,
+    output: Output,
+    reading: Reading,
+    progress: Progress | None,
+) -> int | pa.RecordBatchReader | None:
+    """Transform a source as batches; None if it is Parquet in and out, which has passes of its own.
+
+    An `Intake` that is open already is a source, too.
+    """
+    if isinstance(source, Intake):
+        return _write_one(source, sink, scaler, undo, output, progress)
+    if is_pipe(source) or not is_file_source(source):
+        intake = intake_of(source, reading.format, reading.condition, output.memory, None)
+        data = stream.open_stream(source) if intake is None else intake
+        return _write_one(data, sink, scaler, undo, output, progress)
+    found = find(source, reading.format)
+    folder = sink is not None and not is_pipe(sink) and is_directory(sink)
+    kind = _kind(found, sink, output, folder)
+    keys = () if folder else found.keys
+    if found.format == kind == "parquet" and reading.condition is None and not keys:
+        return None
+    targets = plan_paths(found.files, sink, output.overwrite, kind)
+    intakes = [
+        (target, of_files(_only(found, paths), reading.condition, output.memory, () if folder else None))
+        for target, paths in targets.items()
+    ]
+    for _, intake in intakes:
+        _transform_for(scaler, undo, output, intake)(intake.stream().reader().schema)  # what is wrong shows here
+    if sink is None:
+        return _write_one(intakes[0][1], None, scaler, undo, output, progress)
+    done = _Sum(progress, intakes)
+    rows = 0
+    for target, intake in intakes:
+        if folder and target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        where = "-" if is_pipe(sink) else target
+        one = Output(**{**{name: getattr(output, name) for name in Output.__slots__}, "format": kind})
+        rows += _write_one(intake, where, scaler, undo, one, done.next())
+    return rows
+
+
+def _kind(found: Found, sink: Any, output: Output, folder: bool) -> str:
+    """The format of the outputs; that of a reader is as good as Parquet's."""
+    if folder:
+        return output.format or found.format
+    return "parquet" if sink is None else sink_format(sink, output.format)
+
+
+def _only(found: Found, paths: Collection[Path]) -> Found:
+    wanted = set(paths)
+    return Found(found.format, {path: name for path, name in found.files.items() if path in wanted}, found.keys)
+
+
+class _Sum:
+    """Progress over several outputs."""
+
+    def __init__(self, progress: Progress | None, intakes: Any) -> None:
+        counts = [intake.stream().num_rows for _, intake in intakes]
+        self._progress, self._total = progress, None if None in counts else sum(counts)
+        self._rows = self._bytes = self._base_rows = self._base_bytes = 0
+
+    def next(self) -> Progress | None:
+        """For the next output."""
+        self._base_rows, self._base_bytes = self._rows, self._bytes
+        return None if self._progress is None else self._add
+
+    def _add(self, rows: int, total: int | None, nbytes: int) -> None:
+        self._rows, self._bytes = self._base_rows + rows, self._base_bytes + nbytes
+        if self._progress is not None:
+            self._progress(self._rows, self._total, self._bytes)
+
+
+def _transform_for(scaler: BaseScaler, undo: bool, output: Output, source: Any) -> Any:
+    keys: Collection[str] = getattr(source, "keys", ())
+
+    def transform_for(schema: pa.Schema) -> Any:
+        own = pa.schema([field for field in schema if field.name not in keys or field.name in scaler.summary_])
+        return transform_of(scaler, undo, output, columns_in(scaler, own))
+
+    return transform_for
+
+
+def _write_one(source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Any) -> Any:
+    data = source.stream() if isinstance(source, Intake) else source
+    transform_for = _transform_for(scaler, undo, output, source)
+    return stream.run(data, sink, transform_for, state_entry(scaler, undo), output, progress)
+
+
+def only_parquet(source: Any, format: str | None) -> bool:
+    """Whether the files of a source, which need not all be there, are Parquet by name or by `format`."""
+    if is_pipe(source):
+        return False
+    if format is not None or not is_file_source(source):
+        return format in (None, "parquet")
+    items = source if isinstance(source, (list, tuple)) else [source]
+    return all(format_by_name(item) in (None, "parquet") for item in items)
+
+
+def files_of(source: Any, format: str | None) -> Mapping[Path, Path]:
+    """The files of a source; none of standard input or data in memory."""
+    return find(source, format).files if is_file_source(source) and not is_pipe(source) else {}
+
+
+def check_sinks(source: Any, sink: Any, output: Output, reading: Reading) -> None:
+    """What can be known about the sink before a fit begins.
+
+    Raises
+    ------
+    DataError, StreamnormError
+        If it cannot be written, or exists and may not be replaced.
+    """
+    if is_pipe(sink):
+        StandardOutput(sink_format(sink, output.format))
+    elif source and is_directory(sink):
+        found = find(source, reading.format)
+        plan_paths(found.files, sink, output.overwrite, output.format or found.format)
+    elif is_directory(sink):
+        raise DataError(f"{sink}: is a directory, and data in memory has no file name: name a file")
+    else:
+        check_target(sink, overwrite=output.overwrite)
