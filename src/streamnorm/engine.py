@@ -32,7 +32,7 @@ from .batch_jobs import (
 )
 from .errors import DataError, StateError
 from .footer_fit import stats_from_footers
-from .formats import check_format, find, is_pipe, sink_format
+from .formats import ParquetPaths, check_format, find, is_pipe, sink_format
 from .intake import intake_of
 from .ledger import Ledger
 from .matching import log_columns, log_sources, matching_columns, naming
@@ -190,6 +190,8 @@ def fit(
     if intake is not None:
         source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=True)
         options["exclude"] = None  # what is left out is not read
+    elif format == "parquet" and is_file_source(source):
+        source = ParquetPaths(find(source, format).files)
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         return scaler.fit(source, **options)
     with (

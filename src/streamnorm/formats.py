@@ -101,6 +101,10 @@ class Found:
     keys: Mapping[str, tuple[pa.DataType, Mapping[Path, Any]]]
 
 
+class ParquetPaths(list[Path]):
+    """Paths of files that are Parquet whatever their names say."""
+
+
 def find(source: Any, given: str | None = None) -> Found:
     """Find the files of a source.
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .apply import common_schema
 from .errors import DataError
-from .formats import Found, find, is_pipe
+from .formats import Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
 from .row_filter import RowFilter, filtered, key_bounds
 from .scalers._inputs import kind_of
@@ -206,6 +206,8 @@ def intake_of(
         return of_standard_input(format, condition, memory)
     if not is_file_source(source):
         return None if condition is None else of_memory(source, condition)
+    if isinstance(source, ParquetPaths):
+        return None
     found = find(source, format)
     if found.format == "parquet" and condition is None and not (set(found.keys) if keys is None else
                                                                 set(keys) & set(found.keys)):  # fmt: skip

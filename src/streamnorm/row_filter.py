@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from .errors import DataError
@@ -94,10 +96,11 @@ class RowFilter:
 
     def rows_of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows for which the condition is true."""
-        import pyarrow.compute  # noqa: F401  9 MB, which other jobs do without; filter is one of its functions
+        import pyarrow.compute  # noqa: F401  9 MB, which other jobs do without
 
         columns = {name: _comparable(batch.column(batch.schema.get_field_index(name))) for name in self.names}
-        return batch.filter(self._mask(self.condition.root, columns))
+        mask = self._mask(self.condition.root, columns)
+        return pa.RecordBatch.from_arrays([_taken(column, mask) for column in batch.columns], schema=batch.schema)
 
     def rules_out(self, known: Known) -> bool:
         """Whether what is known of the columns says that no row can pass."""
@@ -324,6 +327,8 @@ def _reach(kind: pa.DataType) -> tuple[int, int]:
 
 def _moment(kind: pa.DataType, text: str) -> pa.Scalar:
     """A date or time; where the column has a time zone and the text none, it is UTC."""
+    if pa.types.is_time(kind):
+        return pa.scalar(datetime.time.fromisoformat(text.strip()), kind)
     scalar = pa.scalar(text.strip())
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         return scalar.cast(kind)
@@ -378,6 +383,16 @@ def _comparable(array: pa.Array) -> pa.Array:
     if pa.types.is_string_view(kind):
         return array.cast(pa.large_string())
     return array.cast(pa.float64()) if pa.types.is_float16(kind) else array
+
+
+def _taken(column: pa.Array, mask: pa.Array) -> pa.Array:
+    """The values where the mask is true."""
+    try:
+        return column.filter(mask)
+    except pa.ArrowNotImplementedError:  # of views, in some versions; runs of rows can always be joined
+        passes = np.concatenate(([False], mask.fill_null(False).to_numpy(zero_copy_only=False), [False]))
+        edges = np.flatnonzero(passes[1:] != passes[:-1]).reshape(-1, 2)
+        return pa.concat_arrays([column.slice(0, 0), *(column.slice(start, stop - start) for start, stop in edges)])
 
 
 def filtered(batches: Any, rows: RowFilter | None, columns: Sequence[str] | None = None) -> Any:

@@ -326,7 +326,8 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         if rereads and not is_rereadable(X):
             raise DataError(
                 f"exact quantiles take more than one pass, and this {type(X).__name__} can be read only once: give a "
-                "table, a list of batches or files, or let streamnorm.fit(..., spool=True) keep it in a temporary file"
+                "table, a list of batches or files, or let streamnorm.fit(..., spool=True) (--spool) keep it in a "
+                "temporary file"
             )
         weights = RowWeights(sample_weight)
         if kind_of(X) == "query":
