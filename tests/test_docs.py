@@ -64,7 +64,12 @@ def test_commands_run_in_their_order(page, checkout):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, map(os.path.abspath, sys.path)))}
     for line in shell_lines(page):
         program, *arguments = shlex.split(line)
-        if program == "streamnorm":
+        if "|" in arguments:
+            streamnorm = shlex.join([sys.executable, "-m", "streamnorm"])
+            script = f'set -o pipefail; streamnorm() {{ {streamnorm} "$@"; }}; {line}'
+            run = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True)
+            assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"
+        elif program == "streamnorm":
             command = [sys.executable, "-m", "streamnorm", *arguments]
             run = subprocess.run(command, env=env, capture_output=True, text=True)
             assert run.returncode == 0, f"{line}\n{run.stdout}{run.stderr}"

@@ -386,7 +386,7 @@ def test_sources_that_are_not_there(job, tmp_path, out):
 
 
 def test_not_parquet(tmp_path, out):
-    contents = {"x.csv": b"a,b\n1,2\n" * 10, "x.zip": b"PK\x03\x04" * 40, "x.txt": b"PAR1 but only at the start"}
+    contents = {"x.dat": b"a,b\n1,2\n" * 10, "x.zip": b"PK\x03\x04" * 40, "x.txt": b"PAR1 but only at the start"}
     for name, content in contents.items():
         path = tmp_path / name
         path.write_bytes(content)

@@ -102,6 +102,13 @@ def test_where_with_a_folder_as_the_sink(layout, tmp_path):
     assert {name[:9]: count for name, count in rows.items()} == {"year=2023": 0, "year=2024": 5}
 
 
+def test_the_type_of_a_key_goes_by_all_folders_also_where_each_is_written_apart(tmp_path):
+    for value in ("1", "x"):
+        (tmp_path / "in" / f"k={value}").mkdir(parents=True)
+        pq.write_table(pa.table({"x": [1.0, 2.0]}), tmp_path / "in" / f"k={value}" / "a.parquet")
+    assert sn.transform(tmp_path / "in", f"{tmp_path}/out/", sn.fit(tmp_path / "in"), where="k = '1'") == 2
+
+
 def test_keys_are_normalized_where_they_are_named(layout, tmp_path):
     assert list(sn.fit(layout, exclude="n").summary_) == ["x"]
     scaler = sn.normalize(layout, tmp_path / "o.parquet", columns=["x", "year"])
@@ -128,8 +135,16 @@ def test_a_column_of_the_name_of_a_key_is_that_of_the_file(tmp_path):
 
 
 def test_folders_of_different_keys(tmp_path):
+    tmp_path = tmp_path / "in"
+    tmp_path.mkdir()
     for name in ("a=1", "b=1"):
         (tmp_path / name).mkdir()
         pq.write_table(pa.table({"x": [1.0]}), tmp_path / name / "f.parquet")
-    with pytest.raises(DataError, match=r"of the keys \['b'\], and .* of \['a'\]"):
-        sn.fit(tmp_path)
+    scaler = sn.normalize(tmp_path, f"{tmp_path.parent}/out/")
+    for job in (
+        lambda: sn.fit(tmp_path, where="a = 1"),
+        lambda: sn.transform(tmp_path, None, scaler),
+        lambda: sn.normalize(tmp_path, tmp_path / "one.parquet"),
+    ):
+        with pytest.raises(DataError, match=r"of the keys \['b'\], and .* of \['a'\]"):
+            job()

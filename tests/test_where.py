@@ -3,6 +3,10 @@
 import datetime
 import decimal
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -312,6 +316,16 @@ def test_a_state_of_filtered_rows_is_not_updated(path, tmp_path):
         sn.fit(path, update=sn.fit(path, columns="f"), where="row < 100")
     two = sn.merge([scaler, sn.fit(path, where="row >= 100", columns="f")])
     np.testing.assert_allclose(two.mean_, sn.fit(path, columns="f").mean_, rtol=RTOL)
+
+
+def test_no_large_library_is_loaded_for_it(path):
+    code = (
+        "import sys, streamnorm as sn; sn.fit(sys.argv[1], where='row < 70', columns='f');"
+        "assert 'pyarrow.compute' in sys.modules; assert 'pyarrow.dataset' not in sys.modules; "
+        "assert 'pandas' not in sys.modules"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(sn.__file__).resolve().parents[1])}
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=env)
 
 
 def test_arrays_have_no_names():

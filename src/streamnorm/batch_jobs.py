@@ -125,12 +125,12 @@ def transform_batches(
     found = find(source, reading.format)
     folder = sink is not None and not is_pipe(sink) and is_directory(sink)
     kind = _kind(found, sink, output, folder)
-    keys = () if folder else found.keys
+    keys = () if folder else found.key_names
     if found.format == kind == "parquet" and reading.condition is None and not keys:
         return None
     targets = plan_paths(found.files, sink, output.overwrite, kind)
     intakes = [
-        (target, of_files(_only(found, paths), reading.condition, output.memory, () if folder else None))
+        (target, of_files(found.only(paths), reading.condition, output.memory, () if folder else None))
         for target, paths in targets.items()
     ]
     for _, intake in intakes:
@@ -153,11 +153,6 @@ def _kind(found: Found, sink: Any, output: Output, folder: bool) -> str:
     if folder:
         return output.format or found.format
     return "parquet" if sink is None else sink_format(sink, output.format)
-
-
-def _only(found: Found, paths: Collection[Path]) -> Found:
-    wanted = set(paths)
-    return Found(found.format, {path: name for path, name in found.files.items() if path in wanted}, found.keys)
 
 
 class _Sum:

@@ -601,8 +601,8 @@ def _is_parquet_job(source: Any, sink: Any, output: Output, reading: Reading, na
         return False
     found = find(source, reading.format)
     if not is_pipe(sink) and is_directory(sink):
-        return found.format == (output.format or found.format) == "parquet" and not named & set(found.keys)
-    return found.format == sink_format(sink, output.format) == "parquet" and not found.keys
+        return found.format == (output.format or found.format) == "parquet" and not named & found.key_names
+    return found.format == sink_format(sink, output.format) == "parquet" and not found.key_names
 
 
 def _normalize_files(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -92,13 +93,48 @@ class Found:
         Of all of them.
     files : dict of Path to Path
         File to its name relative to where the search began.
-    keys : dict of str to (DataType, dict of Path to value)
-        The Hive keys of their folders, in the order of the folders.
+    whole : Found or None
+        What these are some files of; the types of keys go by all.
     """
 
     format: str
     files: dict[Path, Path]
-    keys: Mapping[str, tuple[pa.DataType, Mapping[Path, Any]]]
+    whole: Found | None = None
+
+    @cached_property
+    def _keys(self) -> dict[Path, dict[str, str | None]]:
+        return {path: _keys_of(name) for path, name in self.files.items()}
+
+    @property
+    def key_names(self) -> set[str]:
+        """The Hive keys of any of the folders."""
+        return {name for keys in self._keys.values() for name in keys}
+
+    def keys(self) -> dict[str, tuple[pa.DataType, dict[Path, Any]]]:
+        """The Hive keys of the folders: int32 or int64 where all values are whole numbers, else strings; by file.
+
+        Raises
+        ------
+        DataError
+            If the files lie in folders of different keys.
+        """
+        if self.whole is not None:
+            return self.whole.keys()
+        first = next(iter(self._keys))
+        names = list(self._keys[first])
+        for path, keys in self._keys.items():
+            if list(keys) != names:
+                raise DataError(
+                    f"{path}: lies in folders of the keys {list(keys)}, and {first} of {names}: read them one by one, "
+                    "or write them to a directory",
+                    file=str(path),
+                )
+        return {name: _typed({path: keys[name] for path, keys in self._keys.items()}) for name in names}
+
+    def only(self, paths: Collection[Path]) -> Found:
+        """Those of these paths."""
+        wanted = set(paths)
+        return Found(self.format, {path: name for path, name in self.files.items() if path in wanted}, self.whole or self)
 
 
 class ParquetPaths(list[Path]):
@@ -132,21 +168,7 @@ def find(source: Any, given: str | None = None) -> Found:
                 file=str(other),
             )
         given = kinds[first]
-    return Found(given, files, _hive_keys(files))
-
-
-def _hive_keys(files: Mapping[Path, Path]) -> dict[str, tuple[pa.DataType, dict[Path, Any]]]:
-    """The keys of ``key=value`` folders: int32 or int64 where all values are whole numbers, else strings."""
-    by_file = {path: _keys_of(name) for path, name in files.items()}
-    first = next(iter(by_file))
-    for path, keys in by_file.items():
-        if list(keys) != list(by_file[first]):
-            raise DataError(
-                f"{path}: lies in folders of the keys {list(keys)}, and {first} of {list(by_file[first])}: read them "
-                "one by one",
-                file=str(path),
-            )
-    return {key: _typed({path: keys[key] for path, keys in by_file.items()}) for key in by_file[first]}
+    return Found(given, files)
 
 
 def _keys_of(name: Path) -> dict[str, str | None]:
@@ -195,8 +217,3 @@ def standard_input() -> Any:
     if sys.stdin.isatty():
         raise DataError("standard input is a terminal: pipe data into it (cat file | ...), or name a file")
     return sys.stdin.buffer
-
-
-def pick(names: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """Those of these names that are wanted, in their order; all of them for None."""
-    return [name for name in names if wanted is None or name in set(wanted)]

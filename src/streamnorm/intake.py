@@ -80,7 +80,9 @@ def of_files(
     """
     paths = list(found.files)
     first = open_input(paths[0], found.format, None, memory)
-    keys = {name: key for name, key in found.keys.items() if first.schema.get_field_index(name) < 0}
+    used = shown_keys is None or condition is not None or found.key_names & set(shown_keys)
+    given = found.keys() if used else {}
+    keys = {name: key for name, key in given.items() if first.schema.get_field_index(name) < 0}
     rows = None
     if condition is not None:
         own = pa.schema([*first.schema, *(pa.field(name, kind) for name, (kind, _) in keys.items())])
@@ -209,7 +211,8 @@ def intake_of(
     if isinstance(source, ParquetPaths):
         return None
     found = find(source, format)
-    if found.format == "parquet" and condition is None and not (set(found.keys) if keys is None else
-                                                                set(keys) & set(found.keys)):  # fmt: skip
+    if found.format == "parquet" and condition is None and not (
+        found.key_names if keys is None else found.key_names & set(keys)
+    ):
         return None
     return of_files(found, condition, memory, keys)

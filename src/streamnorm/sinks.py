@@ -106,7 +106,7 @@ def batch_writer(file: Any, sink: Any, kind: str, schema: pa.Schema, entry: dict
 
 def _writer(out: Any, kind: str, schema: pa.Schema) -> Any:
     if kind == "arrows":
-        return pa.ipc.new_stream(out, schema)
+        return _Whole(pa.ipc.new_stream(out, schema))
     if kind == "arrow":
         return _Plain(pa.ipc.new_file(out, plain_schema(schema)), plain_schema(schema))
     if kind == "jsonl":
@@ -136,24 +136,36 @@ def _is_folded(kind: pa.DataType) -> bool:
     return pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind)
 
 
-class _Plain:
+class _Whole:
+    """A writer that marks the end only of what is whole: a pipe may have read the rest by then."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add a batch."""
+        self._writer.write(batch)
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        if kind is None:
+            self._writer.close()
+
+
+class _Plain(_Whole):
     """A writer of batches without dictionaries."""
 
     def __init__(self, writer: Any, schema: pa.Schema) -> None:
-        self._writer, self._schema = writer, schema
+        super().__init__(writer)
+        self._schema = schema
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Add a batch."""
         pairs = zip(batch.columns, self._schema, strict=True)
         columns = [column.cast(field.type) if _is_folded(column.type) else column for column, field in pairs]
         self._writer.write(pa.RecordBatch.from_arrays(columns, schema=self._schema))
-
-    def __enter__(self) -> _Plain:
-        return self
-
-    def __exit__(self, kind: Any, *_: Any) -> None:
-        if kind is None:
-            self._writer.close()
 
 
 class _JsonWriter:

@@ -157,12 +157,11 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         Parameters
         ----------
         X : data
-            An array-like or a tensor of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or
-            polars frame, or anything with ``__arrow_c_stream__``; a query, which is run in batches: a polars
-            LazyFrame, a DuckDB relation, a pyarrow Dataset or Scanner; one column by itself: a Series or an Arrow
-            array; an iterator or list of those; or Parquet files: a path, a list of paths, a glob, a folder. Nulls
-            and NaN are left out. pandas' NaN count as nulls. Exact quantiles need data that can be read again, so
-            no iterator or reader.
+            An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
+            frame, a pyarrow Dataset, or anything with ``__arrow_c_stream__``; an iterator or list of those; or
+            files (Parquet, Arrow IPC, CSV, JSON lines): a path, a list of paths, a glob, a folder. Nulls and NaN are
+            left out. pandas' NaN count as nulls. Exact quantiles need data that can be read again, so no iterator or
+            reader.
         y : None
             Ignored, as in scikit-learn.
         sample_weight : array-like of shape (n_samples,), str, or None
