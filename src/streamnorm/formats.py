@@ -134,7 +134,8 @@ class Found:
     def only(self, paths: Collection[Path]) -> Found:
         """Those of these paths."""
         wanted = set(paths)
-        return Found(self.format, {path: name for path, name in self.files.items() if path in wanted}, self.whole or self)
+        files = {path: name for path, name in self.files.items() if path in wanted}
+        return Found(self.format, files, self.whole or self)
 
 
 class ParquetPaths(list[Path]):
