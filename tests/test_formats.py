@@ -280,6 +280,21 @@ def test_what_cannot_be_read(folder, name, text, message, monkeypatch):
         sn.fit(name)
 
 
+def test_bytes_that_are_no_text(folder, monkeypatch):
+    monkeypatch.setattr(inputs, "BLOCK", 1 << 12)
+    for lines, place in ((0, ""), (2000, "line 2002: ")):
+        Path("a.csv").write_bytes(b"x,s\n" + b"1,y\n" * lines + b"1,\xe9\n")
+        with pytest.raises(DataError, match=f"a.csv: column 's': {place}holds bytes that are not UTF-8"):
+            sn.fit("a.csv")
+
+
+def test_the_index_of_a_frame_is_no_column_for_a_scaler_that_goes_by_position(folder):
+    table = pa.Table.from_pandas(TABLE.select(["x"]).slice(0, 3).to_pandas().set_index([[5, 6, 7]]))
+    pq.write_table(table, "a.parquet")
+    scaler = sn.fit(np.array([[1.0], [3.0]]))
+    assert sn.transform("a.parquet", None, scaler, where="x > 0").read_all().schema.names == table.schema.names
+
+
 def test_a_cut_file(folder):
     for name, count in (("a.arrow", 100), ("a.arrows", 100), ("a.csv.gz", 9)):
         whole = write(folder / name).read_bytes()

@@ -178,7 +178,8 @@ def _transform_for(scaler: BaseScaler, undo: bool, output: Output, source: Any) 
     keys: Collection[str] = getattr(source, "keys", ())
 
     def transform_for(schema: pa.Schema) -> Any:
-        own = pa.schema([field for field in schema if field.name not in keys or field.name in scaler.summary_])
+        shown = [field for field in schema if field.name not in keys or field.name in scaler.summary_]
+        own = pa.schema(shown, metadata=schema.metadata)
         return transform_of(scaler, undo, output, columns_in(scaler, own))
 
     return transform_for

@@ -30,6 +30,7 @@ logger = logging.getLogger("streamnorm")
 BLOCK = 1 << 22  # bytes of text that types are inferred from, and that are parsed at a time
 LONGEST_LINE = 1 << 26
 NULLS = ["", "NULL", "null", "NA", "N/A", "n/a", "#N/A"]
+NO_TEXT = "holds bytes that are not UTF-8: convert the file to UTF-8 first"
 ADVICE = "types come from the first 4 MB of the first file: correct the value, or convert the data to Parquet first"
 
 
@@ -206,6 +207,9 @@ class CsvFile(Input):
             parse_options=csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
             convert_options=csv.ConvertOptions(null_values=NULLS, strings_can_be_null=False),
         )
+        for field in reader.schema:
+            if pa.types.is_binary(field.type):
+                raise self.error(NO_TEXT, column=field.name)
         return _no_nulls(reader.schema)
 
     def explained(self, error: Exception) -> DataError:
@@ -220,6 +224,8 @@ class CsvFile(Input):
         name = header[at] if at < len(header) else f"#{at + 1}"
         value = found[4] if found[4] is not None else "a value"
         where = f"line {self._line(int(found[2]))}: " if found[2] else ""
+        if found[3] == "string":
+            return self.error(where + NO_TEXT, column=name)
         return self.error(f"{where}{value!r} is no {found[3]}; {ADVICE}", column=name)
 
     def _line(self, row: int) -> int:
