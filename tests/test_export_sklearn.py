@@ -214,12 +214,31 @@ def test_a_column_without_values():
         np.testing.assert_allclose(scaler.transform(x), estimator.transform(x))
 
 
+def test_a_range_that_scikit_learn_takes_for_none_is_imported_by_its_rule():
+    theirs = preprocessing.MinMaxScaler().fit([[1e-20, 0.0], [2e-20, 4.0]])
+    ours = from_sklearn(theirs)
+    assert ours.constant == "sklearn"
+    assert ours.scale_.tolist() == theirs.scale_.tolist() == [1.0, 0.25]
+
+
+@pytest.mark.parametrize("constant", ["zero", "relative"])
+def test_columns_that_become_a_constant_are_refused(constant):
+    scaler = sn.StandardScaler(constant=constant).fit([[1.0, 3.0], [2.0, 3.0]])
+    if constant == "relative":
+        assert to_sklearn(scaler).scale_.tolist() == scaler.scale_.tolist()
+        return
+    with pytest.raises(sn.StreamnormError, match="column 1 becomes a constant by the rule of the scaler, which scikit"):
+        to_sklearn(scaler)
+
+
 def test_what_cannot_be_imported():
     with pytest.raises(TypeError, match="a Normalizer cannot be imported"):
         from_sklearn(preprocessing.Normalizer())
     with pytest.raises(sn.NotFittedError):
         from_sklearn(preprocessing.StandardScaler())
-    with pytest.raises(sn.DataError, match="column 0 was scaled by 1.0 in scikit-learn"):
-        from_sklearn(preprocessing.MinMaxScaler().fit([[1e-20], [2e-20]]))
+    edited = preprocessing.MinMaxScaler().fit([[1.0], [2.0]])
+    edited.scale_ = edited.scale_ * 2
+    with pytest.raises(sn.DataError, match="column 0 has a scale_ that does not follow from its range"):
+        from_sklearn(edited)
     with pytest.raises(sn.StreamnormError, match="use streamnorm.export.to_sklearn"):
         sklearn_source(fitted("columns"))

@@ -38,9 +38,9 @@ def read(monkeypatch) -> list[int]:
         seen.append(address_of(X))
         return affine_matrix(X, *arguments, **options)
 
-    def watched_update(column, chunk, weights):
+    def watched_update(columns, chunk, *rest):
         seen.append(address_of(chunk))
-        return update(column, chunk, weights)
+        return update(columns, chunk, *rest)
 
     monkeypatch.setattr(_transform, "affine", watched_affine)
     monkeypatch.setattr(_transform, "affine_matrix", watched_matrix)
