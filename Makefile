@@ -13,8 +13,9 @@ RUN = $(PY) -P# the folder we stand in is not where modules come from
 PIP = $(PY) -m pip --disable-pip-version-check install -q
 SOURCES := pyproject.toml setup.py README.md \
 	$(shell find src -name '*.py' -o -name '*.py[xdi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
-KERNEL_TESTS = $(wildcard $(patsubst %,tests/test_%*.py,batches_hostile core exact features gemm kernels network nn_plan sketch weights \
-	certificates norms reference parquet_pages parquet_statistics parquet_thrift summary scalers state normalizer lists structs))
+KERNEL_TESTS = $(wildcard $(patsubst %,tests/test_%*.py,batches_hostile conv core exact features gemm kernels lstm network nn_metrics nn_models nn_plan sketch weights \
+	certificates norms reference parquet_pages parquet_statistics parquet_thrift pool summary scalers state \
+	normalizer lists structs))
 SANITIZED = build/sanitize/venv
 BASE ?= HEAD~1
 

@@ -75,7 +75,7 @@ EXTENSIONS = [
     extension("_core", ["_core.pyx", *CORE_C, *SKETCH_C]),
     extension("_sketch", ["_sketch.pyx", *SKETCH_C]),
     extension("_nn", ["_nn.pyx", *NN_C], numpy_headers=True),
-    extension("_rows", ["_rows.pyx", "csrc/load.c", "csrc/matrix.c"]),
+    extension("_rows", ["_rows.pyx", "csrc/load.c", "csrc/matrix.c", "csrc/pixels.c"]),
     extension("_unit", ["_unit.pyx", "csrc/unit.c"]),
     extension("parquet._pages", ["parquet/_pages.pyx", "csrc/pages.c"]),
     extension("parquet._thrift", ["parquet/_thrift.pyx"]),

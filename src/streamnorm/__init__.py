@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .images import ImageFolder
     from .kernels import Extrema, Moments
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
+    from .series import Windows
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
     from .text import Vocabulary
@@ -88,6 +89,7 @@ _NAMES_IN = {
     "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "Normalizer", "RobustScaler", "StandardScaler"),
+    "series": ("Windows",),
     "states": ("inspect", "load", "merge"),
     "summary": ("ColumnSummary", "Summary"),
     "text": ("Vocabulary",),

@@ -34,6 +34,7 @@ from .scalers import AffineMap
 from .scalers._nested import mapped_column, mapped_type
 from .scalers._paths import Place
 from .scalers._select import output_type, rounded_chunk
+from .scalers._transform import scale_of, taken
 from .scan import ProgressMeter, bad_row
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
@@ -73,22 +74,22 @@ class Transform:
         """The schema of the result; metadata of schema and fields stay, but for the types that pandas would restore."""
         types = {f.name: self.out_type(f.type) for f in schema if f.name in self.maps}
         return pa.schema(
-            [
-                f.with_type(types[f.name][0] if f.name in types else self._nested_type(f.name, f.type))
-                if f.name in types or f.name in self.nested
-                else f
-                for f in schema
-            ],
+            [self._field(f, types) for f in schema],
             metadata=_with_pandas_types(schema.metadata, {name: dtype.name for name, (_, dtype) in types.items()}),
         )
 
-    def _field(self, field: pa.Field, kind: pa.DataType) -> pa.Field:
-        blank = self.maps[field.name].blank and not self.inverse
-        return field.with_type(kind).with_nullable(True) if blank else field.with_type(kind)
+    def _field(self, field: pa.Field, types: Mapping[str, tuple[pa.DataType, Any]]) -> pa.Field:
+        if field.name in self.nested:
+            return field.with_type(self._nested_type(field.name, field.type))
+        if field.name not in types:
+            return field
+        changed = field.with_type(types[field.name][0])
+        return changed.with_nullable(True) if self.maps[field.name].blank and not self.inverse else changed
 
     def encode(self, name: str, array: pa.Array, encoder: FloatChunkEncoder, bench: Workbench) -> None:
         """Add the mapped values of one column's array to its chunk; the encoder keeps none of them."""
-        m, dtype, numbers = self.maps[name], encoder.dtype, rounded_chunk(array)
+        m, dtype = self.maps[name], encoder.dtype
+        numbers = taken(rounded_chunk(array), m, self.inverse)
         out = bench.room(len(numbers), dtype)
         scale = scale_of(m, self.inverse)
         values = affine(numbers, m.center, scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)

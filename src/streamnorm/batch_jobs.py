@@ -21,6 +21,7 @@ from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
 from .plan import describe_columns
 from .row_filter import check_weights
 from .scalers import BaseScaler
+from .scalers._paths import places_in
 from .scalers._select import as_names
 from .scan import Progress
 from .sinks import StandardOutput
@@ -56,7 +57,8 @@ def fitting_stream(
     names = scaler._plan_weighted(schema, columns, exclude, weight) if reset else columns_in(scaler, schema)
     extra = [] if weight is None or weight in names else [weight]
     _log("fitting", names, schema)
-    return intake.stream(sorted([*names, *extra], key=schema.get_field_index))
+    columns = {place.column for place, _ in places_in(schema.names, names)}
+    return intake.stream(sorted([*columns, *extra], key=schema.get_field_index))
 
 
 def keys_named(scaler: BaseScaler, columns: Any, weight: Any) -> set[str]:
@@ -180,7 +182,7 @@ def _transform_for(scaler: BaseScaler, undo: bool, output: Output, source: Any) 
     def transform_for(schema: pa.Schema) -> Any:
         shown = [field for field in schema if field.name not in keys or field.name in scaler.summary_]
         own = pa.schema(shown, metadata=schema.metadata)
-        return transform_of(scaler, undo, output, columns_in(scaler, own))
+        return transform_of(scaler, undo, output, columns_in(scaler, own), schema)
 
     return transform_for
 

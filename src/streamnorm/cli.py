@@ -39,6 +39,7 @@ from .options import (
     running,
     settings,
     spool,
+    with_rules,
     writing,
 )
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,8 +35,9 @@ from .footer_fit import stats_from_footers
 from .formats import ParquetPaths, check_format, find, is_pipe, sink_format
 from .intake import intake_of
 from .ledger import Ledger
+from .making import make_scaler
 from .matching import log_columns, log_sources, matching_columns, naming
-from .memory import parse_memory, sketch_error
+from .memory import TIGHT, parse_memory, sketch_error
 from .outputs import (
     Output,
     OutputOptions,
@@ -50,15 +51,14 @@ from .pipeline import resolve_threads
 from .quantiles import refined
 from .refine import refine
 from .row_filter import check_weights
-from .scalers import METHODS, BaseScaler, ColumnScaler
+from .scalers import BaseScaler
 from .scalers._inputs import is_rereadable
-from .scalers._methods import new_scaler
 from .scalers._nested import leaf
 from .scalers._paths import Place, check_whole_lists, expanded, has_lists, is_list, places_in, storage_type
 from .scalers._select import as_names
-from .scan import Progress, ProgressMeter, scan
+from .scan import Progress, ProgressMeter, ScanUnit, place_batches, scan
 from .sinks import say_stateless
-from .sources import ParquetInput, check_same_types, find_files, is_file_source
+from .sources import ParquetInput, ReaderCache, check_same_types, find_files, is_file_source
 from .states import load_scaler
 from .summary import Summary
 from .update import check_same_wishes, check_uncounted, counted_file, updated
@@ -82,6 +82,11 @@ def fit(
     spool: bool = False,
     update: BaseScaler | str | os.PathLike[str] | None = None,
     recount: bool = False,
+    preset: str | None = None,
+    constant: str | None = None,
+    infinite: str | None = None,
+    ddof: int | None = None,
+    eps: float | None = None,
     format: str | None = None,
     where: str | None = None,
 ) -> BaseScaler:
@@ -118,6 +123,11 @@ def fit(
     recount : bool, default False
         With `update`: count files that have changed since they were counted, as they are now and beside what was
         counted, and copies of counted files.
+    preset : {"sklearn", "spark", "keras", "lerobot"} or None
+        Do as that system does: a bundle of parameters for methods that are given by name. What is given beside it
+        comes first.
+    constant, infinite, ddof, eps : str, str, int, float, or None
+        The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
     format : {"parquet", "arrow", "arrows", "csv", "tsv", "jsonl"} or None
         Of the files: Parquet, Arrow IPC file or stream, CSV with commas or tabs and a header line, an object of JSON a
         line. None: by their names; for standard input "arrows".
@@ -157,6 +167,11 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
+    rules = {
+        name: value
+        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
+        if value is not None
+    }
     reading = _reading(format, where)
     if update is not None:
         if where is not None or not only_parquet(source, format):
@@ -164,7 +179,9 @@ def fit(
                 "update tells new Parquet files from counted ones, and neither filtered rows (where) nor other "
                 "formats or pipes are counted by file: fit what is new by itself, and merge"
             )
-        wanted = None if method is None else make_scaler(method, exact)
+        if method is None and (rules or preset is not None):
+            raise ValueError("update goes by the rules of the state: leave them out, or name the method, too")
+        wanted = None if method is None else make_scaler(method, exact, preset, **rules)
         size = parse_memory(memory)
         workers = resolve_threads(threads, size)
 
@@ -502,6 +519,11 @@ def normalize(
     progress: Progress | None = None,
     state: str | os.PathLike[str] | None = None,
     spool: bool = False,
+    preset: str | None = None,
+    constant: str | None = None,
+    infinite: str | None = None,
+    ddof: int | None = None,
+    eps: float | None = None,
     format: str | None = None,
     output_format: str | None = None,
     where: str | None = None,

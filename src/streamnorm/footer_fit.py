@@ -47,7 +47,7 @@ def stats_from_footers(
     known = set(files[0].schema.names)  # what else is asked for is nested
     for name in columns:
         if methods[name]._extrema_suffice and name in known:
-            found = _column_stats(files, name) if weight is None else "the rows have weights"
+            found = _column_stats(files, name, methods[name]) if weight is None else "the rows have weights"
             if isinstance(found, str):
                 source[name] = f"{SCAN}: {found.replace(';', ',')}"  # semicolons stand between sources
             else:

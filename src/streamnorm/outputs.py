@@ -17,7 +17,7 @@ from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
-from .matching import log_columns, matching_columns
+from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
 from .pipeline import resolve_threads

@@ -20,7 +20,7 @@ from .pipeline import Outlet
 from .quantiles import key_at
 from .scalers._nested import leaf, numbers_of, positions_of
 from .scalers._paths import Place
-from .scalers._select import numeric_chunk
+from .scalers._select import finite_chunk, finite_values
 from .scan import Nested, ProgressMeter, ScanUnit, batch_rows, place_batches, run_units, scan_units
 from .sources import ParquetInput, ReaderCache, column_batches
 from .summary import ColumnSummary, Summary
@@ -71,9 +71,9 @@ def refine(
         for arrays in _batches(unit, readers, inside, memory):
             for column, array in zip(unit.columns, arrays, strict=True):
                 if column in inside:
-                    _select_inside(found, array, inside[column][0], (nested or {})[column][1])
+                    _select_inside(found, summary, array, inside[column][0], (nested or {})[column][1])
                 else:
-                    found[column].update(numeric_chunk(array))
+                    found[column].update(finite_chunk(array, summary[column]))
             outlet.check()
         outlet.push(found, 0)
 
@@ -95,16 +95,19 @@ def _is_inside(name: str | int, nested: Nested) -> bool:
     return any(name in features for _, features in nested.values())
 
 
-def _select_inside(found: Mapping[str, Selection], array: pa.Array, place: Place, features: Sequence[str]) -> None:
+def _select_inside(
+    found: Mapping[str, Selection], summary: Summary, array: pa.Array, place: Place, features: Sequence[str]
+) -> None:
     """Give what lies at a place to the selections of those of its features that have one."""
     values = leaf(array, place.fields)
     if not place.each:
-        found[features[0]].update(numeric_chunk(numbers_of(values)))
+        found[features[0]].update(finite_chunk(numbers_of(values), summary[features[0]]))
         return
     arrays = positions_of(values, place, len(features))
     for i, feature in enumerate(features):
         if feature in found:
-            found[feature].update(arrays[:, i] if isinstance(arrays, np.ndarray) else arrays[i])
+            column = arrays[:, i] if isinstance(arrays, np.ndarray) else arrays[i]
+            found[feature].update(finite_values(column, summary[feature]))
 
 
 def _units(

@@ -350,7 +350,7 @@ class _Known:
             names = list(scaler.summary_)
         return cls(
             scaler,
-            dict(zip(names, scaler._maps().values(), strict=True)),
+            dict(zip(names, scaler._plain_maps().values(), strict=True)),
             dict(zip(names, scaler.summary_.values(), strict=True)),
         )
 

@@ -21,12 +21,13 @@ The format, version 3, is one RFC 8259 object, UTF-8, with exactly these members
     "exponent"`` (the mean is mean + mean_lo; m2, the sum of squared deviations, is in units of 4 to the power
     exponent), ``"sum" "sum_squares"`` in their place when they are exact (an odd hexadecimal integer times a
     power of two, as in ``"-0x1a2bp-60"``; of a decimal column, the sums of the unscaled integers), ``"min"
-    "max"`` (null without values; left out where a subtraction made them unknown, and then decimals have a
-    ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in its place, exact ``"quantiles"`` (pairs
-    of q and value); once rows had weights, ``"weight" "weight_lo"`` (their sum is weight + weight_lo) and
-    ``"left_out"``, the number of rows whose weight was zero or missing; of a column of lists, all of whose values have
-    one statistic, ``"lists"``, the number of rows, and the counts are of values. Of a scaler that was made from given
-    statistics, without data, a column has ``"name"`` and ``"given"``, its mean and its scale, and nothing else.
+    "max"`` (null without values; left out beside moments where they are not known, after a subtraction or from
+    another system, and then decimals have a ``"scale"``), ``"sketch"`` (base64 of its little-endian bytes) or, in
+    its place, exact ``"quantiles"`` (pairs of q and value); once rows had weights, ``"weight" "weight_lo"`` (their
+    sum is weight + weight_lo) and ``"left_out"``, the number of rows whose weight was zero or missing; of a column of
+    lists, all of whose values have one statistic, ``"lists"``, the number of rows, and the counts are of values. Of a
+    scaler that was made from given statistics, without data, a column has ``"name"`` and ``"given"`` and nothing
+    else: its mean (of a MaxAbsScaler its largest magnitude, of a RobustScaler its median) and its scale.
 ``"files"``
     The files that were counted, if there are any: :mod:`streamnorm.ledger` says what is in it.
 ``"digest"``

@@ -60,6 +60,8 @@ def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
     """
     if looks_like_model(path):
         raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here: use predict")
+    if looks_like_vocabulary(path):
+        raise StateError(f"{os.fspath(path)}: is a vocabulary, and a scaler's state is wanted here: use sn.load")
     if is_arrow(path):
         return _load_arrow(path)
     if not is_parquet(path):

@@ -8,6 +8,7 @@ the digits that a large center has in common with x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,13 +31,14 @@ class MappedColumn:
     def steps(self, inverse: bool = False) -> Iterator[Step]:
         """What is done to a value, one step after the other; clipping comes last."""
         m = self.map
+        constant = math.isinf(m.scale)  # whatever comes in; its inverse is the center
         if inverse:
             yield from _unless(0.0, "-", m.offset)
-            yield from _unless(1.0, "*", m.scale)
+            yield from [("*", 0.0)] if constant else _unless(1.0, "*", m.scale)
             yield from _unless(0.0, "+", m.center)
         else:
             yield from _unless(0.0, "-", m.center)
-            yield from _unless(1.0, "/", m.scale)
+            yield from [("*", 0.0)] if constant else _unless(1.0, "/", m.scale)
             yield from _unless(0.0, "+", m.offset)
 
     def clip(self, inverse: bool = False) -> tuple[float, float] | None:
@@ -58,10 +60,12 @@ def mapped_columns(scaler: Any) -> list[MappedColumn]:
         If it is no scaler.
     NotFittedError
         If it is not fitted.
+    DataError
+        If infinite values are to become null, which no export can say.
     """
     if not isinstance(scaler, BaseScaler):
         raise TypeError(f"a {type(scaler).__name__} cannot be exported: give a fitted scaler")
-    maps = scaler._maps()
+    maps = scaler._plain_maps()
     return [MappedColumn(name, scaler.summary_[name].stats.kind, m) for name, m in maps.items()]
 
 
@@ -80,6 +84,16 @@ def named_columns(scaler: Any, target: str) -> list[MappedColumn]:
             "have none: fit it on a table or a frame"
         )
     return columns
+
+
+def refuse_constants(columns: list[MappedColumn], target: str) -> None:
+    """Raise StreamnormError if a column becomes one value whatever it was, for a target that divides by its scale."""
+    for column in columns:
+        if math.isinf(column.map.scale):
+            raise StreamnormError(
+                f"column {column.name!r} becomes a constant by the rule of the scaler, which {target} cannot "
+                "undo: leave the column out, or fit with constant='relative'"
+            )
 
 
 def required(module: str, package: str, extra: str | None = None) -> Any:

@@ -20,7 +20,7 @@ from ..errors import DataError, StreamnormError, not_fitted_error
 from ..scalers import BaseScaler, ColumnScaler, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 from ..scalers._given import given_summary
 from ..summary import Summary
-from ._affine import mapped_columns, required
+from ._affine import mapped_columns, refuse_constants, required
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -39,7 +39,7 @@ _ATTRIBUTES = {
     "MaxAbsScaler": ("max_abs_", "scale_", "n_samples_seen_"),
     "RobustScaler": ("center_", "scale_"),
 }
-_NOT_THERE = ("ddof", "exact")  # parameters that scikit-learn has not
+_NOT_THERE = ("ddof", "exact", "constant", "infinite", "eps")  # parameters that scikit-learn has not
 
 
 def to_sklearn(scaler: Any) -> BaseEstimator:
@@ -70,7 +70,7 @@ def to_sklearn(scaler: Any) -> BaseEstimator:
     >>> estimator, estimator.transform([[1.0], [2.5]]).tolist()
     (StandardScaler(), [[-1.0], [0.0]])
     """
-    mapped_columns(scaler)
+    refuse_constants(mapped_columns(scaler), "scikit-learn")
     required("sklearn", "scikit-learn")
     if isinstance(scaler, ColumnScaler):
         return _column_transformer(scaler)
@@ -272,19 +272,29 @@ def extrema_of(rows: int, low: float, high: float) -> ColumnStats:
 
 
 def _from_minmax(estimator: Any) -> MinMaxScaler:
-    scaler = MinMaxScaler(tuple(estimator.feature_range), copy=estimator.copy, clip=estimator.clip)
     names, rows = _names(estimator), int(estimator.n_samples_seen_)
     bounds = zip(estimator.data_min_.tolist(), estimator.data_max_.tolist(), strict=True)
     stats = [extrema_of(rows, low, high) for low, high in bounds]
-    scaler._adopt(Summary(dict(zip(names, stats, strict=True))), named=isinstance(names[0], str))
     rtol = 4 * float(np.finfo(estimator.scale_.dtype).eps)
-    for name, mine, theirs in zip(names, scaler.scale_, estimator.scale_, strict=True):
-        if not (np.isnan(theirs) or math.isclose(mine, theirs, rel_tol=rtol)):
-            raise DataError(
-                f"column {name!r} was scaled by {theirs} in scikit-learn, which takes a range below {10 * EPS:.1e} for "
-                f"constant whatever the data, and would be scaled by {mine} here: fit anew, or leave it out",
-                column=name,
-            )
+
+    def made(constant: str) -> MinMaxScaler:
+        params = {"copy": estimator.copy, "clip": estimator.clip, "constant": constant}
+        scaler = MinMaxScaler(tuple(estimator.feature_range), **params)
+        scaler._adopt(Summary(dict(zip(names, stats, strict=True))), named=isinstance(names[0], str))
+        return scaler
+
+    def differs(scaler: MinMaxScaler) -> list[Any]:
+        scales = zip(names, scaler.scale_, estimator.scale_, strict=True)
+        return [name for name, mine, theirs in scales
+                if not (np.isnan(theirs) or math.isclose(mine, theirs, rel_tol=rtol))]  # fmt: skip
+
+    scaler = made("relative")
+    if differs(scaler):  # of a range that is small beside 1, which their rule takes for none
+        scaler = made("sklearn")
+    wrong = differs(scaler)
+    if wrong:
+        message = f"column {wrong[0]!r} has a scale_ that does not follow from its range: fit anew"
+        raise DataError(message, column=wrong[0])
     return scaler
 
 

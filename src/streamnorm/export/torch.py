@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ._affine import mapped_columns
+from ._affine import mapped_columns, refuse_constants
 
 ULPS = 0  # of float64, between the results of a float64 module on a CPU and those of `transform`
 FLOAT32_EPS = 3  # see `to_torch`
@@ -87,7 +87,9 @@ def to_torch(scaler: Any, dtype: torch.dtype = torch.float64) -> ColumnScaling:
 
 
 def _buffers(scaler: Any) -> dict[str, list[float]]:
-    maps = [column.map for column in mapped_columns(scaler)]
+    columns = mapped_columns(scaler)
+    refuse_constants(columns, "a module")
+    maps = [column.map for column in columns]
     bounds = [(-np.inf, np.inf) if m.clip is None else m.clip for m in maps]
     found = {key: [float(getattr(m, key)) for m in maps] for key in ("center", "scale", "offset")}
     return found | {"low": [float(low) for low, _ in bounds], "high": [float(high) for _, high in bounds]}

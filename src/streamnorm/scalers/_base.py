@@ -35,7 +35,8 @@ from ._paths import (
     select_features,
     storage_type,
 )
-from ._select import as_names, check_numeric, numeric_chunk
+from ._routing import PartialFit, Routing, watched
+from ._select import as_names, check_numeric, finite_chunk, finite_values, numeric_chunk
 from ._transform import AffineMap, Transforms
 from ._weights import RowWeights, schema_without
 
@@ -48,6 +49,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
     feature_names_in_: np.ndarray
     _extrema_suffice = False  # whether a column's minimum and maximum are all that its map depends on
+    _takes_given = False  # whether a column may have two given numbers in place of statistics
     _takes_lists = False  # whether it maps whole lists, not numbers
 
     @abstractmethod
@@ -157,11 +159,12 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         Parameters
         ----------
         X : data
-            An array-like of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or polars
-            frame, a pyarrow Dataset, or anything with ``__arrow_c_stream__``; an iterator or list of those; or
-            files (Parquet, Arrow IPC, CSV, JSON lines): a path, a list of paths, a glob, a folder. Nulls and NaN are
-            left out. pandas' NaN count as nulls. Exact quantiles need data that can be read again, so no iterator or
-            reader.
+            An array-like or a tensor of shape (n_samples, n_features); a pyarrow Table or RecordBatch, a pandas or
+            polars frame, or anything with ``__arrow_c_stream__``; a query, which is run in batches: a polars
+            LazyFrame, a DuckDB relation, a pyarrow Dataset or Scanner; one column by itself: a Series or an Arrow
+            array; an iterator or list of those; or files (Parquet, Arrow IPC, CSV, JSON lines): a path, a list of
+            paths, a glob, a folder. Nulls and NaN are left out. pandas' NaN count as nulls. Exact quantiles need data
+            that can be read again, so no iterator or reader.
         y : None
             Ignored, as in scikit-learn.
         sample_weight : array-like of shape (n_samples,), str, or None
@@ -380,11 +383,11 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             if part.unnamed and not (columns is None and exclude is None):
                 raise DataError("columns= and exclude= need named columns, and this one has no name")
             if not summary:
-                summary = self._found(
-                    self._plan_array(1)
-                    if part.unnamed
-                    else self._plan_weighted(part.schema, columns, exclude, weights.column)
-                )
+                if part.unnamed:
+                    summary = self._found(self._plan_array(1))
+                else:
+                    names = self._plan_weighted(part.schema, columns, exclude, weights.column)
+                    summary = self._found(expanded(part.schema, names, lambda place: _values_at(part, place)))
             self._feed_frame(summary, part, columns, exclude, weights)
             return summary, part.nbytes
         if columns is not None or exclude is not None:
@@ -425,9 +428,9 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
                         columns = arrays.T if isinstance(arrays, np.ndarray) else arrays
                         for key, column in zip(keys, columns, strict=True):
                             if key in selections:
-                                selections[key].update(column)
+                                selections[key].update(finite_values(column, summary[key]))
                     else:
-                        selections[keys[0]].update(numeric_chunk(numbers_of(values)))
+                        selections[keys[0]].update(finite_chunk(numbers_of(values), summary[keys[0]]))
             return
         matrix = as_matrix(part, type(self).__name__)
         for key, position in zip(summary, self._positions(summary, matrix.shape[1]), strict=True):

@@ -13,7 +13,7 @@ they are. Turned down: each library's own way from Arrow, which copies (polars w
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -118,6 +118,8 @@ def _like(dtype: Any, column: pa.ChunkedArray) -> Any:
     arrays = sys.modules["pandas"].arrays
     if type(dtype).__name__ == "ArrowDtype":
         return arrays.ArrowExtensionArray(column)
+    if not pa.types.is_floating(column.type):  # lists, structs
+        return np.array(column.to_numpy())
     values = _writable(column)
     nullable = not isinstance(dtype, np.dtype) and hasattr(dtype, "numpy_dtype")
     if column.null_count:
@@ -168,7 +170,7 @@ class PolarsFrame:
         column = pa.chunked_array(self.data.to_series(i))
         return column.chunks or [pa.array([], column.type)]
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
         from_arrow = sys.modules["polars"].from_arrow
         return self.data.with_columns(
             from_arrow(pa.chunked_array(chunks, kind), rechunk=False).alias(self.names[i])
@@ -207,7 +209,7 @@ class RecordsFrame:
             return [pa.array(field.tolist())]
         return [pa.array(np.ascontiguousarray(field, field.dtype.newbyteorder("=")))]
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
         types = [self.data.dtype[i] for i in range(len(self.names))]
         for i, (kind, _) in columns.items():
             types[i] = np.dtype(kind.to_pandas_dtype())
@@ -249,8 +251,8 @@ class ColumnFrame:
     def chunks(self, i: int, *, fit: bool) -> list[pa.Array]:
         return self._inner.chunks(i, fit=fit)
 
-    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]]) -> Any:
-        new = self._inner.replace(columns)
+    def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
+        new = self._inner.replace(columns, nullable)
         if isinstance(self._inner, PandasFrame):
             return new.iloc[:, 0].rename(self.data.name)
         if isinstance(self._inner, PolarsFrame):

@@ -19,6 +19,10 @@ _ONE_DIMENSION = (
 )
 
 
+class NotNumbersError(DataError, TypeError):
+    """Objects that no number can be made of, which scikit-learn's callers expect as a TypeError."""
+
+
 def is_frame(X: Any, library: str, kind: str = "DataFrame") -> bool:
     """Whether X is a data frame of this library, or another `kind` of thing, without importing it to find out."""
     module = sys.modules.get(library)

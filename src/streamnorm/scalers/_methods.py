@@ -21,7 +21,7 @@ from .._sketch import QuantileSketch
 from ..memory import NARROWING_ERROR, RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._elementary import _array, _ElementaryScaler, _is_constant_range, _require_bool, _require_pair
-from ._given import given_attributes, given_summary
+from ._given import given_attributes, given_pairs, given_summary
 from ._rules import EPS, check_rules, lacks_spread, settled
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from .._core import affine, affine_matrix, update_matrix
 from ..errors import BadRow, DataError
 from ._paths import Place, is_list, storage_type
-from ._select import numeric_chunk, rounded_chunk, value_type
+from ._select import numeric_chunk, rounded_chunk, value_type, without_infinities
 
 OutType = Callable[[pa.DataType], tuple[pa.DataType, Any]]
 
@@ -183,7 +183,10 @@ def _fits(array: pa.Array, length: int) -> bool:
 
 
 def _mapped_positions(values: pa.Array, maps: Sequence[Any], inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
-    vectors = [np.array([getattr(m, key) for m in maps]) for key in ("center", "scale", "offset")]
+    if not inverse and any(m.blank for m in maps):
+        values = without_infinities(rounded_chunk(values))
+    factors = [m.factor(inverse) for m in maps]
+    vectors = [np.array(each) for each in ([m.center for m in maps], factors, [m.offset for m in maps])]
     matrix = floats_of(values).reshape(-1, len(maps))
     if matrix.dtype != dtype:  # so that nothing is rounded twice
         matrix = matrix.astype(np.float64)

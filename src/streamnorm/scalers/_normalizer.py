@@ -40,6 +40,11 @@ class UnitMap:
 
     norm: str
 
+    @property
+    def blank(self) -> bool:
+        """Whether infinite values become null."""
+        return False
+
     def __getattr__(self, name: str) -> Any:
         if name in ("center", "scale", "offset", "clip"):  # asked for by whoever knows nothing but maps of columns
             raise DataError(_NO_MAP)
@@ -110,6 +115,7 @@ class Normalizer(_ElementaryScaler):
     """
 
     _takes_lists = True
+    constant, infinite, eps = "relative", "error", None  # rules that it has no parameters for
 
     def __init__(self, norm: str = "l2", *, copy: bool = True) -> None:
         self.norm = norm
@@ -157,8 +163,7 @@ class Normalizer(_ElementaryScaler):
     def _affine(self) -> Any:
         raise DataError(_NO_MAP)
 
-    def _maps(self) -> Mapping[str | int, Any]:  # type: ignore[override]
-        self._check_fitted()
+    def _all_maps(self) -> Mapping[str | int, Any]:  # type: ignore[override]
         return dict.fromkeys(self.summary_, UnitMap(self.norm))
 
     def _is_constant(self, column: ColumnSummary) -> bool:

@@ -68,6 +68,8 @@ def asked_for(features: Iterable[str]) -> list[str]:
 
 def place_of(name: str, columns: Iterable[str]) -> Place:
     """What a name means in a table of these columns; the column need not be there."""
+    if not isinstance(name, str):
+        raise DataError(f"these columns have names, and {name!r} is none: give the column's name", column=name)
     if name in columns:
         return Place(name, name)
     steps = _steps(name.removesuffix(EACH))

@@ -80,8 +80,14 @@ def without_infinities(chunk: pa.Array) -> pa.Array:
 
 def finite_chunk(chunk: pa.Array, column: ColumnSummary) -> pa.Array:
     """:func:`numeric_chunk` as a column's statistics take it, which may leave infinite values out."""
-    numbers = numeric_chunk(chunk)
-    return without_infinities(numbers) if column.stats.skips_infinite else numbers
+    return finite_values(numeric_chunk(chunk), column)
+
+
+def finite_values(values: np.ndarray | pa.Array, column: ColumnSummary) -> np.ndarray | pa.Array:
+    """Numbers, as a column's statistics take them, which may leave infinite values out."""
+    if not column.stats.skips_infinite:
+        return values
+    return values[~np.isinf(values)] if isinstance(values, np.ndarray) else without_infinities(values)
 
 
 def _narrow_decimals(chunk: pa.Array) -> pa.Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +18,9 @@ from . import _queries, _tensors
 from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of, unwrapped, wrapped_like
-from ._select import check_columns, check_numeric, numeric_chunk, output_type
+from ._nested import mapped_column, mapped_type, validity
+from ._paths import Place, check_features, is_list, places_in, storage_type
+from ._select import check_numeric, output_type, rounded_chunk, without_infinities
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class AffineMap:
     offset: float = 0.0
     clip: tuple[float, float] | None = None
     blank: bool = False
+
+    def factor(self, inverse: bool) -> float:
+        """What the kernel divides by, or in the inverse multiplies by: 0, where all values became one."""
+        return 0.0 if inverse and math.isinf(self.scale) else self.scale
 
     def apply(self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
         """The map over one array of numbers, or its inverse, as an array of type `kind`, which NumPy calls `dtype`."""
@@ -71,7 +78,7 @@ class Transforms(ScikitLearnContract):
             Of the kind of X: a LazyFrame for a LazyFrame, a DuckDB relation for one, a reader for a reader, a
             Dataset or a Scanner, a generator for an iterator, a pyarrow Table for other Arrow streams.
             float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay, and infinities pass
-            through.
+            through, unless ``infinite="null"``.
 
         Raises
         ------
@@ -137,18 +144,18 @@ class Transforms(ScikitLearnContract):
     def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
         names = self._names_in(self.summary_, frame)
         maps = dict(zip(names, self._maps().values(), strict=True))
-        return frame.replace(mapped_in_place(frame, names, maps, inverse))
+        return frame.replace(mapped_in_place(frame, names, maps, inverse), _nullable(frame.names, maps, inverse))
 
     def _apply_query(self, X: Any, inverse: bool) -> Any:
         schema = _queries.schema_of(X)
         names = self._names_in(self.summary_, ArrowFrame(schema.empty_table()))
-        check_columns(schema, names)
+        check_features(schema, names)
         maps = dict(zip(names, self._maps().values(), strict=True))
 
         def mapped(frame: Any, features: list[str]) -> Any:
             """A frame that has but the columns of these features."""
             part = as_frame(frame)
-            return part.replace(mapped_in_place(part, features, maps, inverse))
+            return part.replace(mapped_in_place(part, features, maps, inverse), _nullable(part.names, maps, inverse))
 
         result = _queries.mapped(X, schema, maps, mapped, inverse)
         return self._apply_stream(_queries.reader(X), inverse) if result is None else result
@@ -161,37 +168,74 @@ class Transforms(ScikitLearnContract):
         for place, _ in places_in(reader.schema.names, names):
             i = reader.schema.get_field_index(place.column)
             types[i] = mapped_type(types.get(i, reader.schema.field(i).type), place.fields, output_type)
-        schema = replaced_schema(reader.schema, types)
+        maps = dict(zip(names, self._maps().values(), strict=True))
+        schema = replaced_schema(reader.schema, types, _nullable(reader.schema.names, maps, inverse))
         batches = map(partial(self._apply_frame, inverse=inverse), map(ArrowFrame, reader))
         result = pa.RecordBatchReader.from_batches(schema, batches)
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
 
 
 def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any, out: np.ndarray | None = None) -> np.ndarray:
-    return affine(x, m.center, m.scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype), out=out)
+    scale = scale_of(m, inverse)
+    return affine(x, m.center, scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype), out=out)
+
+
+def scale_of(m: AffineMap, inverse: bool) -> float:
+    """What the kernel divides by, or in the inverse multiplies by."""
+    return m.factor(inverse)
+
+
+def taken(numbers: pa.Array, m: AffineMap, inverse: bool) -> pa.Array:
+    """The values that a map takes."""
+    return without_infinities(numbers) if m.blank and not inverse else numbers
+
+
+def _nullable(columns: Sequence[str], maps: Mapping[str, Any], inverse: bool) -> Collection[int]:
+    """The positions of those columns in which a map may turn values into nulls."""
+    if inverse:
+        return ()
+    return {columns.index(name) for name, m in maps.items() if getattr(m, "blank", False) and name in columns}
 
 
 def mapped_in_place(
-    frame: Frame, names: Sequence[str], maps: Mapping[str, AffineMap], inverse: bool
+    frame: Frame, names: Sequence[str], maps: Mapping[str, Any], inverse: bool
 ) -> dict[int, tuple[pa.DataType, list[pa.Array]]]:
-    """These columns of a frame, by position, after their maps.
+    """The columns of a frame in which these features are, by position, after the features' maps.
 
     A column's chunks go into one buffer: the system makes new pages available faster to one than to many small ones.
     """
-    replaced = {}
-    for name in names:
-        i = frame.names.index(name)
-        chunks = frame.chunks(i, fit=False)
+    replaced: dict[int, tuple[pa.DataType, list[pa.Array]]] = {}
+    for place, features in places_in(frame.names, names):
+        i = frame.names.index(place.column)
+        chunks = replaced[i][1] if i in replaced else frame.chunks(i, fit=False)
         before = chunks[0].type if chunks else frame.schema.field(i).type
-        check_numeric(name, before)
-        kind, dtype = output_type(before)
-        column = np.empty(sum(map(len, chunks)), dtype)
+        kind = mapped_type(before, place.fields, output_type)
+        its = [maps[feature] for feature in features]
+        plain = not (place.fields or place.each or is_list(storage_type(before))) and isinstance(its[0], AffineMap)
+        if plain:
+            check_numeric(place.name, before)
+        column = np.empty(sum(map(len, chunks)), output_type(before)[1]) if plain else None
         changed, at = [], 0
         for chunk in chunks:
-            changed.append(mapped_array(chunk, maps[name], inverse, kind, dtype, column[at : at + len(chunk)]))
+            try:
+                if column is None:
+                    changed.append(_changed_chunk(chunk, place, its, inverse))
+                else:
+                    room = column[at : at + len(chunk)]
+                    changed.append(mapped_array(chunk, its[0], inverse, kind, column.dtype, room))
+            except BadRow as error:
+                raise error.behind(at, place.name) from None
             at += len(chunk)
         replaced[i] = (kind, changed)
     return replaced
+
+
+def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool) -> pa.Array:
+    """The maps over what lies at a place of one array, which must be numbers."""
+    if place.fields or place.each or is_list(storage_type(chunk.type)):
+        return mapped_column(chunk, place, maps, inverse, output_type)
+    check_numeric(place.name, chunk.type)
+    return maps[0].apply(chunk, inverse, *output_type(chunk.type))
 
 
 def mapped_array(
@@ -201,15 +245,16 @@ def mapped_array(
 
     Nulls stay; what stands under them is unspecified.
     """
-    numbers = numeric_chunk(chunk)
+    numbers = taken(rounded_chunk(chunk), m, inverse)
     values = _affine(numbers, m, inverse, dtype, out)
-    validity = _validity(numbers) if numbers.null_count else None
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)], numbers.null_count)
+    return pa.Array.from_buffers(kind, len(values), [validity(numbers), pa.py_buffer(values)], numbers.null_count)
 
 
-def _validity(numbers: pa.Array) -> pa.Buffer:
-    """The validity bitmap from the first row on: the array's own where that begins with a byte."""
-    own, offset = numbers.buffers()[0], numbers.offset
-    if own is not None and offset % 8 == 0:
-        return own.slice(offset // 8) if offset else own
-    return numbers.is_valid().buffers()[1]
+def _blanked(matrix: np.ndarray, positions: list[int], copy: bool) -> np.ndarray:
+    """The matrix with NaN for the infinities in these columns."""
+    infinite = np.isinf(matrix[:, positions])
+    if not infinite.any():
+        return matrix
+    matrix = matrix.copy() if copy else matrix
+    matrix[:, positions] = np.where(infinite, np.nan, matrix[:, positions])
+    return matrix
