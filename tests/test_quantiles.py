@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamnorm as sn
-from streamnorm import engine, refine
+from streamnorm import fitting, refine
 from streamnorm._core import ColumnStats, Selection
 from streamnorm._sketch import QuantileSketch
 from streamnorm.errors import DataError, NotMergeableError, StatisticNotCollected
@@ -340,8 +340,8 @@ def test_only_the_columns_that_need_it_are_read_again(files, monkeypatch):
         read.append(sorted(selections))
         return real(files, summary, selections, **options)
 
-    real = engine.refine
-    monkeypatch.setattr(engine, "refine", refine)
+    real = fitting.refine
+    monkeypatch.setattr(fitting, "refine", refine)
     methods = {"heavy": sn.RobustScaler(exact=True), "gaps": "robust", "nan": "standard", "delay": "minmax"}
     scaler = sn.fit(folder, methods)
     assert read == [["heavy"]]

@@ -214,7 +214,7 @@ class Batches(RowMixer):
             if scaler is not None:
                 self.features = _map_of(scaler, names, dtype, named.matched(scaler))
         else:
-            from .engine import make_scaler
+            from .making import make_scaler
 
             names = named.features(columns, exclude)
             self.features = FeatureMap(None, names, keep_missing=True, dtype=dtype)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from . import state, stream
 from .atomic import check_target
 from .errors import DataError, StateError
-from .formats import TEXT, Found, find, format_by_name, is_pipe, sink_format
+from .formats import TEXT, Found, check_format, find, format_by_name, is_pipe, sink_format
 from .intake import Intake, intake_of, of_files
 from .ledger import Ledger
 from .matching import columns_in
@@ -27,7 +27,7 @@ from .scan import Progress
 from .sinks import StandardOutput
 from .sources import is_file_source
 from .states import load_scaler
-from .where import Condition
+from .where import Condition, parse
 
 logger = logging.getLogger("streamnorm")
 
@@ -46,6 +46,18 @@ class Reading:
 
     format: str | None = None
     condition: Condition | None = None
+
+
+def reading_of(format: str | None, where: str | None) -> Reading:
+    """What these arguments of a job say.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format, or the condition is none.
+    """
+    check_format(format)
+    return Reading(format, None if where is None else parse(where))
 
 
 def fitting_stream(

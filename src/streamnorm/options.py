@@ -79,7 +79,7 @@ def with_rules(method: Any, options: dict[str, Any]) -> dict[str, Any]:
     options = given({"method": scaler_of(method), **options})
     rules = {name: options[name] for name in RULES if name in options}
     if rules:
-        from .engine import make_scaler
+        from .making import make_scaler
 
         if method is None and "update" in options:
             raise click.UsageError("--update goes by the rules of FILE: leave them out, or give --method, too")

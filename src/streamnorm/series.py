@@ -237,7 +237,7 @@ class Windows:
         """The scaler, fitted on the rows before the split unless it was fitted before."""
         if scaler is None or _is_fitted(scaler):
             return scaler
-        from .engine import make_scaler
+        from .making import make_scaler
 
         # A copy: the same scaler given twice would be fitted the second time already, and on other rows.
         return self.fit_scaler(copy.deepcopy(make_scaler(scaler)), columns)

@@ -311,9 +311,9 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         if sample_weight is not None:
             self._check_weighable()
         if kind_of(X) == "files":
-            from .. import engine
+            from .. import fitting
 
-            engine.fit_into(
+            fitting.fit_into(
                 self,
                 X,
                 reset=reset,
