@@ -42,7 +42,7 @@ def test_there_are_examples_to_run():
         if example.examples
     }
     # Modules of Python and of Cython alike.
-    for wanted in ("streamnorm.engine.fit", "streamnorm.summary.Summary", "streamnorm.kernels.Moments"):
+    for wanted in ("streamnorm.fitting.fit", "streamnorm.summary.Summary", "streamnorm.kernels.Moments"):
         assert wanted in found
     assert any(name.startswith("streamnorm._core.") for name in found)
     assert any(name.startswith("streamnorm._sketch.") for name in found)

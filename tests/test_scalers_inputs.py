@@ -411,16 +411,16 @@ def test_duckdb_relations():
 
 
 @pytest.mark.parametrize("X", ["a.parquet", ["a.parquet", "b.parquet"], pathlib.Path("folder")])
-def test_files_go_to_the_engine(X, monkeypatch):
+def test_files_go_to_the_job_that_fits(X, monkeypatch):
     calls = []
 
     def fit_into(scaler, X, **options):
         calls.append(((scaler, X), options))
         scaler._fit([[1.0]], None, reset=options["reset"], columns=None, exclude=None, progress=None)
 
-    engine = types.SimpleNamespace(fit_into=fit_into)
-    monkeypatch.setitem(sys.modules, "streamnorm.engine", engine)
-    monkeypatch.setattr("streamnorm.engine", engine, raising=False)
+    fitting = types.SimpleNamespace(fit_into=fit_into)
+    monkeypatch.setitem(sys.modules, "streamnorm.fitting", fitting)
+    monkeypatch.setattr("streamnorm.fitting", fitting, raising=False)
     scaler = StandardScaler()
     assert scaler.fit(X, columns="fare", sample_weight="w", memory="64MB", threads=2) is scaler
     scaler.partial_fit(X)
