@@ -30,7 +30,7 @@ BATCH = 32
 STEPS = 2 if data.QUICK else 4
 CHECK_STEPS = 3
 LOSS_TOLERANCE = 1e-4  # relative; float32 against float64, after as many steps
-PEER_TOLERANCE = 1e-3  # PyTorch sums float32 in float32; Adam's first steps are as large for small gradients
+PEER_TOLERANCE = 1e-2  # PyTorch sums float32 in float32; Adam's first steps are as large for small gradients
 RATE = 1e-3
 
 
