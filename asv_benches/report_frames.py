@@ -18,7 +18,7 @@ def frames(report: Report) -> None:
         if taken is None:
             continue
         share = turns.ratio(taken["transform"], taken["kernel"])
-        verdict = report.verdict(f"transform of {name} over the kernel", share, bench.target(name))
+        verdict = report.verdict(f"transform of {name} over the kernel", share, bench.TARGET)
         each = (f"{1000 * min(taken[side]):.0f}" for side in ("kernel", "transform"))
         table.add_row(name, *each, f"{share:.3f}", verdict)
     report.console.print(table)

@@ -21,7 +21,6 @@ ROWS = data.ROWS
 COLUMNS = 8
 CHUNKS = 100  # of a frame that was put together from so many
 TARGET = 1.1  # times the kernel's own time, at most
-CHUNKED_TARGET = 1.2  # with some 5 us for each chunk of a column, to say where it is and to make it a column again
 BUDGET_SECONDS = 20.0
 
 
@@ -105,11 +104,6 @@ def calls(name: str) -> dict[str, Call]:
 def compare(name: str) -> dict[str, list[float]]:
     """Seconds of the kernel and of the transform, in turns."""
     return turns.alternate(calls(name), budget=BUDGET_SECONDS)
-
-
-def target(name: str) -> float:
-    """The ratio that a kind of frame is to keep to."""
-    return CHUNKED_TARGET if name.endswith("_chunked") else TARGET
 
 
 class Frames:
