@@ -164,6 +164,24 @@ def test_a_relation_clips_as_the_kernel_does():
     check_same(result["x"], scaler.transform(table)["x"])
 
 
+def test_a_relation_whose_column_becomes_a_constant():
+    duckdb = pytest.importorskip("duckdb")
+    table = pa.table({"x": [5.0, -1.0, float("inf"), float("nan"), None]})
+    scaler = StandardScaler(constant="zero").fit(pa.table({"x": [5.0, 5.0]}))
+    result = scaler.transform(duckdb.from_arrow(table))
+    assert isinstance(result, duckdb.DuckDBPyRelation)
+    check_same(result.to_arrow_table()["x"], scaler.transform(table)["x"])
+    back = scaler.inverse_transform(result).to_arrow_table()
+    check_same(back["x"], scaler.inverse_transform(scaler.transform(table))["x"])
+
+
+def test_unit_rows_of_a_relation_come_back_as_a_reader():
+    duckdb = pytest.importorskip("duckdb")
+    table = pa.table({"x": [3.0, 0.0], "y": [4.0, 2.0]})
+    result = sn.Normalizer().fit(table).transform(duckdb.from_arrow(table))
+    assert result.read_all().to_pydict() == {"x": [0.6, 0.0], "y": [0.8, 1.0]}
+
+
 def test_a_relation_with_decimals_and_booleans():
     duckdb = pytest.importorskip("duckdb")
     prices = pa.array([f"{i * 7919}.{i % 100:02}" for i in range(1, 500)]).cast(pa.decimal128(20, 2))

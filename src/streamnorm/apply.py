@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ._core import affine
 from .atomic import AtomicFile
 from .errors import BadRow, DataError
 from .parquet import thrift
@@ -34,7 +33,6 @@ from .scalers import AffineMap
 from .scalers._nested import mapped_column, mapped_type
 from .scalers._paths import Place
 from .scalers._select import output_type, rounded_chunk
-from .scalers._transform import scale_of, taken
 from .scan import ProgressMeter, bad_row
 from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_line
 
@@ -89,10 +87,8 @@ class Transform:
     def encode(self, name: str, array: pa.Array, encoder: FloatChunkEncoder, bench: Workbench) -> None:
         """Add the mapped values of one column's array to its chunk; the encoder keeps none of them."""
         m, dtype = self.maps[name], encoder.dtype
-        numbers = taken(rounded_chunk(array), m, self.inverse)
-        out = bench.room(len(numbers), dtype)
-        scale = scale_of(m, self.inverse)
-        values = affine(numbers, m.center, scale, m.offset, clip=m.clip, inverse=self.inverse, dtype=dtype, out=out)
+        numbers = m.taken(rounded_chunk(array), self.inverse)
+        values = m.values(numbers, self.inverse, dtype, bench.room(len(numbers), dtype))
         encoder.add(values, numbers.buffers()[0] if numbers.null_count else None, numbers.offset)
 
     def batch(self, batch: pa.RecordBatch) -> pa.RecordBatch:

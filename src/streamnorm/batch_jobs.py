@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def transform_batches(
         if folder and target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         where = "-" if is_pipe(sink) else target
-        one = Output(**{**{name: getattr(output, name) for name in Output.__slots__}, "format": kind})
+        one = replace(output, format=kind)
         rows += _write_one(intake, where, scaler, undo, one, done.next())
     return rows
 

@@ -214,13 +214,10 @@ def normalize(
     ----------
     source, method, sample_weight, columns, exclude, exact, memory, threads, progress
         As for `fit`; the pass that writes counts in `progress`, too.
+    preset, constant, infinite, ddof, eps
+        As for `fit`.
     sink, dtype, compression, compression_level, row_group_size, overwrite
         As for `transform`.
-    preset : {"sklearn", "spark", "keras", "lerobot"} or None
-        Do as that system does: a bundle of parameters for methods that are given by name. What is given beside it
-        comes first.
-    constant, infinite, ddof, eps : str, str, int, float, or None
-        The parameters of these names (see :class:`StandardScaler`) of the methods that are given by name.
     state : path, optional
         Also save the fitted state there. Parquet and Arrow IPC carry it in any case, CSV and JSON lines never.
     spool : bool, default False

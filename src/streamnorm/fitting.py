@@ -144,11 +144,7 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    rules = {
-        name: value
-        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
-        if value is not None
-    }
+    rules = dict(preset=preset, constant=constant, infinite=infinite, ddof=ddof, eps=eps)
     reading = reading_of(format, where)
     if update is not None:
         if where is not None or not only_parquet(source, format):
@@ -156,9 +152,9 @@ def fit(
                 "update tells new Parquet files from counted ones, and neither filtered rows (where) nor other "
                 "formats or pipes are counted by file: fit what is new by itself, and merge"
             )
-        if method is None and (rules or preset is not None):
+        if method is None and any(value is not None for value in rules.values()):
             raise ValueError("update goes by the rules of the state: leave them out, or name the method, too")
-        wanted = None if method is None else make_scaler(method, exact, preset, **rules)
+        wanted = None if method is None else make_scaler(method, exact, **rules)
         size = parse_memory(memory)
         workers = resolve_threads(threads, size)
 
@@ -174,7 +170,7 @@ def fit(
         return scaler
     if recount:
         raise ValueError("recount goes with update: without a state to update, nothing was counted before")
-    scaler = make_scaler("standard" if method is None else method, exact, preset, **rules)
+    scaler = make_scaler("standard" if method is None else method, exact, **rules)
     options: dict[str, Any] = dict(columns=columns, exclude=exclude, memory=memory, threads=threads, progress=progress)
     options["sample_weight"] = sample_weight
     scaler._check_params()

@@ -90,13 +90,16 @@ def to_sql(
     kept = [passthrough] if isinstance(passthrough, str) else list(passthrough or ())
     _check_unique([*kept, *(column.name for column in columns)], spoken)
     lines = [f"  {_SOURCE}.{spoken.quote(name)} AS {spoken.quote(name)}" for name in kept]
-    lines += [f"  {_mapped(column, spoken, inverse)} AS {spoken.quote(column.name)}" for column in columns]
+    for column in columns:
+        name = spoken.quote(column.name)
+        lines.append(f"  {mapped(column, f'{_SOURCE}.{name}', spoken, inverse)} AS {name}")
     query = "SELECT\n" + ",\n".join(lines) + f"\nFROM {spoken.quote_path(table, 'table')} AS {_SOURCE}"
     return query if view is None else f"CREATE VIEW {spoken.quote_path(view, 'view')} AS\n{query}"
 
 
-def _mapped(column: MappedColumn, spoken: Dialect, inverse: bool) -> str:
-    y = spoken.double(f"{_SOURCE}.{spoken.quote(column.name)}", column.kind)
+def mapped(column: MappedColumn, x: str, spoken: Dialect, inverse: bool) -> str:
+    """The map of a column over what `x` says, or its inverse, as an expression."""
+    y = spoken.double(x, column.kind)
     bare = True  # whether y needs no parentheses as the left operand of what follows
     for operator, number in column.steps(inverse):
         y = f"{y if bare or operator in '+-' else f'({y})'} {operator} {spoken.number(number)}"
@@ -221,8 +224,9 @@ def _signed(text: str) -> str:
     return f"({text})" if text.startswith("-") else text  # two minus signs begin a comment
 
 
+DUCKDB = Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip)
 _DIALECTS = {
-    "duckdb": Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip),
+    "duckdb": DUCKDB,
     "sqlite": Dialect("SQLite", False, 2, None, True, _sqlite_double, _sqlite_number, _sqlite_clip),
     "postgresql": Dialect(
         "PostgreSQL", True, 3, 63, False, _postgresql_double, _postgresql_number, _postgresql_clip

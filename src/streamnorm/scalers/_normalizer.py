@@ -50,7 +50,9 @@ class UnitMap:
             raise DataError(_NO_MAP)
         raise AttributeError(name)
 
-    def apply(self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
+    def apply(
+        self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any, out: np.ndarray | None = None
+    ) -> pa.Array:
         """Refuse single numbers."""
         raise DataError(_NO_INVERSE if inverse else "Normalizer brings lists to unit length, not single numbers")
 

@@ -8,7 +8,6 @@ a reader of our batches, which could be run only once, and not while its connect
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -65,7 +64,9 @@ def projected(X: Any, names: Sequence[str]) -> Any:
     if _is_lazy(X):
         return X.select(list(names))
     if _is_relation(X):
-        return X.project(", ".join(map(_quoted, names)))
+        from ..export.sql import DUCKDB
+
+        return X.project(", ".join(map(DUCKDB.quote, names)))
     return X if _is_scanner(X) else X.scanner(columns=list(names), **SCAN)
 
 
@@ -153,50 +154,26 @@ def _mapped_lazily(X: Any, schema: pa.Schema, names: Sequence[str], mapped: Mapp
 
 
 def _mapped_in_sql(X: Any, schema: pa.Schema, maps: Mapping[str, Any], inverse: bool) -> Any:
+    from ..export._affine import AffineMap, MappedColumn
+    from ..export.sql import DUCKDB, mapped
+
+    if not set(maps) <= set(schema.names):
+        return None
     expressions = []
     for field in schema:
-        name = _quoted(field.name)
+        name = DUCKDB.quote(field.name)
         if field.name in maps:
-            double = _double(name, field.type)
             m = maps[field.name]
-            if double is None or getattr(m, "blank", False) or not hasattr(m, "scale") or not math.isfinite(m.scale):
+            if not _is_number(field.type) or m.blank or not isinstance(m, AffineMap):
                 return None
-            y = _inverse_sql(double, m) if inverse else _map_sql(double, m)
+            kind = "decimal" if pa.types.is_decimal(field.type) else None
+            y = mapped(MappedColumn(field.name, kind, m), name, DUCKDB, inverse)
             expressions.append(f"CAST({y} AS FLOAT) AS {name}" if field.type == pa.float32() else f"{y} AS {name}")
         else:
             expressions.append(name)
-    return X.project(", ".join(expressions)) if set(maps) <= set(schema.names) else None
+    return X.project(", ".join(expressions))
 
 
-def _double(name: str, kind: pa.DataType) -> str | None:
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        return f"CAST({name} AS DOUBLE)"
-    # DuckDB's cast of decimals with many digits may be off by a bit; that of texts is not.
-    return f"CAST(CAST({name} AS VARCHAR) AS DOUBLE)" if pa.types.is_decimal(kind) else None
-
-
-def _map_sql(x: str, m: Any) -> str:
-    y = f"({x} - {_number(m.center)})" if m.center else x
-    y = f"({y} / {_number(m.scale)})" if m.scale != 1.0 else y
-    y = f"({y} + {_number(m.offset)})" if m.offset else y
-    if m.clip is None:
-        return y
-    low, high = map(_number, m.clip)  # DuckDB holds NaN for larger than any number, which the kernel does not
-    return f"(CASE WHEN {y} < {low} THEN {low} WHEN {y} > {high} AND NOT isnan({y}) THEN {high} ELSE {y} END)"
-
-
-def _inverse_sql(y: str, m: Any) -> str:
-    x = f"({y} - {_number(m.offset)})" if m.offset else y
-    x = f"({x} * {_number(m.scale)})" if m.scale != 1.0 else x
-    return f"({x} + {_number(m.center)})" if m.center else x
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):
-        return f"CAST('{value!r}' AS DOUBLE)"
-    text = repr(float(value))
-    return f"({text if 'e' in text else text + 'e0'})"  # without an exponent it would be a decimal
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _is_number(kind: pa.DataType) -> bool:
+    of = pa.types
+    return of.is_integer(kind) or of.is_floating(kind) or of.is_boolean(kind) or of.is_decimal(kind)

@@ -19,7 +19,7 @@ from ._contract import ScikitLearnContract
 from ._frames import ArrowFrame, Frame, as_frame, as_reader, parts, replaced_schema
 from ._inputs import as_matrix, kind_of, unwrapped, wrapped_like
 from ._nested import mapped_column, mapped_type, validity
-from ._paths import Place, check_features, is_list, places_in, storage_type
+from ._paths import check_features, is_list, places_in, storage_type
 from ._select import check_numeric, output_type, rounded_chunk, without_infinities
 
 
@@ -40,9 +40,27 @@ class AffineMap:
         """What the kernel divides by, or in the inverse multiplies by: 0, where all values became one."""
         return 0.0 if inverse and math.isinf(self.scale) else self.scale
 
-    def apply(self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any) -> pa.Array:
-        """The map over one array of numbers, or its inverse, as an array of type `kind`, which NumPy calls `dtype`."""
-        return mapped_array(array, self, inverse, kind, dtype)
+    def taken(self, numbers: pa.Array, inverse: bool) -> pa.Array:
+        """The values that it maps: without the infinities, where they become null."""
+        return without_infinities(numbers) if self.blank and not inverse else numbers
+
+    def values(self, x: Any, inverse: bool, dtype: Any, out: np.ndarray | None = None) -> np.ndarray:
+        """The map over one array of numbers, or its inverse, as floats of this type, in `out` if that is given."""
+        factor = self.factor(inverse)
+        return affine(
+            x, self.center, factor, self.offset, clip=self.clip, inverse=inverse, dtype=np.dtype(dtype), out=out
+        )
+
+    def apply(
+        self, array: pa.Array, inverse: bool, kind: pa.DataType, dtype: Any, out: np.ndarray | None = None
+    ) -> pa.Array:
+        """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`, in `out` if given.
+
+        Nulls stay; what stands under them is unspecified.
+        """
+        numbers = self.taken(rounded_chunk(array), inverse)
+        values = self.values(numbers, inverse, dtype, out)
+        return pa.Array.from_buffers(kind, len(values), [validity(numbers), pa.py_buffer(values)], numbers.null_count)
 
 
 class Transforms(ScikitLearnContract):
@@ -129,16 +147,16 @@ class Transforms(ScikitLearnContract):
         if out is None and whole and matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
             out = np.empty_like(matrix, dtype)  # of the same order, whose columns the kernel writes where they stay
             for j, m in enumerate(maps):
-                _affine(matrix[:, j], m, inverse, dtype, out[:, j])
+                m.values(matrix[:, j], inverse, dtype, out[:, j])
             return out
         if whole and (out is None or out.flags.c_contiguous):
-            triples = ((m.center, scale_of(m, inverse), m.offset) for m in maps)
+            triples = ((m.center, m.factor(inverse), m.offset) for m in maps)
             vectors = [np.array(vector) for vector in zip(*triples, strict=True)]
             return affine_matrix(matrix, *vectors, clip=[m.clip for m in maps], inverse=inverse, out=out)
         if out is None:
             out = matrix.astype(dtype)  # what passes through
         for j, m in zip(positions, maps, strict=True):
-            out[:, j] = _affine(matrix[:, j], m, inverse, dtype)
+            out[:, j] = m.values(matrix[:, j], inverse, dtype)
         return out
 
     def _apply_frame(self, frame: Frame, inverse: bool) -> Any:
@@ -175,26 +193,11 @@ class Transforms(ScikitLearnContract):
         return result if isinstance(X, pa.RecordBatchReader) else result.read_all()
 
 
-def _affine(x: Any, m: AffineMap, inverse: bool, dtype: Any, out: np.ndarray | None = None) -> np.ndarray:
-    scale = scale_of(m, inverse)
-    return affine(x, m.center, scale, m.offset, clip=m.clip, inverse=inverse, dtype=np.dtype(dtype), out=out)
-
-
-def scale_of(m: AffineMap, inverse: bool) -> float:
-    """What the kernel divides by, or in the inverse multiplies by."""
-    return m.factor(inverse)
-
-
-def taken(numbers: pa.Array, m: AffineMap, inverse: bool) -> pa.Array:
-    """The values that a map takes."""
-    return without_infinities(numbers) if m.blank and not inverse else numbers
-
-
 def _nullable(columns: Sequence[str], maps: Mapping[str, Any], inverse: bool) -> Collection[int]:
     """The positions of those columns in which a map may turn values into nulls."""
     if inverse:
         return ()
-    return {columns.index(name) for name, m in maps.items() if getattr(m, "blank", False) and name in columns}
+    return {columns.index(name) for name, m in maps.items() if m.blank and name in columns}
 
 
 def mapped_in_place(
@@ -211,43 +214,23 @@ def mapped_in_place(
         before = chunks[0].type if chunks else frame.schema.field(i).type
         kind = mapped_type(before, place.fields, output_type)
         its = [maps[feature] for feature in features]
-        plain = not (place.fields or place.each or is_list(storage_type(before))) and isinstance(its[0], AffineMap)
-        if plain:
+        column = None
+        if not (place.fields or place.each or is_list(storage_type(before))):
             check_numeric(place.name, before)
-        column = np.empty(sum(map(len, chunks)), output_type(before)[1]) if plain else None
+            column = np.empty(sum(map(len, chunks)), output_type(before)[1])
         changed, at = [], 0
         for chunk in chunks:
             try:
                 if column is None:
-                    changed.append(_changed_chunk(chunk, place, its, inverse))
+                    changed.append(mapped_column(chunk, place, its, inverse, output_type))
                 else:
                     room = column[at : at + len(chunk)]
-                    changed.append(mapped_array(chunk, its[0], inverse, kind, column.dtype, room))
+                    changed.append(its[0].apply(chunk, inverse, kind, column.dtype, room))
             except BadRow as error:
                 raise error.behind(at, place.name) from None
             at += len(chunk)
         replaced[i] = (kind, changed)
     return replaced
-
-
-def _changed_chunk(chunk: pa.Array, place: Place, maps: list[Any], inverse: bool) -> pa.Array:
-    """The maps over what lies at a place of one array, which must be numbers."""
-    if place.fields or place.each or is_list(storage_type(chunk.type)):
-        return mapped_column(chunk, place, maps, inverse, output_type)
-    check_numeric(place.name, chunk.type)
-    return maps[0].apply(chunk, inverse, *output_type(chunk.type))
-
-
-def mapped_array(
-    chunk: pa.Array, m: AffineMap, inverse: bool, kind: pa.DataType, dtype: Any, out: np.ndarray | None = None
-) -> pa.Array:
-    """The map over one Arrow array, as an array of type `kind`, which NumPy calls `dtype`, in `out` if that is given.
-
-    Nulls stay; what stands under them is unspecified.
-    """
-    numbers = taken(rounded_chunk(chunk), m, inverse)
-    values = _affine(numbers, m, inverse, dtype, out)
-    return pa.Array.from_buffers(kind, len(values), [validity(numbers), pa.py_buffer(values)], numbers.null_count)
 
 
 def _blanked(matrix: np.ndarray, positions: list[int], copy: bool) -> np.ndarray:
