@@ -9,9 +9,9 @@ import pytest
 
 import streamnorm as sn
 from streamnorm import nn
+from streamnorm.documents import canonical
 from streamnorm.nn import _model_file, _model_parts
 from streamnorm.nn import _tensor_file as tensors
-from streamnorm.state import _canonical
 
 SEED = 20130707
 X = np.random.default_rng(SEED).normal(size=(61, 4))
@@ -169,7 +169,7 @@ def content_of(data):
 def forged(content, arrays):
     """A file whose digest is right, whatever it says."""
     content = {key: value for key, value in content.items() if key != "digest"}
-    return tensors.to_bytes(arrays, _canonical(content | {"digest": _model_file._digest(content, arrays)}).decode())
+    return tensors.to_bytes(arrays, canonical(content | {"digest": _model_file._digest(content, arrays)}).decode())
 
 
 DENSE = {"in_features": 4, "out_features": 6, "bias": False, "dtype": "float32"}

@@ -12,10 +12,10 @@ import pyarrow.parquet
 import pytest
 
 import streamnorm as sn
+from streamnorm.documents import canonical
 from streamnorm.export import to_onnx
 from streamnorm.nn import Adam, CosineSchedule, HuberLoss, QuantileLoss, Regressor, _model_file
 from streamnorm.nn import _tensor_file as tensors
-from streamnorm.state import _canonical
 
 SEED = 20131111
 ONNX_RTOL = 1e-5  # promised
@@ -212,7 +212,7 @@ def test_what_is_not_as_it_was_written_is_refused(change, said, written, path):
     change(content)
     content.pop("digest")
     digest = _model_file._digest(content, arrays)
-    path.write_bytes(tensors.to_bytes(arrays, _canonical(content | {"digest": digest}).decode()))
+    path.write_bytes(tensors.to_bytes(arrays, canonical(content | {"digest": digest}).decode()))
     with pytest.raises(sn.StateError, match=said) as error:
         sn.load(path)
     assert "model.safetensors" in str(error.value) and "\n" not in str(error.value)

@@ -390,7 +390,7 @@ def test_damage_is_a_state_error(tmp_path):
         path.write_bytes(bad)
         with pytest.raises(sn.StateError, match="v.json"):
             sn.load(path)
-    from streamnorm.state import _hash
+    from streamnorm.documents import digest_of
 
     edits = [
         {"version": 2}, {"counts": [2]}, {"counts": [2, -1]}, {"counts": [2, 1.0]}, {"tokens": ["b", "b"]},
@@ -399,7 +399,7 @@ def test_damage_is_a_state_error(tmp_path):
     ]  # fmt: skip
     for edit in edits:
         edited = content | edit
-        edited["digest"] = _hash({key: value for key, value in edited.items() if key != "digest"})
+        edited["digest"] = digest_of({key: value for key, value in edited.items() if key != "digest"})
         path.write_text(json.dumps(edited))
         with pytest.raises(sn.StateError):
             sn.load(path)

@@ -18,9 +18,10 @@ import pyarrow as pa
 from ._text_counts import TokenCounts
 from ._version import __version__
 from .atomic import write_atomically
+from .documents import check_digest, check_format, digest_of, parsed
 from .errors import StateError
-from .state import MAX_BYTES, _finite, _hash, _refuse_literal, _unique
-from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member, _one_line
+from .state import MAX_BYTES
+from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member
 
 if TYPE_CHECKING:
     from .text import Vocabulary
@@ -48,7 +49,7 @@ def save(vocabulary: Vocabulary, path: str | os.PathLike[str]) -> None:
     }
     if slack.any():
         content["slack"] = slack.tolist()
-    content["digest"] = _hash(content)
+    content["digest"] = digest_of(content)
     write_atomically(path, (json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
@@ -80,23 +81,10 @@ def load(path: str | os.PathLike[str]) -> Vocabulary:
 def _parse(data: bytes) -> dict[str, Any]:
     if len(data) > MAX_BYTES:
         raise _Damage(f"is larger than {MAX_BYTES >> 20} MB, which no state is")
-    try:
-        content = json.loads(
-            data.decode(), object_pairs_hook=_unique, parse_constant=_refuse_literal, parse_float=_finite
-        )
-    except (ValueError, RecursionError) as error:
-        raise _Damage(f"is not JSON that is whole and valid ({_one_line(error)})") from None
-    if type(content) is not dict or content.get("format") != FORMAT:
-        raise _Damage("is not a vocabulary")
-    if _member(content, "version", int) != VERSION:
-        raise _Damage(
-            f"has format version {content['version']}, and this version of streamnorm reads {VERSION}",
-            f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}",
-        )
+    content = parsed(data, "is not JSON that is whole and valid")
+    check_format(content, FORMAT, (VERSION,), "is not a vocabulary")
     _check_keys(content, _KEYS, ("slack",))
-    claimed = content.pop("digest")
-    if _guard(lambda: _hash(content), "holds text that is not Unicode") != claimed:
-        raise _Damage("was changed after it was written (the digest does not match its content)")
+    check_digest(content)
     return content
 
 

@@ -48,7 +48,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,6 +56,7 @@ from ._core import ColumnStats
 from ._version import __version__
 from .atomic import Claim, write_atomically
 from .digests import digest
+from .documents import canonical, check_digest, check_format, parsed
 from .errors import StateError
 from .ledger import Ledger
 from .rule_names import RULES
@@ -73,7 +74,6 @@ from .state_values import (
     _encode_int,
     _guard,
     _member,
-    _one_line,
 )
 from .summary import ColumnSummary, Summary
 
@@ -138,14 +138,14 @@ def dump_line(scaler: "BaseScaler", files: Ledger | None = None) -> bytes:
     for position, column in enumerate(scaler.summary_.values()):
         encoded = _encode_column(column)
         text += (b", " if position else b"") + _plain(encoded)
-        hashed.update((b"," if position else b"") + _canonical(encoded))
+        hashed.update((b"," if position else b"") + canonical(encoded))
     hashed.update(b"],")
     text += b"]"
     if files:
         encoded_files = files.to_json()
         text += b', "files": ' + _plain(encoded_files)
-        hashed.update(b'"files":' + _canonical(encoded_files) + b",")
-    hashed.update(_canonical(head)[1:])
+        hashed.update(b'"files":' + canonical(encoded_files) + b",")
+    hashed.update(canonical(head)[1:])
     text += b', "digest": ' + _plain(f"sha256:{hashed.hexdigest()}") + b"}"
     return bytes(text)
 
@@ -163,16 +163,6 @@ def save(scaler: "BaseScaler", path: str | os.PathLike[str], claim: Claim | None
         Of that file, which is then replaced only if nobody has changed it since.
     """
     write_atomically(path, (dumps(scaler, indent=1) + "\n").encode(), claim)
-
-
-def _hash(content: Any) -> str:
-    return "sha256:" + hashlib.sha256(_canonical(content)).hexdigest()
-
-
-def _canonical(content: Any) -> bytes:
-    """Keys sorted, no spaces, UTF-8: what digests are taken of."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
 
 
 def _plain(content: Any) -> bytes:
@@ -299,47 +289,12 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     """The top-level object, with its own claims checked: format, version, members, digest."""
     if len(text) > MAX_BYTES:
         raise _Damage(f"is larger than {MAX_BYTES >> 20} MB, which no state is")
-    try:
-        if isinstance(text, bytes):
-            text = text.decode("utf-8")
-        content = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse_literal, parse_float=_finite
-        )
-    except (ValueError, RecursionError) as error:
-        raise _Damage(f"is not JSON that is whole and valid ({_one_line(error)})") from None
-    if type(content) is not dict or content.get("format") != FORMAT:
-        raise _Damage("is not a streamnorm state")
-    version = _member(content, "version", int)
-    if version not in VERSIONS:
-        known = f"{', '.join(map(str, VERSIONS[:-1]))} and {VERSIONS[-1]}"
-        problem = f"has format version {version}, and this version of streamnorm reads {known}"
-        raise _Damage(
-            problem, f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}"
-        )
+    content = parsed(text, "is not JSON that is whole and valid")
+    version = check_format(content, FORMAT, VERSIONS, "is not a streamnorm state")
     _check_keys(content, _TOP, _OPTIONAL[version])
     _member(content, "streamnorm", str)
-    claimed = content.pop("digest")
-    if _guard(lambda: _hash(content), "holds text that is not Unicode") != claimed:
-        raise _Damage("was changed after it was written (the digest does not match its content)")
+    check_digest(content)
     return content
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return result
-
-
-def _refuse_literal(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text[:30]} is beyond any double")
-    return value
 
 
 def _decode_scaler(obj: Any, version: int | None = None, into: "BaseScaler | None" = None) -> "BaseScaler":

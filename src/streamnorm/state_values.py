@@ -22,12 +22,12 @@ class _Damage(Exception):
         super().__init__(f"{problem}: {advice}")
 
 
-def _guard(action: Callable[[], Any], problem: str) -> Any:
+def _guard(action: Callable[[], Any], problem: str, damage: type[_Damage] = _Damage) -> Any:
     """Run code that may stumble over nonsense, and say so in our words."""
     try:
         return action()
     except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise _Damage(f"{problem} ({_one_line(error)})") from None
+        raise damage(f"{problem} ({_one_line(error)})") from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -38,8 +38,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import state
 from .._version import __version__
+from ..documents import canonical, check_digest, check_format, parsed
 from ..errors import StateError
 from ..state_values import _check_keys, _Damage, _member, _one_line
 from . import _tensor_file as tensors
@@ -149,7 +149,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str:
-    hashed = hashlib.sha256(state._canonical(content))
+    hashed = hashlib.sha256(canonical(content))
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
         hashed.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
@@ -159,28 +159,12 @@ def _digest(content: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> str
 
 def _parse(text: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The object of the header, with its own claims checked."""
-    try:
-        content = json.loads(
-            text,
-            object_pairs_hook=state._unique,
-            parse_constant=state._refuse_literal,
-            parse_float=state._finite,
-        )
-    except (ValueError, RecursionError) as error:
-        raise Damage(f"has a description that is not valid JSON ({_one_line(error)})") from None
-    if type(content) is not dict or content.get("format") != FORMAT:
-        raise Damage("has a description that is not one of a model")
-    if _member(content, "version", int) != VERSION:
-        raise Damage(
-            f"has format version {content['version']}, and this version of streamnorm reads {VERSION}",
-            f"read it with the streamnorm that wrote it, {content.get('streamnorm')!s:.20}",
-        )
+    content = parsed(text, "has a description that is not valid JSON", Damage)
+    check_format(content, FORMAT, (VERSION,), "has a description that is not one of a model", Damage)
     if content.get("kind") not in KINDS:
         raise Damage(f"is of a kind {content.get('kind')!r:.40} that this version does not know")
     _check_keys(content, (*_TOP, "regressor") if content["kind"] == "regressor" else _TOP, ("metrics",))
-    claimed = content.pop("digest")
-    if guard(lambda: _digest(content, arrays), "holds text that is not Unicode") != claimed:
-        raise Damage("was changed after it was written (the digest does not match its content)")
+    check_digest(content, lambda rest: _digest(rest, arrays), Damage)
     return content
 
 

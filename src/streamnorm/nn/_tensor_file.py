@@ -10,7 +10,6 @@ a key that occurs twice), so that a damaged file is told from a good one in our 
 ``numpy.savez`` with objects, which run what is in the file.
 """
 
-import json
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -18,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..documents import parsed
 from ..errors import DataError, StateError
-from ..state import _refuse_literal, _unique
-from ..state_values import _Damage, _one_line
+from ..state_values import _Damage, _guard, _one_line
 
 KEY = "streamnorm"  # of our text in the header's metadata
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
@@ -40,10 +39,7 @@ class Damage(_Damage):
 
 def guard(action: Callable[[], Any], problem: str) -> Any:
     """Run code that may stumble over nonsense, and say so in our words."""
-    try:
-        return action()
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
-        raise Damage(f"{problem} ({_one_line(error)})") from None
+    return _guard(action, problem, Damage)
 
 
 def to_bytes(arrays: Mapping[str, np.ndarray], text: str) -> bytes:
@@ -119,12 +115,7 @@ def _header_length(data: bytes, size: int) -> int:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    try:
-        header = json.loads(
-            data[_LENGTH:].decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_literal
-        )
-    except (ValueError, RecursionError) as error:
-        raise Damage(f"has a header that is not valid JSON ({_one_line(error)})") from None
+    header = parsed(data[_LENGTH:], "has a header that is not valid JSON", Damage)
     if type(header) is not dict:
         raise Damage("has a header that is no JSON object")
     return header
