@@ -10,7 +10,8 @@ from ..errors import DataError, NotMergeableError
 from ..memory import RANK_ERROR
 from ..summary import Summary, near_matches
 from ._base import BaseScaler, Columns
-from ._methods import METHODS, _ElementaryScaler, new_scaler
+from ._elementary import _ElementaryScaler
+from ._methods import METHODS, new_scaler
 from ._paths import check_whole_lists, each_of, ordered, select_features
 from ._select import as_names, index_columns, is_number
 from ._transform import AffineMap

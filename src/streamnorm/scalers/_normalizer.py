@@ -22,9 +22,9 @@ from .._unit import NORMS, unit_rows
 from ..errors import DataError
 from ..memory import RANK_ERROR
 from ..summary import ColumnSummary, Summary
+from ._elementary import _ElementaryScaler
 from ._frames import Frame
 from ._inputs import as_matrix, kind_of
-from ._methods import _ElementaryScaler
 from ._nested import floats_array, floats_of, rows_of
 from ._paths import is_list, places_in, storage_type
 from ._select import check_numeric, numeric_chunk
