@@ -24,7 +24,7 @@ import numpy as np
 from . import data
 from .measure import WrongAnswer
 from .norm_peers import Call
-from .training_peers import lacking, torch_threads
+from .training_peers import lacking, torch_step, torch_threads
 
 SEED = 13
 BATCH = 32
@@ -265,15 +265,7 @@ def _torch_training(problem: Problem, channels_last: bool, dtype: Any = np.float
         batches.append((inputs.contiguous(memory_format=layout) if model.channels_last else inputs, torch.tensor(y)))
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
     measure = getattr(torch.nn, model.torch_loss)()
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = measure(network(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return network, step, batches
+    return network, torch_step(network, measure, optimizer), batches
 
 
 def _torch(channels_last: bool) -> Implementation:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from math import cos, pi, sqrt
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -197,6 +197,19 @@ def torch_network(widths: list[tuple[int, int]]):
     return nn.Sequential(*layers[:-2])
 
 
+def torch_step(network: Any, measure: Any, optimizer: Any) -> Callable:
+    """A function that trains PyTorch's network on one batch and returns the loss."""
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = measure(network(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
 def _torch_training(problem: Problem, fused: bool):
     """A function that trains on one batch and returns the loss, and the batches."""
     import torch
@@ -208,15 +221,7 @@ def _torch_training(problem: Problem, fused: bool):
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=fused)
     measure = torch.nn.MSELoss()
     batches = [(torch.tensor(x), torch.tensor(y)[:, None]) for x, y in problem.batches()]
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = measure(network(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step, batches
+    return torch_step(network, measure, optimizer), batches
 
 
 def _torch_stepper(fused: bool) -> Stepper:
