@@ -1,4 +1,4 @@
-"""Expressions of polars (eager, lazy) and of Arrow (scans) give the doubles of `transform`, and so does their source."""
+"""Expressions of polars (eager, lazy) and Arrow (scans) give the doubles of `transform`, and so does their source."""
 
 import polars as pl
 import pyarrow as pa
