@@ -252,6 +252,37 @@ def test_affine_is_that_of_the_twin(dtype, out, inverse):
             np.testing.assert_array_equal(got, reference.affine(array, 3.5, 7.0, 0.25, **arguments), strict=True)
 
 
+@pytest.mark.parametrize("out", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("kind", ["i1", "i8", "f2", "f4", "f8", "?", "decimal", "dictionary", "null"])
+def test_affine_of_a_column_in_chunks_is_that_of_the_twin(kind, out):
+    values = pa.array([None if i % 7 == 3 else i % 2 for i in range(1, 400)], pa.int8())
+    if kind == "null":
+        column = pa.nulls(len(values))
+    elif kind == "dictionary":
+        column = values.dictionary_encode()
+    else:
+        column = values.cast(pa.decimal128(9, 2) if kind == "decimal" else pa.from_numpy_dtype(kind))
+    chunked = pa.chunked_array([column[:100], column[100:100], column[101:109], column[109:]])
+    present = np.asarray(chunked.is_valid()) | (kind == "null")
+    for arguments in (dict(clip=(-0.5, 0.01)), dict(inverse=True)):
+        room, expected = np.zeros(len(chunked), out), np.zeros(len(chunked), out)
+        assert affine(chunked, 3.5, 7.0, 0.25, dtype=out, out=room, **arguments) is room
+        plain = chunked.cast(pa.int8()) if kind in ("dictionary", "null") else chunked
+        reference.affine(plain, 3.5, 7.0, 0.25, dtype=out, out=expected, **arguments)
+        np.testing.assert_array_equal(room[present], expected[present], strict=True)
+        assert room.any()  # it was written to
+
+
+def test_affine_of_chunks_wants_room_for_all_of_them():
+    chunked = pa.chunked_array([[1.0, 2.0], [3.0]])
+    for rows in (2, 4):
+        with pytest.raises(ValueError, match=f"out has room for {rows} values"):
+            affine(chunked, 0.0, 1.0, out=np.empty(rows))
+    for out in (np.empty(3, np.float32), np.empty((3, 1)), np.empty(6)[::2]):
+        with pytest.raises(ValueError, match="contiguous float64 array of one dimension"):
+            affine(chunked, 0.0, 1.0, out=out)
+
+
 def test_affine_keeps_nan_infinity_and_signed_zero():
     x = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0])
     for inverse in (False, True):

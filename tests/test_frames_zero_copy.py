@@ -31,7 +31,7 @@ def read(monkeypatch) -> list[int]:
     affine, affine_matrix, update = _transform.affine, _transform.affine_matrix, _base._update
 
     def watched_affine(x, *arguments, **options):
-        seen.append(address_of(x))
+        seen.extend(map(address_of, x.chunks if isinstance(x, pa.ChunkedArray) else [x]))
         return affine(x, *arguments, **options)
 
     def watched_matrix(X, *arguments, **options):
@@ -108,9 +108,10 @@ def test_what_the_kernel_wrote_is_what_the_frame_holds(monkeypatch):
     written = []
     affine = _transform.affine
 
-    def watched(*arguments, **options):
-        made = affine(*arguments, **options)
-        written.append(made.ctypes.data)
+    def watched(x, *arguments, **options):
+        made = affine(x, *arguments, **options)
+        lengths = [len(chunk) for chunk in x.chunks] if isinstance(x, pa.ChunkedArray) else [len(x)]
+        written.extend(made[sum(lengths[:i]) :].ctypes.data for i in range(len(lengths)))
         return made
 
     monkeypatch.setattr(_transform, "affine", watched)

@@ -16,7 +16,7 @@ def affine(array, double center, double scale, double offset=0.0, *, clip=None, 
 
     Parameters
     ----------
-    array : ndarray of shape (n,) or Arrow array
+    array : ndarray of shape (n,), Arrow array, or, with `out`, Arrow chunked array or stream
         Values under nulls come out unspecified: the validity bitmap stays the caller's.
     center, scale, offset : float
     clip : (float, float), optional
@@ -55,6 +55,8 @@ def affine(array, double center, double scale, double offset=0.0, *, clip=None, 
         if type == NULL_TYPE:
             return np.full(arrow.length, np.nan, dtype) if out is None else out
         fill_from_arrow(&data, type, scale_digits, arrow)
+    elif out is not None and not isinstance(array, np.ndarray) and hasattr(array, "__arrow_c_stream__"):
+        return affine_stream(array, &map, np.dtype(dtype), out)
     else:
         array = as_numeric_ndarray(array)
         if array.ndim != 1:
@@ -72,6 +74,35 @@ def affine(array, double center, double scale, double offset=0.0, *, clip=None, 
     out_type = numpy_type(out)
     with nogil:
         sn_affine_array(target.view.buf, out_type, &data, &map)
+    return out
+
+
+cdef affine_stream(obj, const sn_affine_map *map, dtype, out):
+    """The map over a column in chunks, into one array; no Python is run between them."""
+    cdef sn_array data
+    cdef ArrowStream stream = ArrowStream(obj)
+    cdef NumpyBuffer target
+    cdef sn_type out_type
+    cdef int64_t at = 0, length, width
+    if stream.encoded:
+        return affine_stream(plain_arrow(obj), map, dtype, out)
+    if dtype.kind != "f" or dtype.itemsize > 8:
+        raise TypeError(f"the result is float16, float32 or float64, not {dtype}")
+    if out.dtype != dtype or out.ndim != 1 or not out.flags.c_contiguous:
+        raise ValueError(f"out must be a contiguous {dtype} array of one dimension")
+    target = NumpyBuffer(out, writable=True)
+    out_type, length, width = numpy_type(out), out.shape[0], out.itemsize
+    while stream.next(&data):
+        if data.length > length - at:
+            raise ValueError(f"out has room for {length} values, and there are more")
+        if stream.type == NULL_TYPE:
+            out[at:at + data.length] = np.nan
+        else:
+            with nogil:
+                sn_affine_array(<char *>target.view.buf + at * width, out_type, &data, map)
+        at += data.length
+    if at != length:
+        raise ValueError(f"out has room for {length} values, and there are {at}")
     return out
 
 

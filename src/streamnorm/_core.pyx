@@ -205,6 +205,7 @@ cdef int check(sn_status status) except -1:
 
 
 include "_arrays.pxi"
+include "_arrow_stream.pxi"
 include "_stats.pxi"
 include "_affine.pxi"
 include "_select.pxi"

@@ -50,35 +50,14 @@ cdef int64_t update_arrow_array(ColumnStats self, obj, Weights weights) except -
 cdef int64_t update_arrow_stream(ColumnStats self, obj, Weights weights) except -1:
     """Returns the number of rows."""
     cdef int64_t rows = 0
-    cdef int type = 0, code
-    cdef int32_t scale = 0
     cdef sn_array array
-    cdef ArrowSchema schema
-    cdef ArrowArray data
-    capsule = obj.__arrow_c_stream__()
-    cdef ArrowArrayStream *stream = <ArrowArrayStream *>PyCapsule_GetPointer(capsule, b"arrow_array_stream")
-    if stream.get_schema(stream, &schema) != 0:
-        raise ValueError(f"the Arrow stream has no schema: {stream_error(stream)}")
-    try:
-        if is_encoded(&schema):
-            return update_arrow_stream(self, plain_arrow(obj), weights)
-        arrow_type(&type, &scale, &schema)
-    finally:
-        if schema.release != NULL:
-            schema.release(&schema)
-    while True:
-        with nogil:
-            code = stream.get_next(stream, &data)
-        if code != 0:
-            raise ValueError(f"the Arrow stream broke off: {stream_error(stream)}")
-        if data.release == NULL:
-            return rows
-        try:
-            fill_from_arrow(&array, type, scale, &data)
-            update_array(self, &array, type == NULL_TYPE, weights, rows)
-            rows += array.length
-        finally:
-            data.release(&data)
+    cdef ArrowStream stream = ArrowStream(obj)
+    if stream.encoded:
+        return update_arrow_stream(self, plain_arrow(obj), weights)
+    while stream.next(&array):
+        update_array(self, &array, stream.type == NULL_TYPE, weights, rows)
+        rows += array.length
+    return rows
 
 
 def check_length(weights, rows):

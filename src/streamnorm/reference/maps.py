@@ -28,7 +28,7 @@ def affine(
     Parameters
     ----------
     array : array, shape (n,)
-        An ndarray, or one chunk of Arrow data.
+        An ndarray, or Arrow data, in one chunk unless `out` is given.
     center, scale, offset : float
         The map.
     clip : (float, float) or None
@@ -44,7 +44,14 @@ def affine(
     -------
     ndarray, shape (n,)
     """
-    [chunk] = _chunks(array)
+    chunks = _chunks(array)
+    if out is not None and len(chunks) != 1:
+        at = 0
+        for chunk in chunks:
+            affine(chunk, center, scale, offset, clip=clip, inverse=inverse, dtype=dtype, out=out[at : at + len(chunk)])
+            at += len(chunk)
+        return out
+    [chunk] = chunks
     present_values, present, _ = _values(chunk)
     x = np.full(len(present), np.nan)
     x[present] = np.asarray(present_values, dtype=np.float64)

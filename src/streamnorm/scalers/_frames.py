@@ -171,11 +171,21 @@ class PolarsFrame:
         return column.chunks or [pa.array([], column.type)]
 
     def replace(self, columns: Mapping[int, tuple[pa.DataType, list[pa.Array]]], nullable: Collection[int] = ()) -> Any:
-        from_arrow = sys.modules["polars"].from_arrow
+        series = sys.modules["polars"].Series
         return self.data.with_columns(
-            from_arrow(pa.chunked_array(chunks, kind), rechunk=False).alias(self.names[i])
+            series(values=ArrowStream(pa.chunked_array(chunks, kind))).alias(self.names[i])
             for i, (kind, chunks) in columns.items()
         )
+
+
+class ArrowStream:
+    """A column that says nothing but the C stream interface, which polars reads faster than what it knows."""
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._column.__arrow_c_stream__(requested_schema)
 
 
 class RecordsFrame:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,15 @@ class AffineMap:
         numbers = self.taken(rounded_chunk(array), inverse)
         values = self.values(numbers, inverse, dtype, out)
         return pa.Array.from_buffers(kind, len(values), [validity(numbers), pa.py_buffer(values)], numbers.null_count)
+
+    def apply_at_once(
+        self, chunks: list[pa.Array], inverse: bool, kind: pa.DataType, out: np.ndarray
+    ) -> list[pa.Array]:
+        """The map over integers or floats in chunks, none of them null, as chunks of the same lengths in `out`."""
+        self.values(pa.chunked_array(chunks), inverse, out.dtype, out)
+        made = pa.Array.from_buffers(kind, len(out), [None, pa.py_buffer(out)], 0)
+        ends = list(accumulate(map(len, chunks)))
+        return [made[start:stop] for start, stop in pairwise([0, *ends])]
 
 
 class Transforms(ScikitLearnContract):
@@ -214,11 +224,12 @@ def mapped_in_place(
         before = chunks[0].type if chunks else frame.schema.field(i).type
         kind = mapped_type(before, place.fields, output_type)
         its = [maps[feature] for feature in features]
-        column = None
+        column, changed, at = None, [], 0
         if not (place.fields or place.each or is_list(storage_type(before))):
             check_numeric(place.name, before)
             column = np.empty(sum(map(len, chunks)), output_type(before)[1])
-        changed, at = [], 0
+            if _go_at_once(chunks, its[0]):
+                changed, chunks = its[0].apply_at_once(chunks, inverse, kind, column), []
         for chunk in chunks:
             try:
                 if column is None:
@@ -231,6 +242,14 @@ def mapped_in_place(
             at += len(chunk)
         replaced[i] = (kind, changed)
     return replaced
+
+
+def _go_at_once(chunks: Sequence[pa.Array], m: Any) -> bool:
+    """Whether the kernel takes all of these chunks in one call."""
+    if len(chunks) < 2 or not isinstance(m, AffineMap) or m.blank:
+        return False
+    of, kind = pa.types, chunks[0].type
+    return (of.is_integer(kind) or of.is_floating(kind)) and not any(chunk.null_count for chunk in chunks)
 
 
 def _blanked(matrix: np.ndarray, positions: list[int], copy: bool) -> np.ndarray:
