@@ -157,6 +157,35 @@ def test_memory_of_lists_that_the_file_has_folded(folder):
     assert found == [(32 * rows, 32 * rows * values, 0.0)]
 
 
+@pytest.mark.parametrize(
+    "kind,columns,options",
+    [
+        ("fixed", "v", {}),
+        ("list", "v[*]", {}),
+        ("list", "v", {"dtype": "float64"}),
+        ("nulls", "v[*]", {"dtype": "float64"}),
+        ("fixed", "id", {}),
+    ],
+)
+def test_memory_of_embeddings(kind, columns, options, folder):
+    """Lists of 1,536 floats, 74 MB in one row group and 74 MB in eight."""
+    rows, width = 12_000, 1_536
+    values = pa.array(np.random.default_rng(3).standard_normal(rows * width, dtype=np.float32))
+    if kind == "fixed":
+        lists = pa.FixedSizeListArray.from_arrays(values, width)
+    else:
+        lists = pa.ListArray.from_arrays(np.arange(rows + 1, dtype=np.int32) * width, values)
+    if kind == "nulls":
+        lists = lists.take(pa.array(np.arange(rows), mask=np.arange(rows) % 7 == 0))
+    table = pa.table({"id": np.arange(rows), "v": lists})
+    for size in (rows, rows // 8):
+        pq.write_table(table, folder / "in.parquet", row_group_size=size, use_dictionary=False, compression="none")
+        footer = 1000 * (width if columns == "v[*]" else 0)  # the state: as much as for so many columns
+        chunks = 2 * rows // size + footer // PER_CHUNK
+        peak(folder / "in.parquet", memory="64MB", chunks=chunks, columns=[columns], overwrite=True, **options)
+    assert pq.read_metadata(folder / "out.parquet").num_rows == rows
+
+
 def test_memory_of_a_row_group_of_duckdb(folder):
     path = folder / "in.parquet"
     duckdb.sql(

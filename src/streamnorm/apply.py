@@ -38,6 +38,7 @@ from .sources import BATCH_ROWS, ParquetInput, ReaderCache, column_batches, one_
 
 # PLAIN, PLAIN_DICTIONARY, RLE, BIT_PACKED, RLE_DICTIONARY: the encodings of strings that pyarrow reads as a dictionary
 DICTIONARY_READABLE = frozenset({0, 2, 3, 4, 8})
+FEW_VALUES = 1 << 16  # of a batch of lists or structs
 PAGE_ROOM = 5 * BATCH_ROWS * 8  # a batch, its values, the page put together, compressed, and room that codecs ask for
 
 
@@ -418,11 +419,18 @@ def is_string(kind: pa.DataType) -> bool:
 
 def _gathering_rows(task: FieldTask) -> int:
     """Rows of a batch of a column that is gathered: of lists and structs an eighth of an output row group, as pyarrow's
-    reader takes several times the size of a batch of them."""
+    reader takes several times the size of a batch of them; not so few that batches of short rows cost more than they
+    hold."""
     footer = task.span.file.footer
-    if len(footer.fields[footer.field_index(task.name)].elements) == 1:
+    field = footer.fields[footer.field_index(task.name)]
+    if len(field.elements) == 1:
         return BATCH_ROWS
-    return min(BATCH_ROWS, max(1024, max(task.span.out_rows) // 8))
+    values = rows = 1
+    for group in task.span.row_groups:
+        values += sum(footer.chunk(group, leaf).num_values for leaf in field.leaves)
+        rows += footer.row_groups[group].num_rows
+    few = max(64, FEW_VALUES * rows // max(values, rows))
+    return min(BATCH_ROWS, max(few, max(task.span.out_rows) // 8))
 
 
 def reads_as_dictionary(span: Span, name: str) -> bool:

@@ -21,6 +21,7 @@ TINY_BYTES = 10**6
 JOINED_BYTES = 16 * 10**6
 JOINED_ROWS = 1 << 20
 STRING_INDEX = 4
+NESTED = 12  # bytes beside each value in lists and structs: levels, its page, and the double that it may become
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def decoded_sizes(file: ParquetInput) -> list[int]:
     return [
         group.num_rows * width
         + (group.total_byte_size if variable else 0)
-        + sum(file.unfolded_size(number, leaf) for leaf in nested)
+        + sum(file.unfolded_size(number, leaf) + NESTED * file.footer.chunk(number, leaf).num_values for leaf in nested)
         for number, group in enumerate(file.footer.row_groups)
     ]
 

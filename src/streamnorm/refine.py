@@ -104,9 +104,9 @@ def _select_inside(
         found[features[0]].update(finite_chunk(numbers_of(values), summary[features[0]]))
         return
     arrays = positions_of(values, place, len(features))
-    for i, feature in enumerate(features):
+    columns = arrays.T if isinstance(arrays, np.ndarray) else arrays
+    for feature, column in zip(features, columns, strict=True):
         if feature in found:
-            column = arrays[:, i] if isinstance(arrays, np.ndarray) else arrays[i]
             found[feature].update(finite_values(column, summary[feature]))
 
 

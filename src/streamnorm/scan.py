@@ -28,6 +28,7 @@ MIN_UNIT_ROWS, MAX_UNIT_ROWS = 1 << 17, 1 << 23
 UNITS = 16
 UNIT_BYTES = 8 << 20
 MAX_COLUMNS = 64
+STATS_BYTES = 16 << 10  # of a feature: the values that wait to be a block
 
 Progress = Callable[[int, int | None, int], None]
 NewStats = Callable[[str, int], ColumnStats]  # (feature, number of the unit, which seeds its sketch)
@@ -133,7 +134,7 @@ def scan(
     readers, inside = ReaderCache(), nested or {}
 
     def work(unit: ScanUnit, outlet: Outlet) -> None:
-        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory, weight, inside), 0)
+        outlet.push(unit_stats(unit, readers, new_stats, outlet, memory, weight, inside), stats_size(unit, inside))
 
     merged: dict[str, ColumnStats] = {}
 
@@ -172,15 +173,21 @@ def run_units(
     nested: Nested | None = None,
 ) -> None:
     """Work on units whose reading takes half of `memory` at most, in a pass over so many columns."""
+
+    def need(unit: ScanUnit) -> int:
+        read = columns_read(unit, weight, nested or {})
+        return unit.file.reading_need(unit.row_groups, read, memory) + stats_size(unit, nested or {})
+
     for unit in run_ordered(
-        units,
-        work,
-        consume,
-        threads=threads,
-        need=lambda unit: unit.file.reading_need(unit.row_groups, columns_read(unit, weight, nested or {}), memory),
-        limit=memory // 2,
+        units, work, consume, threads=threads, stash=memory // 8, need=need, limit=memory // 2
     ):
         meter.add(unit.rows * len(unit.columns) / columns)
+
+
+def stats_size(unit: ScanUnit, nested: Nested) -> int:
+    """Bytes that the statistics of a unit's features hold until they are merged; where there is one for each position
+    of long lists, that is more than what is read for them."""
+    return STATS_BYTES * sum(len(_features(column, nested)) for column in unit.columns)
 
 
 def columns_read(unit: ScanUnit, weight: str | None, nested: Nested) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Design: offsets and validity of lists are shared with what came in; only the num
 is neither looked at nor kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from .._core import affine, affine_matrix, update_matrix
 from ..errors import BadRow, DataError
+from ._buffers import array_of, missing_rows, packed, plain_values
 from ._paths import Place, is_list, storage_type
 from ._select import numeric_chunk, rounded_chunk, value_type, without_infinities
 
@@ -34,22 +35,35 @@ def leaf(array: pa.Array, fields: Sequence[str]) -> pa.Array:
 def numbers_of(array: pa.Array) -> pa.Array:
     """All numbers in lists, of any depth, one after the other; what is no list is given back."""
     while is_list(array.type):
-        array = storage(array.flatten())
+        array = storage(shown_values(array))
     return array
 
 
-def positions_of(array: pa.Array, place: Place, length: int) -> np.ndarray | list[pa.Array]:
+def positions_of(array: pa.Array, place: Place, length: int) -> np.ndarray | Iterator[pa.Array]:
     """The values at each position of lists: a matrix of shape (rows, length), or arrays where there are nulls."""
     check_lengths(array, place, length)
-    values = array.flatten()  # without null lists
-    if array.null_count == 0 and values.null_count == 0:
-        matrix = _plain_values(numeric_chunk(values))
-        if matrix is not None:
-            return matrix.reshape(-1, length)
-    start = np.cumsum(np.asarray(array.is_valid()), dtype=np.int64) - 1
-    missing = np.asarray(array.is_null())
-    numbers = numeric_chunk(values)
-    return [numbers.take(pa.array(start * length + i, mask=missing)) for i in range(length)]
+    numbers = numeric_chunk(shown_values(array))  # without null lists
+    plain = plain_values(numbers)
+    if plain is not None and array.null_count == 0 and numbers.null_count == 0:
+        return plain.reshape(-1, length)
+    return _positions_with_nulls(array, length, numbers, plain)
+
+
+def _positions_with_nulls(
+    array: pa.Array, length: int, numbers: pa.Array, plain: np.ndarray | None
+) -> Iterator[pa.Array]:
+    missing = missing_rows(array)
+    start = (np.cumsum(~missing, dtype=np.int64) - 1) * length
+    if plain is None:
+        for i in range(length):
+            yield numbers.take(array_of(start + i, missing))
+        return
+    if not len(plain):
+        plain = np.zeros(length, plain.dtype)  # for null lists to point at
+    start[missing] = 0
+    hidden = missing_rows(numbers) if numbers.null_count else None
+    for i in range(length):
+        yield array_of(plain[start + i], missing if hidden is None else missing | hidden[start + i])
 
 
 def check_lengths(array: pa.Array, place: Place, length: int) -> None:
@@ -58,7 +72,7 @@ def check_lengths(array: pa.Array, place: Place, length: int) -> None:
         lengths = np.full(len(array), array.type.list_size)
     else:
         lengths = np.diff(_offsets(array))
-    wrong = (lengths != length) & np.asarray(array.is_valid())
+    wrong = (lengths != length) & ~missing_rows(array)
     if wrong.any():
         row = int(wrong.argmax())
         raise BadRow(
@@ -67,15 +81,6 @@ def check_lengths(array: pa.Array, place: Place, length: int) -> None:
             "make lists of one length, or name the column without [*]",
             place.name,
         )
-
-
-def _plain_values(array: pa.Array) -> np.ndarray | None:
-    """Integers and floats as NumPy has them, without a copy; None for others."""
-    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
-        return None
-    return np.frombuffer(array.buffers()[1] or b"", array.type.to_pandas_dtype())[
-        array.offset : array.offset + len(array)
-    ]
 
 
 def feed(
@@ -152,8 +157,7 @@ def _rebuilt(array: pa.Array, fields: Sequence[str], each: bool, change: Callabl
     children[at] = _rebuilt(storage(children[at]), fields[1:], each, change)
     kinds = [array.type.field(i) for i in range(array.type.num_fields)]
     kinds[at] = kinds[at].with_type(children[at].type)
-    mask = array.is_null() if array.null_count else None
-    return pa.StructArray.from_arrays(children, fields=kinds, mask=mask)
+    return pa.Array.from_buffers(pa.struct(kinds), len(array), [validity(array)], array.null_count, children=children)
 
 
 def _mapped(array: pa.Array, maps: Sequence[Any], inverse: bool, out_type: OutType) -> pa.Array:
@@ -161,7 +165,7 @@ def _mapped(array: pa.Array, maps: Sequence[Any], inverse: bool, out_type: OutTy
     if not is_list(array.type):
         return maps[0].apply(array, inverse, *out_type(array.type))
     if len(maps) > 1 and not _fits(array, len(maps)):
-        array = array.take(pa.array(np.arange(len(array))))  # null lists, which may hide values, are empty then
+        array = array.take(array_of(np.arange(len(array))))  # null lists, which may hide values, are empty then
     values = list_values(array)
     kind = out_type(value_type(values.type))
     if is_list(storage_type(values.type)):
@@ -198,7 +202,7 @@ def floats_of(values: pa.Array) -> np.ndarray:
     """Numbers as floats: shared if they are, and else as float64; what stands under nulls is unspecified."""
     numbers = rounded_chunk(values)
     if pa.types.is_floating(numbers.type):
-        plain = _plain_values(numbers)
+        plain = plain_values(numbers)
         assert plain is not None
         return plain
     return affine(numbers, 0.0, 1.0)
@@ -217,7 +221,7 @@ def validity(array: pa.Array) -> pa.Buffer | None:
         return None
     bitmap = array.buffers()[0]
     if bitmap is None or array.offset % 8:
-        return array.is_valid().buffers()[1]
+        return packed(~missing_rows(array))
     return bitmap.slice(array.offset // 8)
 
 
@@ -240,6 +244,15 @@ def list_values(array: pa.Array) -> pa.Array:
         return array.values.slice(array.offset * size, len(array) * size)
     offsets = _offsets(array)
     return array.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+
+
+def shown_values(array: pa.Array) -> pa.Array:
+    """The values of these lists without those that nulls hide."""
+    if array.null_count:
+        fixed = pa.types.is_fixed_size_list(array.type)
+        if fixed or np.diff(_offsets(array))[missing_rows(array)].any():
+            return array.flatten()
+    return list_values(array)
 
 
 def rows_of(array: pa.Array) -> int | np.ndarray:

@@ -22,7 +22,7 @@ from .._unit import NORMS, unit_rows
 from ..errors import DataError
 from ..memory import RANK_ERROR
 from ..summary import ColumnSummary, Summary
-from ._elementary import _ElementaryScaler
+from ._buffers import missing_rows
 from ._frames import Frame
 from ._inputs import as_matrix, kind_of
 from ._nested import floats_array, floats_of, rows_of
@@ -65,7 +65,7 @@ class UnitMap:
         x, rows, numbers = floats_of(values), rows_of(lists), numeric_chunk(values)
         if lists.null_count:  # whatever a null hides is no list
             lengths = np.diff(rows) if isinstance(rows, np.ndarray) else rows
-            x = np.where(np.repeat(np.asarray(lists.is_null()), lengths), x.dtype.type(0), x)
+            x = np.where(np.repeat(missing_rows(lists), lengths), x.dtype.type(0), x)
         bitmap = numbers.buffers()[0] if numbers.null_count else None
         result = to_unit(x, rows, self.norm, dtype, validity=bitmap, bit=numbers.offset if bitmap else 0)
         return floats_array(result, values, kind)
@@ -214,7 +214,7 @@ class Normalizer(_ElementaryScaler):
         dtype = np.result_type(*{values.dtype for values in floats})
         matrix = np.empty((frame.rows, len(together)), dtype)
         for j, (array, values) in enumerate(zip(arrays, floats, strict=True)):
-            matrix[:, j] = np.where(np.asarray(array.is_null()), np.nan, values) if array.null_count else values
+            matrix[:, j] = np.where(missing_rows(array), np.nan, values) if array.null_count else values
         result = self._of_matrix(matrix, False)
         kind = pa.from_numpy_dtype(dtype)
         return {

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from ..errors import DataError
 from ..summary import ColumnSummary, near_matches
+from ._buffers import array_of, missing_rows, plain_values
 
 _FLOATS = {pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64"}
 _TAKEN_AS_THEY_ARE = {kind.id for kind in _FLOATS}  # which a set of numbers tells faster than a row of questions
@@ -70,12 +71,11 @@ def without_infinities(chunk: pa.Array) -> pa.Array:
     """The same rows with nulls in the place of infinite values."""
     if not pa.types.is_floating(chunk.type):
         return chunk
-    values = chunk.to_numpy(zero_copy_only=False)
+    values = plain_values(chunk)
     infinite = np.isinf(values)
     if not infinite.any():
         return chunk
-    missing = infinite | np.asarray(chunk.is_null()) if chunk.null_count else infinite
-    return pa.array(values, chunk.type, mask=missing, from_pandas=False)
+    return array_of(values, infinite | missing_rows(chunk))
 
 
 def finite_chunk(chunk: pa.Array, column: ColumnSummary) -> pa.Array:

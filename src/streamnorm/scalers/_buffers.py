@@ -1,0 +1,39 @@
+"""Arrow arrays and NumPy ones of each other's buffers.
+
+Design: by pyarrow's own ``to_numpy``, ``np.asarray`` and ``pa.array`` of an ndarray, pandas is imported wherever it is
+installed, 35 MB that no job over files asks for, and by ``is_null`` the compute functions, 9 MB. What is done here for
+each batch reads the buffers, and is no slower.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+
+def missing_rows(array: pa.Array) -> np.ndarray:
+    """Where an array with a validity bitmap of its own is null, as booleans."""
+    bitmap = array.buffers()[0] if array.null_count else None
+    if bitmap is None:
+        return np.zeros(len(array), bool)
+    first, rest = divmod(array.offset, 8)
+    held = np.frombuffer(bitmap, np.uint8)[first : first + (rest + len(array) + 7) // 8]
+    return np.unpackbits(held, bitorder="little")[rest : rest + len(array)] == 0
+
+
+def array_of(values: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
+    """Numbers as an Arrow array that shares them, null where `missing` says so."""
+    bitmap = None if missing is None else packed(~missing)
+    kind = pa.from_numpy_dtype(values.dtype)
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def packed(flags: np.ndarray) -> pa.Buffer:
+    """Booleans as bits."""
+    return pa.py_buffer(np.packbits(flags, bitorder="little"))
+
+
+def plain_values(array: pa.Array) -> np.ndarray | None:
+    """Integers and floats as NumPy has them, without a copy; None for others."""
+    if not (pa.types.is_integer(array.type) or pa.types.is_floating(array.type)):
+        return None
+    buffer = array.buffers()[1] or b""
+    return np.frombuffer(buffer, array.type.to_pandas_dtype())[array.offset : array.offset + len(array)]
