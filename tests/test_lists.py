@@ -322,10 +322,8 @@ def test_directories_and_the_command_line(tmp_path):
     assert pq.read_table(tmp_path / "out" / "a.parquet")["v"].to_pylist() == [[-1.0, -1.0], None]
 
 
-def test_tensors_and_views():
+def test_tensors():
     tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(np.arange(12.0).reshape(3, 2, 2))
     table = pa.table({"t": tensors})
     assert sn.fit(table, columns="t[*]").mean_.tolist() == [4.0, 5.0, 6.0, 7.0]
     assert sn.MinMaxScaler().fit_transform(table, columns="t")["t"].type == pa.list_(pa.float64(), 4)
-    with pytest.raises(sn.DataError, match="holds list_view"):
-        sn.fit(pa.table({"v": pa.array([[1.0]], pa.list_view(pa.float64()))}), columns="v")

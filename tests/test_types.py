@@ -153,10 +153,14 @@ def test_decimals_beyond_all_kernels(where, tmp_path):
     data = table
     if where == "parquet":
         data = tmp_path / "x.parquet"
-        pq.write_table(table, data)
-    with pytest.raises(sn.DataError, match="38 digits: cast"):
+        early = pa.table({"x": pa.array(small, pa.decimal256(76, 2))})
+        pq.write_table(pa.concat_tables([early, table]), data, row_group_size=2)
+    with pytest.raises(sn.DataError, match="more than 38 digits, .* cast the column to float64") as caught:
         sn.fit(data)
-    result = sn.transform(data, None, scaler).read_all()["x"].to_pylist()
+    assert caught.value.column == "x"
+    if where == "parquet":
+        assert (caught.value.file, caught.value.row_group) == (str(data), 1)
+    result = sn.transform(data, None, scaler).read_all()["x"].to_pylist()[-3:]
     assert result == [None if value is None else (float(value) - 2.0) / 0.5 for value in huge]
 
 
@@ -164,6 +168,69 @@ def test_seconds_as_parquet_has_them(tmp_path):
     """Parquet has no seconds: what comes back is in milliseconds, and so are the statistics."""
     pq.write_table(pa.table({"t": pa.array([1, 3], pa.timestamp("s"))}), tmp_path / "t.parquet")
     assert sn.fit(tmp_path / "t.parquet", columns="t").summary_["t"].max == 3000
+
+
+def test_decimals_inside_of_lists_beyond_all_kernels(tmp_path):
+    huge = pa.array([[Decimal(1)], [Decimal("9" * 60)]], pa.list_(pa.decimal256(76, 2)))
+    pq.write_table(pa.table({"v": huge}), tmp_path / "v.parquet", row_group_size=1)
+    for data in (tmp_path / "v.parquet", pa.table({"v": huge})):
+        with pytest.raises(sn.DataError, match="column 'v'.*more than 38 digits") as caught:
+            sn.fit(data, columns="v")
+        assert caught.value.row_group == (None if isinstance(data, pa.Table) else 1)
+
+
+@pytest.mark.parametrize("kind", [pa.list_view(pa.float32()), pa.large_list_view(pa.float32())], ids=str)
+def test_views_of_lists_become_lists(kind, tmp_path):
+    """In any order, some more than once, some null that hide values; the last one is there, too."""
+    values = pa.array([0.0, 1, 2, 3, 4, None], pa.float32())
+    arrays = pa.ListViewArray if pa.types.is_list_view(kind) else pa.LargeListViewArray
+    mask = pa.array([False, True, False, False, False])
+    views = arrays.from_arrays([4, 0, 2, 1, 3], [2, 3, 2, 1, 0], values, type=kind, mask=mask)
+    lists = views.to_pylist()
+    assert lists == [[4.0, None], None, [2.0, 3.0], [1.0], []]
+    pq.write_table(pa.table({"v": lists}, schema=pa.schema({"v": kind})), tmp_path / "v.parquet", row_group_size=2)
+    for data in (pa.table({"v": views}), tmp_path / "v.parquet"):
+        scaler = sn.fit(data, "minmax", columns="v")
+        assert (scaler.data_min_.item(), scaler.data_max_.item()) == (1.0, 4.0)
+        assert scaler.summary_["v"].null_count == 1
+        result = sn.transform(data, None, scaler).read_all()
+        is_list = pa.types.is_list if pa.types.is_list_view(kind) else pa.types.is_large_list
+        assert is_list(result["v"].type) and result["v"].type.value_type == pa.float32()
+        third, two_thirds = float(np.float32(1 / 3)), float(np.float32(2 / 3))
+        assert result["v"].to_pylist() == [[1.0, None], None, [third, two_thirds], [0.0], []]
+    last_two = sn.StandardScaler().fit(pa.table({"v": views[2:4]}), columns="v")
+    assert last_two.mean_.item() == 2.0
+    pairs = pa.table({"v": pa.array([[1.0, 2.0], [3.0, 6.0]], kind)})
+    assert sn.StandardScaler().fit_transform(pairs, columns="v[*]")["v"].to_pylist() == [[-1.0, -1.0], [1.0, 1.0]]
+
+
+STRANGE = {
+    "list_view": pa.array([[1.0, 2.0], None, [3.0]], pa.list_view(pa.float64())),
+    "large_list_view": pa.array([[1.0, 2.0], None, [3.0]], pa.large_list_view(pa.float64())),
+    "map": pa.array([[("a", 1.0)], None, [("b", 2.0), ("c", None)]], pa.map_(pa.string(), pa.float64())),
+    "binary_view": pa.array([b"a", None, b"c" * 50], pa.binary_view()),
+    "string_view": pa.array(["a", None, "c" * 50], pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_views_and_maps_pass_through(name, tmp_path):
+    table = pa.table({"x": [1.0, 3.0, 2.0], name: STRANGE[name], "s": pa.StructArray.from_arrays(
+        [STRANGE[name], pa.array([1.0, 2.0, None])], ["in", "y"])})  # fmt: skip
+    pq.write_table(table, tmp_path / "x.parquet")
+    before = pq.read_schema(tmp_path / "x.parquet")
+    for source, options in (("x.parquet", {}), ("x.parquet", {"row_group_size": 2}), (table, {})):
+        source = tmp_path / source if isinstance(source, str) else source
+        sn.normalize(source, tmp_path / "y.parquet", columns=["x", "s.y"], overwrite=True, **options)
+        after = pq.read_table(tmp_path / "y.parquet")
+        assert after.schema.types == before.types
+        assert after[name].to_pylist() == STRANGE[name].to_pylist()
+        assert [row["in"] for row in after["s"].to_pylist()] == STRANGE[name].to_pylist()
+        assert [row["y"] for row in after["s"].to_pylist()] == [-1.0, 1.0, None]
+    if "list" not in name:
+        for column in (name, "s.in", name + "[*]"):
+            with pytest.raises(sn.DataError, match="keys differ from row to row" if name == "map" else "not numbers"):
+                sn.fit(tmp_path / "x.parquet", columns=[column])
 
 
 # ------------------------------------------------------------------ what passes through

@@ -251,6 +251,10 @@ def unit_stats(
                     its[0].update(numeric_chunk(array), weights)
             except BadRow as error:
                 raise bad_row(unit.file, unit.row_groups, name, error, row) from error
+            except DataError as error:
+                if error.column is not None:
+                    raise
+                raise unit.file.error(str(error), _group_of_digits(unit, readers, name, nested), name) from error
             except (TypeError, pa.ArrowException) as error:
                 raise unit.file.error(f"cannot be taken as numbers ({one_line(error)})", column=name) from error
         row += len(arrays[0])
@@ -259,6 +263,18 @@ def unit_stats(
         if any(column.infinite_count and not column.skips_infinite for column in its):
             raise _infinity(unit, readers, name, nested)
     return stats
+
+
+def _group_of_digits(unit: ScanUnit, readers: ReaderCache, name: str, nested: Nested) -> int | None:
+    """The row group whose decimals have more digits than the kernels take."""
+    for group in unit.row_groups:
+        place, one = place_in(name, nested), ScanUnit(unit.file, range(group, group + 1), 0, (name,), 0)
+        try:
+            for (array,) in place_batches(one, readers, nested, TIGHT):
+                numeric_chunk(numbers_of(leaf(array, place.fields)))
+        except DataError:
+            return group
+    return None
 
 
 def bad_row(file: ParquetInput, row_groups: range, name: str, error: BadRow, first: int) -> DataError:

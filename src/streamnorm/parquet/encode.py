@@ -388,14 +388,30 @@ def encode_arrow(
     if column.type != field.type:
         raise ValueError(f"column {field.name!r} has type {column.type}, expected {field.type}")
     table = pa.Table.from_arrays([column], schema=pa.schema([field]))
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, store_schema=False, **writer_options(codec)) as writer:
-        writer.write_table(table, row_group_size=max(len(column), 1))
-    buffer = sink.getvalue()
+    try:
+        buffer = _written(table, codec)
+    except pa.ArrowNotImplementedError:  # of slices of structs that hold views of strings
+        buffer = _written(_unsliced(table), codec)
     footer = parse_footer(buffer, f"<column {field.name!r}>")
     if footer.num_row_groups != 1:
         raise ValueError(f"column {field.name!r} has {len(column)} rows, more than one row group holds")
     return EncodedField(len(column), tuple(_leaves(buffer, footer)), footer.fields[0].elements)
+
+
+def _written(table: pa.Table, codec: Compression) -> pa.Buffer:
+    """A Parquet file of one row group."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **writer_options(codec)) as writer:
+        writer.write_table(table, row_group_size=max(len(table), 1))
+    return sink.getvalue()
+
+
+def _unsliced(table: pa.Table) -> pa.Table:
+    """The same rows in arrays that begin with their buffers, which is how Arrow's IPC writes them."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
 def _chunked(field: pa.Field, data) -> pa.ChunkedArray:

@@ -572,5 +572,9 @@ def _update(
             columns[0].stats.update(numeric_chunk(chunk), weights)
     except BadRow as error:
         raise error.behind(first_row, place.name) from None
+    except DataError as error:
+        if error.column is not None:
+            raise
+        raise DataError(f"column {place.name!r}: {error}", column=place.name) from error
     except TypeError as error:
         raise DataError(f"column {place.name!r} changed its type: {error}", column=place.name) from None

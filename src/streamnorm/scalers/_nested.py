@@ -13,15 +13,27 @@ import pyarrow as pa
 from .._core import affine, affine_matrix, update_matrix
 from ..errors import BadRow, DataError
 from ._buffers import array_of, missing_rows, packed, plain_values
-from ._paths import Place, is_list, storage_type
+from ._paths import Place, is_list, is_list_view, storage_type
 from ._select import numeric_chunk, rounded_chunk, value_type, without_infinities
 
 OutType = Callable[[pa.DataType], tuple[pa.DataType, Any]]
 
 
 def storage(array: pa.Array) -> pa.Array:
-    """The array under extensions."""
-    return storage(array.storage) if isinstance(array.type, pa.BaseExtensionType) else array
+    """The array under extensions; views of lists as lists."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        return storage(array.storage)
+    return _without_views(array) if is_list_view(array.type) else array
+
+
+def _without_views(array: pa.Array) -> pa.Array:
+    """Lists that lie one after the other; the cast of some versions of Arrow loses the last of them."""
+    kind = storage_type(array.type)
+    sizes = np.frombuffer(array.buffers()[2] or b"", _offset_type(kind))[array.offset : array.offset + len(array)]
+    offsets = np.zeros(len(array) + 1, sizes.dtype)
+    np.cumsum(np.where(missing_rows(array), 0, sizes), out=offsets[1:])
+    buffers = [validity(array), pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(kind, len(array), buffers, array.null_count, children=[array.flatten()])
 
 
 def leaf(array: pa.Array, fields: Sequence[str]) -> pa.Array:
@@ -225,13 +237,13 @@ def validity(array: pa.Array) -> pa.Buffer | None:
     return bitmap.slice(array.offset // 8)
 
 
-def _offset_type(array: pa.Array) -> Any:
-    return np.int64 if pa.types.is_large_list(array.type) else np.int32
+def _offset_type(kind: pa.DataType) -> Any:
+    return np.int64 if pa.types.is_large_list(kind) else np.int32
 
 
 def _offsets(array: pa.Array) -> np.ndarray:
     """Where each list begins, and where the last one ends, in the values that slices share."""
-    kind = _offset_type(array)
+    kind = _offset_type(array.type)
     if len(array) == 0:
         return np.zeros(1, kind)
     return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array) + 1]
@@ -269,7 +281,7 @@ def with_values(array: pa.Array, values: pa.Array) -> pa.Array:
     buffers = [validity(array)]
     if not pa.types.is_fixed_size_list(kind):
         offsets = rows_of(array)
-        width = np.dtype(_offset_type(array)).itemsize
+        width = np.dtype(_offset_type(array.type)).itemsize
         shared = len(array) and _offsets(array)[0] == 0
         buffers.append(array.buffers()[1].slice(array.offset * width) if shared else pa.py_buffer(offsets))
     return pa.Array.from_buffers(kind, len(array), buffers, array.null_count, children=[values])

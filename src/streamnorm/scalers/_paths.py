@@ -110,9 +110,18 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
+def is_list_view(kind: pa.DataType) -> bool:
+    """Whether a type is of lists that may lie anywhere in their values."""
+    return pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
+
+
 def storage_type(kind: pa.DataType) -> pa.DataType:
-    """The type under extensions."""
-    return storage_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
+    """The type under extensions; lists for views of lists, which is what becomes of them where they are normalized."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return storage_type(kind.storage_type)
+    if is_list_view(kind):
+        return (pa.list_ if pa.types.is_list_view(kind) else pa.large_list)(kind.value_field)
+    return kind
 
 
 def check_place(schema: pa.Schema, place: Place, index: Collection[str] | None = None) -> pa.DataType:
@@ -156,6 +165,12 @@ def check_place(schema: pa.Schema, place: Place, index: Collection[str] | None =
 
 def _check_values(place: Place, kind: pa.DataType) -> None:
     inner = kind
+    if pa.types.is_map(kind):
+        raise DataError(
+            f"column {place.name!r} holds {kind}, whose keys differ from row to row: leave it out, or make the values "
+            "that are to be normalized a column or a struct",
+            column=place.name,
+        )
     while is_list(inner):
         inner = storage_type(inner.value_type)
     if not is_numeric_when_named(inner) or (inner is not kind and pa.types.is_null(inner)):

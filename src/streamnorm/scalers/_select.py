@@ -96,8 +96,8 @@ def _narrow_decimals(chunk: pa.Array) -> pa.Array:
         return chunk.cast(pa.decimal128(38, chunk.type.scale))
     except (pa.ArrowInvalid, ValueError):
         raise DataError(
-            f"decimals of type {chunk.type} hold more than 38 digits: cast the column to decimal128 or "
-            f"float64 first"
+            f"decimals of type {chunk.type} hold a value of more than 38 digits, which no statistics keep: cast the "
+            "column to float64 first, or fit it on data without such values (transform takes them)"
         ) from None
 
 
