@@ -289,3 +289,23 @@ def test_workers_of_every_kind_read_each_row_once(method, table, tmp_path):
     assert sorted(first) == sorted(second) == list(range(ROWS))
     assert first != second
     assert len(ids(iterator)) == ROWS - 512
+
+
+INSIDE = {"v": [[1.0, 2.0], [3.0, 4.0]], "s": [{"x": 1.0}, {"x": 2.0}], "y": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("name", ["s.x", "v[0]", "v[*]"])
+@pytest.mark.parametrize("where", ["memory", "parquet"])
+def test_paths_into_columns_are_refused_by_what_they_are(name, where, tmp_path):
+    source = pa.table(INSIDE)
+    scaler = sn.fit(source, columns=["v[*]" if name[0] == "v" else name])
+    if where == "parquet":
+        pq.write_table(source, tmp_path / "x.parquet")
+        source = tmp_path / "x.parquet"
+    for ask in (
+        lambda: sn.batches(source, columns=[name]),
+        lambda: sn.batches(source, scaler),
+        lambda: sn.nn.Regressor(epochs=1).fit(source, target="y", columns=[name]),
+    ):
+        with pytest.raises(sn.DataError, match=f"lies inside of column '{name[0]}'.*column of its own"):
+            ask()

@@ -134,6 +134,7 @@ def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
             raise DataError(f"these columns have names, and {name!r} is none: give the column's name", column=name)
         found = schema.get_all_field_indices(name)
         if not found:
+            _check_no_path(schema, name)
             raise DataError(f"there is no column {name!r}: {near_matches(name, schema.names)}", column=name)
         if len(found) > 1:
             raise DataError(
@@ -146,6 +147,20 @@ def check_columns(schema: pa.Schema, names: Sequence[str]) -> None:
                 column=name,
             )
         check_numeric(name, schema.field(found[0]).type)
+
+
+def _check_no_path(schema: pa.Schema, name: str) -> None:
+    """Raise DataError, where only whole columns are taken, if a name leads into one."""
+    from ._paths import check_place, each_of, place_of  # which goes by what is here
+
+    place = place_of(each_of(name) or name, schema.names)
+    if (place.fields or place.each) and place.column in schema.names:
+        check_place(schema, place)
+        raise DataError(
+            f"{name!r} lies inside of column {place.column!r}, where scalers look, but batches and networks do not: "
+            "make it a column of its own first",
+            column=name,
+        )
 
 
 def check_numeric(name: str, kind: pa.DataType) -> None:
