@@ -228,3 +228,52 @@ def test_what_cannot_be_exported():
         to_sql(sn.StandardScaler(), "t")
     with pytest.raises(TypeError, match="a dict cannot be exported"):
         to_sql({}, "t")
+
+
+NESTED = pa.table(
+    {
+        "id": [1, 2, 3],
+        "v": pa.array([[1.0, 20.0], None, [3.5, None]], pa.list_(pa.float64())),
+        "f": pa.array([[0.1, 0.2], [0.5, 7.0], [3.0, -1.0]], pa.list_(pa.float64(), 2)),
+        "s": [{"x": 1.5, "in": {"y z": 2}}, None, {"x": 4.0, "in": {"y z": -7}}],
+        "w": [[1.0, float("nan"), None], [], None],
+        "a.b": [1.0, 2.0, 4.0],
+    }
+)
+PATHS = ["v[*]", "f[*]", "s.x", "s.in.y z", "w", "a.b"]
+
+
+@pytest.mark.parametrize("scaler", [sn.StandardScaler(), sn.MinMaxScaler(clip=True)], ids=str)
+def test_duckdb_looks_inside_of_columns(scaler):
+    scaler.fit(NESTED, columns=PATHS)
+    connection = database("duckdb", NESTED)
+    found = run(connection, to_sql(scaler, "trips", columns=NESTED.schema, passthrough="id"))
+    mapped = scaler.transform(NESTED).to_pylist()
+    assert found["id"] == [1, 2, 3] and found["a.b"] == [row["a.b"] for row in mapped]
+    for name in "vf":
+        for i in (0, 1):
+            assert found[f"{name}[{i}]"] == [row[name] and row[name][i] for row in mapped]
+    assert found["s.x"] == [row["s"] and row["s"]["x"] for row in mapped]
+    assert found["s.in.y z"] == [row["s"] and row["s"]["in"]["y z"] for row in mapped]
+    nan = found["w"][0][1]
+    assert math.isnan(nan) and [found["w"][0][::2], *found["w"][1:]] == [mapped[0]["w"][::2], [], None]
+    back = run(connection, to_sql(scaler, "trips", columns=NESTED.column_names, inverse=True))
+    assert back["v[0]"] == [row["v"] and row["v"][0] for row in scaler.inverse_transform(NESTED).to_pylist()]
+
+
+def test_positions_are_told_without_the_columns_but_a_lonely_one():
+    scaler = sn.StandardScaler().fit(NESTED, columns=["v[*]"])
+    assert '"source"."v"[2]' in to_sql(scaler, "t") and '"source"."v"[2]' in to_sql(scaler, "t", dialect="postgresql")
+    named = sn.StandardScaler().fit(pa.table({"v[1]": [1.0, 2.0]}))
+    assert run(database("duckdb", pa.table({"v[1]": [1.0, 2.0]})), to_sql(named, "trips")) == {"v[1]": [-1.0, 1.0]}
+    inside = sn.StandardScaler().fit(NESTED, columns=["s.in.y z"])
+    assert '(("source"."s")."in")."y z"' in to_sql(inside, "t", dialect="postgresql", columns=["s"])
+
+
+def test_dialects_say_where_they_cannot_look():
+    for column in ("s.x", "v[*]", "w"):
+        scaler = sn.StandardScaler().fit(NESTED, columns=[column])
+        with pytest.raises(sn.StreamnormError, match="SQLite cannot (look|map)"):
+            to_sql(scaler, "t", dialect="sqlite", columns=NESTED.schema)
+    with pytest.raises(sn.StreamnormError, match="'w' holds lists, which PostgreSQL cannot map"):
+        to_sql(scaler, "t", dialect="postgresql")

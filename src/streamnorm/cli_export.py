@@ -21,7 +21,7 @@ TARGETS = ("sql", "polars", "pyarrow", "onnx", "sklearn", "torch", "lerobot")
 DIALECTS = ("duckdb", "sqlite", "postgresql")
 # Which options each target takes, beside --output and --overwrite.
 _TAKES = {
-    "sql": {"dialect", "table", "view", "passthrough", "inverse"},
+    "sql": {"dialect", "table", "view", "passthrough", "inverse", "columns"},
     "polars": {"inverse"},
     "pyarrow": {"inverse"},
     "lerobot": {"feature"},
@@ -69,6 +69,13 @@ def _path(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     multiple=True,
     callback=names,
     help="Columns that the SQL leaves as they are; may be repeated. [default: none]",
+)
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    multiple=True,
+    callback=names,
+    help="All columns of the table, where names such as pos.x lead into structs; may be repeated.",
 )
 @click.option("--inverse", is_flag=True, default=None, help="Undo the normalization instead (sql, polars, pyarrow).")
 @click.option("--feature", metavar="NAME", help="Of lerobot: the feature. [default: observation.state]")

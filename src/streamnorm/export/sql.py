@@ -9,12 +9,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from ..errors import StreamnormError
+from ..scalers._paths import EACH, each_of, place_of
 from ._affine import MappedColumn, named_columns
 
 ULPS = 0  # of float64, between the query's results and those of `transform`, in all three dialects
@@ -22,6 +25,7 @@ ULPS = 0  # of float64, between the query's results and those of `transform`, in
 Name = str | tuple[str, ...]
 
 _SOURCE = '"source"'
+_ITEM = '"item"'
 _SAFE_DIGITS = 15  # that any reader of decimals gets right where the number is a double
 _POWER = 62  # of two, within SQLite's integers
 
@@ -34,6 +38,7 @@ def to_sql(
     view: Name | None = None,
     passthrough: str | Sequence[str] | None = None,
     inverse: bool = False,
+    columns: Iterable[str] | None = None,
 ) -> str:
     """A query that normalizes the rows of a table, or a view that does.
 
@@ -51,6 +56,10 @@ def to_sql(
         Columns that come out as they are, before the normalized ones. None: no others.
     inverse : bool, default False
         Undo the normalization instead, except for clipping.
+    columns : iterable of str or None
+        The names of all columns of the table, or its ``pyarrow.Schema``: what the scaler names and is none of them
+        lies inside of one, such as ``"pos.x"`` in a struct. None: every name is that of a column, but for positions
+        of lists, ``"v[0]"`` and so on up to the last one.
 
     Returns
     -------
@@ -62,7 +71,8 @@ def to_sql(
     ValueError
         If a name cannot be an identifier of the dialect, a column would come out twice, or there is no such dialect.
     StreamnormError
-        If the scaler's columns have no names.
+        If the scaler's columns have no names, or one is a list or lies inside of a column, and the dialect has no way
+        to say so: SQLite for both, PostgreSQL for lists under one statistic.
 
     Notes
     -----
@@ -86,19 +96,56 @@ def to_sql(
     if dialect not in _DIALECTS:
         raise ValueError(f"dialect must be one of {', '.join(map(repr, _DIALECTS))}, got {dialect!r}")
     spoken = _DIALECTS[dialect]
-    columns = named_columns(scaler, "SQL")
+    mapped = named_columns(scaler, "SQL")
+    known = _own_columns(columns, [column.name for column in mapped])
     kept = [passthrough] if isinstance(passthrough, str) else list(passthrough or ())
-    _check_unique([*kept, *(column.name for column in columns)], spoken)
+    _check_unique([*kept, *(column.name for column in mapped)], spoken)
     lines = [f"  {_SOURCE}.{spoken.quote(name)} AS {spoken.quote(name)}" for name in kept]
-    for column in columns:
-        name = spoken.quote(column.name)
-        lines.append(f"  {mapped(column, f'{_SOURCE}.{name}', spoken, inverse)} AS {name}")
+    for column in mapped:
+        x = _value(column.name, known, spoken)
+        if scaler.summary_[column.name].lists is None:
+            y = _mapped(x, column, spoken, inverse)
+        elif spoken.each is None:
+            raise StreamnormError(f"column {column.name!r} holds lists, which {spoken.title} cannot map: leave it out")
+        else:
+            y = spoken.each(x, _mapped(_ITEM, column, spoken, inverse))
+        lines.append(f"  {y} AS {spoken.quote(column.name)}")
     query = "SELECT\n" + ",\n".join(lines) + f"\nFROM {spoken.quote_path(table, 'table')} AS {_SOURCE}"
     return query if view is None else f"CREATE VIEW {spoken.quote_path(view, 'view')} AS\n{query}"
 
 
-def mapped(column: MappedColumn, x: str, spoken: Dialect, inverse: bool) -> str:
-    """The map of a column over what `x` says, or its inverse, as an expression."""
+def _own_columns(columns: Iterable[str] | None, names: Sequence[str]) -> set[str]:
+    """Those of the names that are columns, for all that is known."""
+    if columns is not None:
+        return set(getattr(columns, "names", columns))
+    known = set(names)
+    for name in names:
+        place = each_of(name)
+        # A scaler has all positions of a list or none, so that a lonely "v[0]" is a column that is called so.
+        if place is not None and name == f"{place.removesuffix(EACH)}[0]":
+            run = itertools.takewhile(known.__contains__, (f"{name[:-3]}[{i}]" for i in itertools.count()))
+            known -= set(run)
+    return known
+
+
+def _value(name: str, known: set[str], spoken: Dialect) -> str:
+    """A column, or what lies inside of one."""
+    if name in known:
+        return f"{_SOURCE}.{spoken.quote(name)}"
+    asked = each_of(name)
+    place = place_of(asked or name, known)
+    if spoken.field is None:
+        raise StreamnormError(
+            f"{name!r} lies inside of column {place.column!r}, where {spoken.title} cannot look: leave it out, or make "
+            "it a column of its own"
+        )
+    x = f"{_SOURCE}.{spoken.quote(place.column)}"
+    for field in place.fields:
+        x = spoken.field(x, spoken.quote(field))
+    return x if asked is None else f"{x}[{int(name[len(asked) - 2 : -1]) + 1}]"
+
+
+def _mapped(x: str, column: MappedColumn, spoken: Dialect, inverse: bool) -> str:
     y = spoken.double(x, column.kind)
     bare = True  # whether y needs no parentheses as the left operand of what follows
     for operator, number in column.steps(inverse):
@@ -137,6 +184,8 @@ class Dialect:
     double: Callable[[str, str | None], str]
     number: Callable[[float], str]
     clip: Callable[[str, str, str], str]
+    field: Callable[[str, str], str] | None  # of a struct; None: no way to look inside of columns
+    each: Callable[[str, str], str] | None  # of a list, by what becomes of `item`
 
     def quote(self, name: str) -> str:
         """An identifier in quotes; ValueError if it cannot be one."""
@@ -177,7 +226,20 @@ def _duckdb_clip(y: str, low: str, high: str) -> str:
     return f"CASE WHEN {y} < {low} THEN {low} WHEN {y} > {high} AND NOT isnan({y}) THEN {high} ELSE {y} END"
 
 
+def _duckdb_field(x: str, field: str) -> str:
+    return f"{x}.{field}"
+
+
+def _duckdb_each(x: str, mapped: str) -> str:
+    return f"[{mapped} FOR {_ITEM} IN {x}]"
+
+
 # ------------------------------------------------------------------------------------------------ PostgreSQL
+
+
+def _postgresql_field(x: str, field: str) -> str:
+    return f"({x}).{field}"
+
 
 
 def _postgresql_double(x: str, kind: str | None) -> str:
@@ -226,10 +288,13 @@ def _signed(text: str) -> str:
 
 DUCKDB = Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip)
 _DIALECTS = {
-    "duckdb": DUCKDB,
-    "sqlite": Dialect("SQLite", False, 2, None, True, _sqlite_double, _sqlite_number, _sqlite_clip),
+    "duckdb": Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip,
+                      _duckdb_field, _duckdb_each),  # fmt: skip
+    "sqlite": Dialect("SQLite", False, 2, None, True, _sqlite_double, _sqlite_number, _sqlite_clip, None,
+                      None),  # fmt: skip
     "postgresql": Dialect(
-        "PostgreSQL", True, 3, 63, False, _postgresql_double, _postgresql_number, _postgresql_clip
+        "PostgreSQL", True, 3, 63, False, _postgresql_double, _postgresql_number, _postgresql_clip,
+        _postgresql_field, None,
     ),
 }
 DIALECTS = tuple(_DIALECTS)
