@@ -1,5 +1,7 @@
 """Frames, columns and queries of all makers: the same kind comes back, with the same values."""
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -330,6 +332,32 @@ def test_the_version_of_the_wrapper_stays():
 
     wrapped = v1.from_native(pa.table({"x": [1.0, 3.0]}))
     assert type(StandardScaler().fit_transform(wrapped)) is type(wrapped)
+
+
+def test_frames_of_libraries_that_are_seldom_there(monkeypatch):
+    """Modin's come back as Modin's, a table of Ibis is read as a stream of Arrow's."""
+    monkeypatch.setenv("MODIN_ENGINE", "python")
+    columns = {"fare": [1.0, 2.0, 3.0], "zone": ["x", "y", "z"]}
+    wanted = bits(StandardScaler().fit(pa.table(columns)))
+    modin = pytest.importorskip("modin.pandas", reason="Modin is tried where it is installed")
+    frame = modin.DataFrame(columns)
+    scaler = StandardScaler().fit(frame)
+    result = scaler.transform(frame)
+    assert bits(scaler) == wanted and type(result) is modin.DataFrame
+    assert result["fare"].mean() == 0 and result["zone"].tolist() == columns["zone"]
+    series = scaler.transform(frame)["fare"]
+    assert type(StandardScaler().fit_transform(series)) is modin.Series
+
+
+def test_tables_of_ibis():
+    ibis = pytest.importorskip("ibis", reason="Ibis is tried where it is installed")
+    pytest.importorskip("pyarrow_hotfix", reason="Ibis is tried where it is installed with all that it needs")
+    table = ibis.memtable({"fare": [1.0, 2.0, 3.0], "zone": ["x", "y", "z"]})
+    scaler = StandardScaler().fit(table)
+    result = scaler.transform(table)
+    assert isinstance(result, pa.Table) and result["fare"].to_pylist() == [-math.sqrt(1.5), 0.0, math.sqrt(1.5)]
+    assert result["zone"].to_pylist() == ["x", "y", "z"]
+    assert sn.fit(table, "robust", exact=True).center_.tolist() == [2.0]
 
 
 # Structured arrays

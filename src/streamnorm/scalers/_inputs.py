@@ -30,17 +30,24 @@ def is_frame(X: Any, library: str, kind: str = "DataFrame") -> bool:
 
 
 def _is_wrapped(X: Any) -> bool:
-    """Whether X is a frame or a series of narwhals', around one of another library."""
-    return any(is_frame(X, "narwhals", kind) for kind in ("DataFrame", "LazyFrame", "Series"))
+    """Whether X is a frame or a series of narwhals', around one of another library, or of Modin's, around pandas'."""
+    return _is_modin(X) or any(is_frame(X, "narwhals", kind) for kind in ("DataFrame", "LazyFrame", "Series"))
 
 
 def unwrapped(X: Any) -> Any:
-    """What narwhals wraps."""
-    return X.to_native()
+    """What narwhals or Modin wraps."""
+    return X.modin.to_pandas() if _is_modin(X) else X.to_native()
+
+
+def _is_modin(X: Any) -> bool:
+    return any(is_frame(X, "modin.pandas", kind) for kind in ("DataFrame", "Series"))
 
 
 def wrapped_like(X: Any, result: Any) -> Any:
-    """The result as X is: in a wrapper of narwhals', of the same version of its interface."""
+    """The result as X is: in a wrapper of narwhals', of the same version of its interface, or in Modin's."""
+    if _is_modin(X):
+        home = sys.modules["modin.pandas"]
+        return getattr(home, type(result).__name__)(result)
     home = sys.modules[type(X).__module__]
     wrap = getattr(home, "from_native", None) or sys.modules["narwhals"].from_native
     return wrap(result, allow_series=True, pass_through=True)
@@ -73,7 +80,8 @@ def kind_of(X: Any) -> str:
         "array": ndarray or what NumPy makes one of. "tensor": an array that DLPack hands over. "table": one
         table, batch, data frame or structured array. "column": one column by itself. "stream": speaks the Arrow C
         stream or array interface. "query": what gives rows when it is run, lazily. "batches": an iterator or list
-        of tables or arrays. "wrapped": any of these, wrapped by narwhals. "files": the rest, paths, for the engine.
+        of tables or arrays. "wrapped": any of these, wrapped by narwhals or Modin. "files": the rest, paths, for the
+        engine.
     """
     _refuse(X)
     if isinstance(X, np.ndarray):
