@@ -34,6 +34,10 @@ demo: $(VENV)/.installed ## normalize the flights of examples/data, and show eac
 examples: $(VENV)/.installed-examples ## run examples/01 to 09, and bring tables and curves up to date; ARGS="01 02" for some
 	$(PY) examples/all.py $(ARGS)
 
+.PHONY: recipes
+recipes: $(VENV)/.installed-test ## run the recipes of examples/etl/
+	$(RUN) -m pytest tests/test_recipes.py $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.installed-test ## run all tests against the installed package; ARGS="-k sketch" for some
 	@$(RUN) -c 'import streamnorm, sysconfig; at, home = streamnorm.__file__, sysconfig.get_path("platlib"); \
