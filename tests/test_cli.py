@@ -206,24 +206,26 @@ def test_verbose_says_which_row_groups_change_and_quiet_says_nothing(folder):
 
 def test_json_lines_have_stable_fields(folder):
     lines = run("normalize", "trips.parquet", "-o", "out.parquet", "--log-format", "json").stderr.splitlines()
-    columns, done = map(json.loads, lines)
+    events = [json.loads(line) for line in lines]
+    [columns] = [event for event in events if event["event"] == "columns"]
+    done = events[-1]
     assert (columns["event"], columns["columns"], columns["passing"]) == (
         "columns",
         ["fare", "tip", "zone_id"],
         ["zone"],
     )
-    assert (done["event"], done["rows"], done["target"], done["level"]) == ("done", 4, "out.parquet", "info")
+    assert (done["event"], done["rows"], done["target"], done["level"]) == ("job.finished", 4, "out.parquet", "info")
     assert done["seconds"] >= 0 and done["mb_per_s"] >= 0 and done["message"].startswith("wrote 4 rows")
-    for line in (columns, done):
+    for line in events:
         assert line["time"].endswith("Z") and datetime.fromisoformat(line["time"]).utcoffset().total_seconds() == 0
 
 
 def test_json_errors_name_the_place_even_before_the_options_are_read(folder):
-    [line] = run(
+    lines = run(
         "fit", "trips.parquet", "-o", "x.json", "--columns", "fair", "--log-format=json", code=1
     ).stderr.splitlines()
-    error = json.loads(line)
-    assert (error["event"], error["level"], error["exit_code"]) == ("error", "error", 1)
+    error = json.loads(lines[-1])
+    assert (error["event"], error["level"], error["exit_code"]) == ("job.failed", "error", 1)
     assert (error["file"], error["column"]) == ("trips.parquet", "fair") and "'fare'" in error["message"]
     [line] = run("fit", "--log-format", "json", "--bad", code=2).stderr.splitlines()
     assert json.loads(line)["exit_code"] == 2
@@ -238,7 +240,8 @@ def test_json_progress_is_a_line_a_second(monkeypatch, capfd):
             progress(done, 12, 100 * done)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert 2 <= len(lines) < 12
-    assert {"event", "time", "level", "message", "rows_done", "rows_total", "bytes_done", "seconds"} == set(lines[0])
+    common = {"time", "level", "event", "job", "command", "version", "message"}
+    assert common | {"rows_done", "rows_total", "bytes_done", "seconds"} == set(lines[0])
     assert lines[0]["bytes_done"] == 100 * lines[0]["rows_done"] and lines[0]["rows_total"] == 12
     assert console.bytes_done == 550
 

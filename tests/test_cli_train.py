@@ -64,11 +64,11 @@ TRAIN = ("train", "rides.parquet", "--target", "fare", "--exclude", "tip,hour", 
 
 
 def test_options_are_the_keywords_of_the_regressor_with_its_defaults():
-    known = {parameter.name: parameter for parameter in cli.commands["train"].params}
+    known = {parameter.name: parameter for parameter in cli.commands["train"].params if parameter.expose_value}
     own = {"source", "sink", "target", "overwrite", "quantile", "seed", "embed", "columns", "exclude", "sample_weight",
            "memory", "threads"}  # fmt: skip
     keywords = inspect.signature(Regressor).parameters
-    for name in set(known) - own - {"verbose", "quiet", "log_format"}:
+    for name in set(known) - own:
         default = keywords[name].default
         assert f"--{name.replace('_', '-')}" in known[name].opts
         if default is False:
@@ -169,9 +169,9 @@ def test_json_has_an_event_for_each_epoch_and_no_curve(taxis):
     epochs = [event for event in events if event["event"] == "epoch"]
     assert [(event["epoch"], event["epochs"]) for event in epochs] == [(1, 3), (2, 3), (3, 3)]
     assert [event["loss"] for event in epochs] == sn.load("m.safetensors").history_["loss"]
-    assert {"columns", "epoch", "done"} <= {event["event"] for event in events} and "curve" not in str(events)
+    assert {"columns", "epoch", "job.finished"} <= {event["event"] for event in events} and "curve" not in str(events)
     done = events[-1]
-    assert (done["event"], done["rows"], done["features"], done["target"]) == ("done", 599, 1, "m.safetensors")
+    assert (done["event"], done["rows"], done["features"], done["target"]) == ("job.finished", 599, 1, "m.safetensors")
 
 
 def test_quiet_says_nothing_and_verbose_an_epoch_a_line(taxis):

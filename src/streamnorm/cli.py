@@ -15,10 +15,12 @@ from typing import Any, NoReturn
 
 import click
 
+from . import cli_jobs
 from ._version import __version__
 from .cli_export import export
 from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
 from .cli_train import predict, train
+from .config import option_in
 from .console import Console
 from .interrupt import Interrupted, ignore_signals, interruptible
 from .options import (
@@ -53,22 +55,36 @@ class Program(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
         args = sys.argv[1:] if args is None else list(args)
-        console = Console(as_json=_wants_json(args))
+        console = Console(as_json=_wants_json(args), job=option_in(args, "--job-id"))
         with interruptible() as watch:
             console.check = watch.check
             code = _exit_code(console, lambda: self._run(args, console, extra))
         sys.exit(code)
 
     def _run(self, args: list[str], console: Console, extra: dict[str, Any]) -> Any:
+        console.args = args
         result = super().main(args, prog_name="streamnorm", obj=console, **{**extra, "standalone_mode": False})
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
         return result
 
 
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cli_jobs.join(cmd)
+        super().add_command(cmd, name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and command is not None:
+            command = cli_jobs.bound(ctx, name, command, ctx.obj.args, self.commands)
+        return name, command, rest
+
+
 def _wants_json(args: Sequence[str]) -> bool:
     """Whether errors of the command line itself are to be JSON, too."""
-    return "--log-format=json" in args or ("--log-format", "json") in zip(args, args[1:], strict=False)
+    return (option_in(args, "--log-format") or os.environ.get("STREAMNORM_LOG_FORMAT")) == "json"
 
 
 def _exit_code(console: Console, run: Callable[[], Any]) -> int:
@@ -77,7 +93,8 @@ def _exit_code(console: Console, run: Callable[[], Any]) -> int:
         return result if isinstance(result, int) else 0
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "streamnorm"
-        console.error(f"{_lower_first(error.format_message())} (see '{where} --help')", EXIT_USAGE)
+        origin = cli_jobs.origin_of(error, console)
+        console.error(f"{_lower_first(error.format_message())}{origin} (see '{where} --help')", EXIT_USAGE)
         return EXIT_USAGE
     except Interrupted as interrupt:
         return _say_interrupted(console, interrupt.exit_code)

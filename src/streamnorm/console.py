@@ -12,21 +12,26 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__
+from .config import Given
 from .errors import StreamnormWarning
+from .logs import LOGGER, new_job_id
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 JSON_INTERVAL = 1.0  # seconds between progress lines
-LOGGER = logging.getLogger("streamnorm")
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+# The last line of a command, by what the command calls it.
+_ENDS = {"done": "job.finished", "error": "job.failed", "interrupted": "job.failed"}
 
 # What a log record has of its own; all else was passed as extra fields.
-_RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+_RECORD_FIELDS = {*vars(logging.makeLogRecord({})), "message", "asctime"}  # and what formatters add
 
 
 def one_line(text: object) -> str:
@@ -47,10 +52,26 @@ class Console:
         As the last call of the progress callback said, for one pass.
     written : list of str
         The targets that are complete.
+    args : sequence of str
+        The command line.
+    job, command : str
+        Which run of which command it is, for JSON.
+    outputs : list of str
+        Where it writes to.
+    given : Given
+        The options that came from a file or the environment.
+    level : str
+        The least that is said.
     """
 
-    def __init__(self, *, as_json: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, job: str | None = None) -> None:
         self.as_json = as_json
+        self.job = job or new_job_id()
+        self.args: Sequence[str] = ()
+        self.command: str | None = None
+        self.outputs: list[str] = []
+        self.given = Given()
+        self.level = "info"
         self.verbose = False
         self.quiet = False
         self.check: Callable[[], None] = lambda: None
@@ -59,6 +80,8 @@ class Console:
         self._started = time.monotonic()
         self._bar: Progress | None = None
         self._said_columns = False
+        self._found: dict[str, Any] = {}
+        self._ended = False
 
     @property
     def seconds(self) -> float:
@@ -67,21 +90,37 @@ class Console:
 
     def say(self, event: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """One line; `fields` appear in JSON alone."""
-        if self.quiet and level == "info":
+        if LEVELS[level] < LEVELS["warning" if self.quiet and self.level != "error" else self.level]:
             return
         if self.as_json:
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            line = {"event": event, "time": now, "level": level, "message": message, **fields}
-            self._write(json.dumps(line, default=str))
+            line: dict[str, Any] = {"time": now, "level": level, "event": _ENDS.get(event, event), "job": self.job}
+            line |= {"command": self.command, "version": __version__, "message": message}
+            if event == "done":
+                self._ended = True
+                line |= {"outputs": self.outputs, **self._found}
+            self._write(json.dumps(line | fields, default=str))
         else:
             self._write(message)
 
     def error(self, message: str, exit_code: int, event: str = "error", **fields: Any) -> None:
         """The line that tells why the program ends."""
         message = one_line(message)
-        if not self.as_json:
+        if self.as_json:
+            fields = {"error": message, "seconds": round(self.seconds, 3), **fields}
+        else:
             message = f"streamnorm: {message}"
         self.say(event, message, level="error", exit_code=exit_code, **fields)
+
+    def job_started(self, fields: Mapping[str, Any]) -> None:
+        """A line of JSON; people know what they have started."""
+        if self.as_json:
+            self.say("job.started", f"{self.command} started", **fields)
+
+    def job_finished(self) -> None:
+        """The last line in JSON of a command that has not said itself that it is done."""
+        if self.as_json and not self._ended:
+            self.say("done", f"{self.command} finished in {self.seconds:.2f} s", seconds=round(self.seconds, 3))
 
     def traceback(self, error: BaseException) -> None:
         """Where an unexpected error came from, for --verbose."""
@@ -119,17 +158,27 @@ class Console:
     def _warn(self, message: Warning | str, category: type[Warning], *_: Any) -> None:
         text = one_line(message)
         fields = {"code": message.code, "columns": message.columns} if isinstance(message, StreamnormWarning) else {}
+        self.warn(text, **fields)
+
+    def warn(self, text: str, **fields: Any) -> None:
+        """A line of warning."""
         self.say("warning", text if self.as_json else f"streamnorm: warning: {text}", level="warning", **fields)
 
     def record(self, record: logging.LogRecord) -> None:
         """A record of the library's log: columns once, updates and warnings always, the rest with --verbose."""
-        fields = {key: value for key, value in vars(record).items() if key not in _RECORD_FIELDS}
+        ours = _RECORD_FIELDS | {"job", "command", "version"}  # which are those of the command
+        fields = {key: value for key, value in vars(record).items() if key not in ours}
         event = str(fields.pop("event", "log"))
+        if event in ("job.started", "job.finished", "job.failed"):  # of the library; the command says its own
+            self._found |= {key: fields[key] for key in ("rows", "digest") if key in fields}
+            return
+        if event.startswith("pass.") and not self.as_json and not self.verbose:
+            return
         if event == "written":
             self.written.append(fields["target"])
         first = event == "columns" and not self._said_columns
         self._said_columns |= first
-        if first or event == "update" or self.verbose or record.levelno >= logging.WARNING:
+        if first or event == "update" or event.startswith("pass.") or self.verbose or record.levelno >= logging.WARNING:
             self.say(event, one_line(record.getMessage()), level=record.levelname.lower(), **fields)
 
     @contextmanager

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .console import Console
+from .console import LEVELS, Console
 from .rule_names import CONSTANT, INFINITE, PRESETS
 
 METHODS = ("standard", "minmax", "maxabs", "robust")
@@ -134,6 +134,12 @@ def _setting(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         return
     if param.name == "log_format":
         console.as_json = value == "json"
+    elif param.name == "log_level":
+        console.level = value
+        console.verbose |= value == "debug"
+        console.quiet |= value in ("warning", "error")
+    elif param.name == "job_id":
+        console.job = value
     else:
         setattr(console, str(param.name), True)
     if console.verbose and console.quiet:
@@ -153,7 +159,10 @@ def _flag(*names: str, text: str) -> Callable[[F], F]:
     return click.option(*names, is_flag=True, expose_value=False, is_eager=True, callback=_setting, help=text)
 
 
+_CONFIG = "File that options come from where the command line has none. [default: streamnorm.toml, if there is one]"
+
 settings = _together(
+    click.option("--config", metavar="FILE", type=click.Path(), expose_value=False, is_eager=True, help=_CONFIG),
     _flag(
         "--verbose",
         "-v",
@@ -167,6 +176,22 @@ settings = _together(
         is_eager=True,
         callback=_setting,
         help="Form of standard error; json: one object a line, progress once a second. [default: text]",
+    ),
+    click.option(
+        "--log-level",
+        type=click.Choice(list(LEVELS)),
+        expose_value=False,
+        is_eager=True,
+        callback=_setting,
+        help="The least that is said; debug is --verbose, and warning --quiet. [default: info]",
+    ),
+    click.option(
+        "--job-id",
+        metavar="ID",
+        expose_value=False,
+        is_eager=True,
+        callback=_setting,
+        help="What lines of JSON call this run. [default: random]",
     ),
 )
 

@@ -1,0 +1,77 @@
+"""What every command has in common, whichever module it is from: settings from files and the environment, and logs."""
+
+# Design: commands are taken as click has them, by their parameters, when they are added to the program; none of them
+# knows of this module, and none can be forgotten.
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+
+from . import config
+from .console import Console, one_line
+from .logs import place, places
+
+
+def join(command: click.Command) -> None:
+    """Prepare a command that is added to the program."""
+    config.open_to_files(command)
+
+
+def bound(
+    ctx: click.Context, name: str, command: click.Command, args: Sequence[str], commands: Mapping[str, click.Command]
+) -> click.Command:
+    """The command as it is about to run: what its command line does not say comes from elsewhere, and it is logged."""
+    console: Console = ctx.obj
+    console.command = name
+    if not {"--help", "-h"} & set(args):  # help is to be had even while the file of settings is broken
+        console.given = config.given_to(name, commands, args, os.environ)
+        ctx.default_map = {name: console.given.values}
+        if config.option_in(args, "--log-format") is None and "log_format" in console.given.values:
+            console.as_json = console.given.values["log_format"] == "json"
+        for text in config.unknown_variables(commands, os.environ):
+            console.warn(text, code="unknown-variable")
+    run = copy.copy(command)
+    if command.callback is not None:
+        run.callback = _logged(console, command.callback)
+    return run
+
+
+def _logged(console: Console, callback: Any) -> Any:
+    @wraps(callback)
+    def run(*args: Any, **options: Any) -> Any:
+        ctx = click.get_current_context()
+        arguments = [param.name for param in ctx.command.params if isinstance(param, click.Argument)]
+        sources: list[Any] = []
+        for name in arguments:
+            value = ctx.params.get(name or "")
+            sources += value if isinstance(value, (list, tuple)) else [] if value is None else [value]
+        sink = ctx.params.get("sink")
+        console.outputs = [] if sink is None else [place(sink)]
+        fields = {**places(sources), "outputs": console.outputs}
+        console.job_started({key: value for key, value in fields.items() if sources or key == "outputs"})
+        result = callback(*args, **options)
+        console.job_finished()
+        return result
+
+    return run
+
+
+def origin_of(error: click.UsageError, console: Console) -> str:
+    """Where a value came from that click refuses, if it was not the command line."""
+    param = getattr(error, "param", None)
+    ctx = error.ctx
+    if param is None or ctx is None or param.name is None or param.name not in console.given.origins:
+        return ""
+    try:
+        source = ctx.get_parameter_source(param.name)
+    except KeyError:
+        return ""
+    if source is not click.core.ParameterSource.DEFAULT_MAP:
+        return ""
+    return one_line(f", from {console.given.origins[param.name]}")
