@@ -88,8 +88,11 @@ def test_json_lines_tell_what_was_new(nights):
         json.loads(line)
         for line in run("fit", "data", "--update", "stats.json", "--log-format", "json").stderr.splitlines()
     ]
-    assert [(line["event"], line.get("rows")) for line in lines] == [("update", None), ("columns", None), ("done", 100)]
-    assert {key: lines[0][key] for key in ("files", "new", "moved")} == {"files": 3, "new": 1, "moved": 0}
+    assert [(line["event"], line.get("rows")) for line in lines] == [
+        ("job.started", None), ("update", None), ("columns", None), ("pass.started", 100), ("pass.finished", 100),
+        ("job.finished", 100),
+    ]  # fmt: skip
+    assert {key: lines[1][key] for key in ("files", "new", "moved")} == {"files": 3, "new": 1, "moved": 0}
 
 
 def test_files_that_are_gone_are_a_warning(nights):

@@ -30,6 +30,7 @@ from .fitting import DEFAULT_MEMORY, Columns, fit, fit_files
 from .formats import find, is_pipe, sink_format
 from .intake import intake_of
 from .ledger import Ledger
+from .logs import logged, passing
 from .making import make_scaler
 from .outputs import (
     Output,
@@ -49,6 +50,7 @@ from .sources import is_file_source
 __all__ = ["fit", "inverse", "normalize", "transform"]
 
 
+@logged("transform")
 def transform(
     source: Any,
     sink: str | os.PathLike[str] | None,
@@ -112,6 +114,7 @@ def transform(
     return _run(source, sink, scaler, False, options.checked(), reading_of(format, where), progress)
 
 
+@logged("inverse")
 def inverse(
     source: Any,
     sink: str | os.PathLike[str] | None,
@@ -180,6 +183,7 @@ def _run(
     return write_files(targets, scaler, undo, output, ProgressMeter(progress, files))
 
 
+@logged("normalize")
 def normalize(
     source: Any,
     sink: str | os.PathLike[str] | None,
@@ -281,7 +285,8 @@ def normalize(
                     kept, sink, scaler, sample_weight, columns, exclude, output, progress, temporary=True
                 )
             else:
-                scaler.fit(kept, **fitting)
+                with passing("fit"):
+                    scaler.fit(kept, **fitting)
                 if isinstance(kept, Path):
                     scaler.summary_.files = Ledger()
                 _run(kept, sink, scaler, False, output, Reading(), progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +25,7 @@ from .footer_fit import stats_from_footers
 from .formats import ParquetPaths, find
 from .intake import intake_of
 from .ledger import Ledger
+from .logs import logged, passing, sizes
 from .making import make_scaler
 from .matching import log_columns, log_sources, matching_columns, naming
 from .memory import TIGHT, parse_memory, sketch_error
@@ -45,6 +47,7 @@ Columns = str | Sequence[str] | None
 DEFAULT_MEMORY = "256MB"
 
 
+@logged("fit")
 def fit(
     source: Any,
     method: Any = None,
@@ -183,7 +186,8 @@ def fit(
     elif format == "parquet" and is_file_source(source):
         source = ParquetPaths(find(source, format).files)
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
-        return scaler.fit(source, **options)
+        with passing("fit") if intake is not None else nullcontext():
+            return scaler.fit(source, **options)
     with (
         TemporaryDirectory(prefix="streamnorm-") as folder,
         stream.spooled(stream.open_stream(source), Path(folder) / "source", parse_memory(memory)) as kept,
@@ -268,13 +272,14 @@ def fit_files(
             return scaler._new_stats(name, first_seed + seed, error)
 
         reading: dict[str, Any] = dict(weight=weight, memory=memory, threads=threads, meter=meter)
-        stats |= scan(files, rest, new_stats, of=len(places), nested=nested, **reading)
+        with passing("fit", **sizes(files)):
+            stats |= scan(files, rest, new_stats, of=len(places), nested=nested, **reading)
     else:
         meter.skip(rows)
     lists = {name: rows for name in names if name in nested and has_lists(files[0].schema, nested[name][0])}
     found = Summary({name: stats.pop(name) for name in names}, source=source, passes=1 if rest else 0, lists=lists)
     if scaler._rereads():
-        read = partial(refine, files, found, memory=memory, threads=threads, meter=meter, nested=nested)
+        read = partial(_refine, files, found, memory=memory, threads=threads, meter=meter, nested=nested)
         found = refined(found, scaler._exact_quantiles, read, memory=memory // 3, threads=threads)
     for file in files:
         file.check_unchanged()
@@ -285,6 +290,11 @@ def fit_files(
         summary = scaler.summary_.copy()
         summary.absorb(found, recount=True)  # the files were checked by those who know where they are
         scaler._adopt(summary, named=True)
+
+
+def _refine(files: Sequence[ParquetInput], *args: Any, **options: Any) -> None:
+    with passing("refine", **sizes(files)):
+        refine(files, *args, **options)
 
 
 def _check_weight(scaler: BaseScaler, weight: Any) -> None:

@@ -17,6 +17,7 @@ from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
+from .logs import passing, sizes
 from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
@@ -185,7 +186,8 @@ def write_files(
             memory,
             output.threads,
         )
-        with AtomicFile(target, overwrite=output.overwrite) as file:
+        said = {"target": str(target), **sizes(files)}
+        with passing("write", **said), AtomicFile(target, overwrite=output.overwrite) as file:
             rows += job.run(file, meter)
             file.commit()
     return rows

@@ -22,6 +22,7 @@ from .apply import Transform, Workbench
 from .atomic import AtomicFile
 from .errors import DataError
 from .formats import is_pipe, sink_format
+from .logs import passing, place
 from .memory import give_back
 from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
@@ -170,11 +171,13 @@ def run(
     kind = sink_format(sink, output.format)
     if is_pipe(sink):
         match_columns(reader.schema, transform)
-        return _write_batches(reader, source.num_rows, StandardOutput(kind), sink, kind, transform, footer, progress)
+        with passing("write", target="-"):
+            out = StandardOutput(kind)
+            return _write_batches(reader, source.num_rows, out, sink, kind, transform, footer, progress)
     if os.fspath(sink).endswith("/") or Path(sink).is_dir():
         raise DataError(f"{os.fspath(sink)}: is a directory, and data in memory has no file name: name a file")
     match_columns(reader.schema, transform)
-    with AtomicFile(sink, overwrite=output.overwrite) as file:
+    with passing("write", target=place(sink)), AtomicFile(sink, overwrite=output.overwrite) as file:
         if kind == "parquet":
             rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
         else:
