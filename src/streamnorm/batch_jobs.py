@@ -16,8 +16,9 @@ from .errors import DataError, StateError
 from .formats import TEXT, Found, check_format, find, format_by_name, is_pipe, sink_format
 from .intake import Intake, intake_of, of_files
 from .ledger import Ledger
+from .lineage import Origin, root_of
 from .matching import columns_in
-from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
+from .outputs import Output, is_directory, lineage_of, plan_paths, state_entry, transform_of
 from .plan import describe_columns
 from .row_filter import check_weights
 from .scalers import BaseScaler
@@ -42,10 +43,13 @@ class Reading:
         Of its files; None: by their names.
     condition : Condition or None
         Which rows.
+    where : str or None
+        The text of it, which stays where rows have passed it before.
     """
 
     format: str | None = None
     condition: Condition | None = None
+    where: str | None = None
 
 
 def reading_of(format: str | None, where: str | None) -> Reading:
@@ -57,7 +61,7 @@ def reading_of(format: str | None, where: str | None) -> Reading:
         If there is no such format, or the condition is none.
     """
     check_format(format)
-    return Reading(format, None if where is None else parse(where))
+    return Reading(format, None if where is None else parse(where), where)
 
 
 def fitting_stream(
@@ -131,11 +135,11 @@ def transform_batches(
     An `Intake` that is open already is a source, too.
     """
     if isinstance(source, Intake):
-        return _write_one(source, sink, scaler, undo, output, progress)
+        return _write_one(source, sink, scaler, undo, output, reading, progress)
     if is_pipe(source) or not is_file_source(source):
         intake = intake_of(source, reading.format, reading.condition, output.memory, None)
         data = stream.open_stream(source) if intake is None else intake
-        return _write_one(data, sink, scaler, undo, output, progress)
+        return _write_one(data, sink, scaler, undo, output, reading, progress)
     found = find(source, reading.format)
     folder = sink is not None and not is_pipe(sink) and is_directory(sink)
     kind = _kind(found, sink, output, folder)
@@ -150,15 +154,15 @@ def transform_batches(
     for _, intake in intakes:
         _transform_for(scaler, undo, output, intake)(intake.stream().reader().schema)  # what is wrong shows here
     if sink is None:
-        return _write_one(intakes[0][1], None, scaler, undo, output, progress)
-    done = _Sum(progress, intakes)
+        return _write_one(intakes[0][1], None, scaler, undo, output, reading, progress)
+    done, root = _Sum(progress, intakes), root_of(found.files)
     rows = 0
     for target, intake in intakes:
         if folder and target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         where = "-" if is_pipe(sink) else target
         one = replace(output, format=kind)
-        rows += _write_one(intake, where, scaler, undo, one, done.next())
+        rows += _write_one(intake, where, scaler, undo, one, reading, done.next(), root)
     return rows
 
 
@@ -199,10 +203,31 @@ def _transform_for(scaler: BaseScaler, undo: bool, output: Output, source: Any) 
     return transform_for
 
 
-def _write_one(source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, progress: Any) -> Any:
+def _write_one(
+    source: Any,
+    sink: Any,
+    scaler: BaseScaler,
+    undo: bool,
+    output: Output,
+    reading: Reading,
+    progress: Any,
+    root: str | None = None,
+) -> Any:
     data = source.stream() if isinstance(source, Intake) else source
     transform_for = _transform_for(scaler, undo, output, source)
-    return stream.run(data, sink, transform_for, state_entry(scaler, undo), output, progress)
+    entry = {} if sink is None else _entry(source, sink, scaler, undo, output, reading, root)
+    return stream.run(data, sink, transform_for, entry, output, progress)
+
+
+def _entry(
+    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, root: str | None
+) -> dict[bytes, bytes]:
+    """State and lineage, for formats that have room for them."""
+    if sink_format(sink, output.format) in TEXT:
+        return {}
+    origins = source.origins() if isinstance(source, Intake) else [Origin(None, source.num_rows)]
+    lineage = lineage_of(scaler, undo, output, reading.where)
+    return {**state_entry(scaler, undo), **lineage.entry(origins, root)}
 
 
 def only_parquet(source: Any, format: str | None) -> bool:

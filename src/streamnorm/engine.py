@@ -289,7 +289,7 @@ def normalize(
                     scaler.fit(kept, **fitting)
                 if isinstance(kept, Path):
                     scaler.summary_.files = Ledger()
-                _run(kept, sink, scaler, False, output, Reading(), progress)
+                _run(kept, sink, scaler, False, output, Reading(where=where), progress)
     if not is_pipe(sink) and is_directory(sink):
         say_stateless(output_format or find(source, format).format, saved=state is not None)
     else:

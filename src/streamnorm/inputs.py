@@ -390,7 +390,8 @@ class ParquetFile:
     rereadable = True
 
     def __init__(self, path: Path, memory: int) -> None:
-        self._file, self._memory = ParquetInput(path), memory
+        self.parquet = self._file = ParquetInput(path)
+        self._memory = memory
         self.path, self.schema, self.num_rows = path, self._file.schema, self._file.num_rows
         self.metadata = self._file.footer.key_value_metadata
         self.error = self._file.error

@@ -17,6 +17,7 @@ from .apply import common_schema
 from .errors import DataError
 from .formats import Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
+from .lineage import Origin, of_parquet
 from .row_filter import RowFilter, filtered, key_bounds
 from .scalers._inputs import kind_of
 from .sources import check_same_types, is_file_source, without_state
@@ -47,6 +48,7 @@ class Intake:
     _batches: Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
     _check: Callable[[Sequence[str]], pa.Schema]
     keys: tuple[str, ...] = ()
+    origins: Callable[[], list[Origin]] = lambda: [Origin(None)]
 
     def stream(self, columns: Sequence[str] | None = None) -> Stream:
         """The rows that pass, of these columns; None: all.
@@ -109,7 +111,11 @@ def of_files(
     counts = [file.num_rows for file in inputs]
     total = None if None in counts else sum(counts)
     metadata = [(str(file.path), file.metadata) for file in alike]
-    return Intake(schema, True, metadata, rows, total, batches, check, tuple(shown))
+    return Intake(schema, True, metadata, rows, total, batches, check, tuple(shown), lambda: [*map(_origin, inputs)])
+
+
+def _origin(file: Any) -> Origin:
+    return of_parquet(file.parquet) if hasattr(file, "parquet") else Origin(file.path, metadata=file.metadata)
 
 
 def _inside(rows: RowFilter | None, keys: Any) -> Any:
@@ -176,6 +182,7 @@ def of_standard_input(format: str | None, condition: Condition | None, memory: i
         None,
         file.batches,
         lambda names: file.schema,
+        origins=lambda: [Origin(None, metadata=file.metadata)],
     )
 
 

@@ -59,9 +59,13 @@ def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidd
 
     # Rendered first and written by the caller: rich ends the process when a pipe breaks.
     text = StringIO()
+    from .lineage import lines as lineage_lines
+
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns{_files(said['file_count'])}, digest {said['digest']}", **_PLAIN)
+    for line in lineage_lines(said["lineage"]) if said.get("lineage") else ():
+        terminal.print(one_line(line), **_PLAIN)
     left_out = _print_table(terminal, {key: [_cell(key, column) for column in columns] for key in _keys(columns)})
     left_out += _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
     _print_warnings(terminal, said["columns"] if hidden else columns)

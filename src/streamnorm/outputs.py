@@ -17,6 +17,7 @@ from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
+from .lineage import Lineage, of_parquet, root_of
 from .logs import passing, sizes
 from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
@@ -153,6 +154,11 @@ def state_entry(scaler: BaseScaler, undo: bool) -> dict[bytes, bytes]:
     return {} if undo else {state.FOOTER_KEY: state.dump_line(scaler, scaler.summary_.files.shortened())}
 
 
+def lineage_of(scaler: BaseScaler, undo: bool, output: Output, where: str | None = None) -> Lineage:
+    """What outputs say of where they come from."""
+    return Lineage(scaler, undo, {"dtype": None if output.dtype is None else output.dtype.name, "where": where})
+
+
 def write_files(
     targets: Mapping[Path | None, Sequence[ParquetInput]],
     scaler: BaseScaler,
@@ -161,6 +167,7 @@ def write_files(
     meter: ProgressMeter,
 ) -> int:
     jobs = []
+    root = root_of(file.path for files in targets.values() for file in files)
     for target, files in targets.items():
         names = [matching_columns(scaler, file) for file in files][0]
         check_same_types(files, columns_of(files[0], names))
@@ -168,7 +175,7 @@ def write_files(
         log_columns("undoing" if undo else "normalizing", names, files[0])
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
         jobs.append((target, files, spans, names))
-    entry = state_entry(scaler, undo)
+    entry, origin = state_entry(scaler, undo), lineage_of(scaler, undo, output)
     # The sketches, their text, and its copy in the footer are held all along: thousands of columns make them large.
     memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
     rows = 0
@@ -182,7 +189,7 @@ def write_files(
             spans,
             transform_of(scaler, undo, output, names, files[0].schema),
             output.compression,
-            entry,
+            {**entry, **origin.entry(map(of_parquet, files), root)},
             memory,
             output.threads,
         )

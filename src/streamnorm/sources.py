@@ -24,7 +24,7 @@ from .parquet import format as fmt
 from .parquet import thrift
 from .parquet.footer import Footer, Leaf, largest_page, read_footer
 from .parquet.format import ColumnMetaData, SchemaElement
-from .state import FOOTER_KEY
+from .state import FOOTER_KEY, LINEAGE_KEY
 
 BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page of ordinary size on the way out
 READ_BUFFER = 1 << 20
@@ -112,8 +112,9 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
 
 
 def without_state(schema: pa.Schema) -> pa.Schema:
-    """The schema without a state that an earlier run left in its metadata."""
-    metadata = {key: value for key, value in (schema.metadata or {}).items() if key != FOOTER_KEY}
+    """The schema without a state and a lineage that an earlier run left in its metadata."""
+    ours = (FOOTER_KEY, LINEAGE_KEY)
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key not in ours}
     return schema.with_metadata(metadata or None)
 
 

@@ -86,6 +86,7 @@ FORMAT = "streamnorm-state"
 VERSION = 3
 VERSIONS = (1, 2, 3)  # that are read
 FOOTER_KEY = b"streamnorm"  # where a Parquet footer carries the state, without line breaks
+LINEAGE_KEY = b"streamnorm.lineage"  # and where the lineage
 
 MAX_BYTES = 1 << 30  # 2,000 columns with their sketches take a quarter of this
 

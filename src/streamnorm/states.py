@@ -95,15 +95,26 @@ def _starts_arrow(start: bytes) -> bool:
     return start.startswith((ARROW_FILE, ARROW_STREAM))
 
 
-def _load_arrow(path: str | os.PathLike[str]) -> BaseScaler:
+def arrow_metadata(path: str | os.PathLike[str]) -> dict[bytes, bytes]:
+    """The metadata of the schema of an Arrow IPC file or stream.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read.
+    """
     try:
         with pa.OSFile(os.fsencode(path)) as file:
             is_file = _first_bytes(path, 8).startswith(ARROW_FILE)
             reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
-            text = (reader.schema.metadata or {}).get(state.FOOTER_KEY)
+            return reader.schema.metadata or {}
     except (OSError, pa.ArrowException) as error:
         message = f"{os.fspath(path)}: cannot be read as Arrow IPC ({str(error).splitlines()[0]})"
         raise DataError(message, file=os.fspath(path)) from error
+
+
+def _load_arrow(path: str | os.PathLike[str]) -> BaseScaler:
+    text = arrow_metadata(path).get(state.FOOTER_KEY)
     if text is None:
         raise StateError(
             f"{os.fspath(path)}: carries no streamnorm state: give a file that has one, or name a state file"
@@ -196,6 +207,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         (of a Normalizer, its ``norm``);
         ``file_count``, the number of files that were counted, and ``files``: a list of dicts with ``path`` (None in
         the footer of an output), ``size``, ``footer`` and ``rows``, without files of which the number alone is known;
+        ``lineage``, what an output says of where it comes from (docs/jobs.md), or None;
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
@@ -213,6 +225,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 
         return _model_file.describe(path)
     scaler = load_scaler(path)
+    from . import lineage
+
     maps, found = scaler._all_maps(), doubts.doubts(scaler)
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
     return {
@@ -220,6 +234,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
+        "lineage": lineage.read_file(path),
         "file_count": scaler.summary_.files.count,
         "files": [{**file._asdict(), "path": file.path or None} for file in scaler.summary_.files],
         "columns": [
