@@ -18,12 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from . import dry_run
 from ._core import write_all
 from .errors import StreamnormError
 
 logger = logging.getLogger("streamnorm")
 
 SUFFIX = ".streamnorm-tmp"
+SPOOL = ".spool"  # of what is kept for the time of a run
 EARLY_WRITEBACK = 32 << 20  # bytes between requests to start writing back, so that the final sync finds little to do
 
 
@@ -54,6 +56,7 @@ class AtomicFile:
         self.target = Path(target)
         self._overwrite = overwrite
         check_target(self.target, overwrite=overwrite)
+        dry_run.stop()
         if self.target.is_symlink():
             self.target = self.target.resolve()  # replace the file, not the link to it
         remove_stale(self.target)
@@ -213,6 +216,8 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
     if not overwrite and os.path.lexists(path):
         raise TargetExists(f"{path}: exists already; pass overwrite (--overwrite) to replace it")
+    if path.suffix != SPOOL:
+        dry_run.note_output(path)
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:

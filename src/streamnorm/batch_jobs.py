@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from . import state, stream
 from .atomic import check_target
+from .dry_run import note_columns, stop
 from .errors import DataError, StateError
 from .formats import TEXT, Found, check_format, find, format_by_name, is_pipe, sink_format
 from .intake import Intake, intake_of, of_files
@@ -73,6 +74,7 @@ def fitting_stream(
     names = scaler._plan_weighted(schema, columns, exclude, weight) if reset else columns_in(scaler, schema)
     extra = [] if weight is None or weight in names else [weight]
     _log("fitting", names, schema)
+    note_columns(scaler, names, schema)
     columns = {place.column for place, _ in places_in(schema.names, names)}
     return intake.stream(sorted([*columns, *extra], key=schema.get_field_index))
 
@@ -158,6 +160,7 @@ def transform_batches(
     done, root = _Sum(progress, intakes), root_of(found.files)
     rows = 0
     for target, intake in intakes:
+        stop()
         if folder and target is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
         where = "-" if is_pipe(sink) else target
@@ -198,7 +201,9 @@ def _transform_for(scaler: BaseScaler, undo: bool, output: Output, source: Any) 
     def transform_for(schema: pa.Schema) -> Any:
         shown = [field for field in schema if field.name not in keys or field.name in scaler.summary_]
         own = pa.schema(shown, metadata=schema.metadata)
-        return transform_of(scaler, undo, output, columns_in(scaler, own), schema)
+        names = columns_in(scaler, own)
+        note_columns(scaler, names, schema)
+        return transform_of(scaler, undo, output, names, schema)
 
     return transform_for
 

@@ -13,14 +13,17 @@ from typing import Any
 
 import click
 
-from . import config
+from . import cli_dry_run, config
+from .cli_parts import standard_output
 from .console import Console, one_line
+from .dry_run import planning
 from .logs import place, places
 
 
 def join(command: click.Command) -> None:
     """Prepare a command that is added to the program."""
     config.open_to_files(command)
+    command.params = [*command.params, *cli_dry_run.options_for(command)]
 
 
 def bound(
@@ -53,13 +56,24 @@ def _logged(console: Console, callback: Any) -> Any:
             sources += value if isinstance(value, (list, tuple)) else [] if value is None else [value]
         sink = ctx.params.get("sink")
         console.outputs = [] if sink is None else [place(sink)]
-        fields = {**places(sources), "outputs": console.outputs}
-        console.job_started({key: value for key, value in fields.items() if sources or key == "outputs"})
-        result = callback(*args, **options)
+        fields = {**places(sources), "outputs": console.outputs, **({"dry_run": True} if console.dry_run else {})}
+        console.job_started({key: value for key, value in fields.items() if sources or not key.startswith("input")})
+        if console.dry_run:
+            with planning() as plan:
+                callback(*args, **options)
+            _say(cli_dry_run.described(plan, ctx, console), console.plan_as_json or bool(ctx.params.get("as_json")))
+            result = None
+        else:
+            result = callback(*args, **options)
         console.job_finished()
         return result
 
     return run
+
+
+def _say(said: Mapping[str, Any], as_json: bool) -> None:
+    with standard_output() as stdout:
+        stdout.write(cli_dry_run.as_json(said) + "\n" if as_json else cli_dry_run.as_text(said))
 
 
 def origin_of(error: click.UsageError, console: Console) -> str:

@@ -11,6 +11,7 @@ from typing import TextIO
 import click
 
 from .console import Console, one_line
+from .dry_run import stop
 
 
 class ReaderGone(Exception):
@@ -22,6 +23,7 @@ def standard_output() -> Iterator[TextIO]:
     """Where results go; what goes wrong there says so."""
     from .errors import StreamnormError
 
+    stop()
     if sys.stdout is None:
         raise StreamnormError("standard output is closed")
     try:

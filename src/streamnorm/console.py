@@ -62,6 +62,10 @@ class Console:
         The options that came from a file or the environment.
     level : str
         The least that is said.
+    dry_run, plan_as_json : bool
+        Whether the run stops before it begins, and what is known of it is said as JSON.
+    columns : dict or None
+        What a dry run has logged of its columns.
     """
 
     def __init__(self, *, as_json: bool = False, job: str | None = None) -> None:
@@ -72,6 +76,8 @@ class Console:
         self.outputs: list[str] = []
         self.given = Given()
         self.level = "info"
+        self.dry_run = self.plan_as_json = False
+        self.columns: dict[str, Any] | None = None
         self.verbose = False
         self.quiet = False
         self.check: Callable[[], None] = lambda: None
@@ -90,6 +96,8 @@ class Console:
 
     def say(self, event: str, message: str, *, level: str = "info", **fields: Any) -> None:
         """One line; `fields` appear in JSON alone."""
+        if self.dry_run and event == "done" and "target" in fields:
+            return  # it is not
         if LEVELS[level] < LEVELS["warning" if self.quiet and self.level != "error" else self.level]:
             return
         if self.as_json:
@@ -171,6 +179,9 @@ class Console:
         event = str(fields.pop("event", "log"))
         if event in ("job.started", "job.finished", "job.failed"):  # of the library; the command says its own
             self._found |= {key: fields[key] for key in ("rows", "digest") if key in fields}
+            return
+        if self.dry_run and event == "columns":
+            self.columns = fields
             return
         if event.startswith("pass.") and not self.as_json and not self.verbose:
             return

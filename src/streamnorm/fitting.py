@@ -20,6 +20,7 @@ from .batch_jobs import (
     only_parquet,
     reading_of,
 )
+from .dry_run import note_columns, stop
 from .errors import DataError
 from .footer_fit import stats_from_footers
 from .formats import ParquetPaths, find
@@ -317,9 +318,11 @@ def _columns_to_fit(
     with naming(first):
         if reset:
             names = scaler._plan_weighted(first.schema, columns, exclude, weight)
+            note_columns(scaler, names, first.schema)
             names = expanded(first.schema, names, partial(_arrays_at, files))
         else:
             names = matching_columns(scaler, first, weight)
+            note_columns(scaler, names, first.schema)
     wanted = as_names(columns)
     places = [place for place, _ in places_in(first.schema.names, names)]
     asked = [place.name for place in places]
@@ -332,6 +335,7 @@ def _columns_to_fit(
 
 def _arrays_at(files: Sequence[ParquetInput], place: Place) -> Iterator[pa.Array]:
     """What lies at a place of files, in small batches."""
+    stop()
     readers, nested = ReaderCache(), {place.name: (place, ())}
     try:
         for file in files:

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from .atomic import file_version
+from .dry_run import note_input
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
 from .row_filter import Bounds, RowFilter
@@ -449,6 +450,13 @@ def _group_bounds(file: ParquetInput, name: str) -> list[Bounds | None] | None:
 
 def open_input(path: Path | None, format: str, like: Any, memory: int) -> Any:
     """A file of a format, or standard input for None; `like` is the first file, whose types hold for the rest."""
+    file = _opened(path, format, like, memory)
+    if format != "parquet":
+        note_input(file.path, format, None, None if path is None else os.stat(path).st_size)
+    return file
+
+
+def _opened(path: Path | None, format: str, like: Any, memory: int) -> Any:
     schema = None if like is None else like.schema
     if format == "parquet" and path is not None:
         return ParquetFile(path, memory)

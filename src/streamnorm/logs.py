@@ -19,6 +19,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ._version import __version__
+from .dry_run import Stopped, stop
 
 LOGGER = logging.getLogger("streamnorm")
 JOB_VARIABLE = "STREAMNORM_JOB_ID"
@@ -74,6 +75,8 @@ def job(command: str, source: Any, sink: Any = None) -> Iterator[dict[str, Any]]
         yield ended
         seconds = _seconds(began)
         log("job.finished", f"{command} finished in {seconds:.2f} s", outputs=outputs, seconds=seconds, **ended)
+    except Stopped:
+        raise
     except BaseException as error:
         fields = {key: getattr(error, key, None) for key in ("file", "row_group", "column")}
         known = {key: value for key, value in fields.items() if value is not None}
@@ -112,6 +115,7 @@ def _facts(result: Any) -> dict[str, Any]:
 @contextmanager
 def passing(name: str, **fields: Any) -> Iterator[None]:
     """Log the start and the end of a pass over data: ``fit``, ``refine`` or ``write``."""
+    stop()
     if not _heard():
         yield
         return

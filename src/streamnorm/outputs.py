@@ -15,6 +15,7 @@ import pyarrow as pa
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import AtomicFile, check_target
+from .dry_run import note_columns, note_output, stop
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
 from .lineage import Lineage, of_parquet, root_of
@@ -128,6 +129,7 @@ def plan_paths(
         for target in targets:
             if target.parent.is_dir():
                 check_target(target, overwrite=overwrite)
+            note_output(target)
     return targets
 
 
@@ -173,6 +175,7 @@ def write_files(
         check_same_types(files, columns_of(files[0], names))
         common_schema(files)
         log_columns("undoing" if undo else "normalizing", names, files[0])
+        note_columns(scaler, names, files[0].schema)
         spans = [span for file in files for span in plan_spans(file, output.memory, output.row_group_size)]
         jobs.append((target, files, spans, names))
     entry, origin = state_entry(scaler, undo), lineage_of(scaler, undo, output)
@@ -180,6 +183,7 @@ def write_files(
     memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
     rows = 0
     for target, files, spans, names in jobs:
+        stop()
         target.parent.mkdir(parents=True, exist_ok=True)  # of a sink that is a directory
         change = describe(spans)
         if change:

@@ -30,6 +30,7 @@ from .apply import (
     too_short,
 )
 from .atomic import AtomicFile
+from .dry_run import stop
 from .errors import DataError
 from .features import MISSING
 from .matching import naming
@@ -130,6 +131,7 @@ def predict(
     rows = without = 0
     for target, files in targets.items():
         assert target is not None
+        stop()
         target.parent.mkdir(parents=True, exist_ok=True)
         spans, copies = plans[target]
         change = describe(spans)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .atomic import file_version
+from .dry_run import note_input
 from .errors import DataError
 from .parquet import format as fmt
 from .parquet import thrift
@@ -152,6 +153,7 @@ class ParquetInput:
         except (OSError, pa.ArrowException) as error:
             raise self.error(f"cannot be opened as Parquet ({one_line(error)})") from error
         self.num_rows = sum(group.num_rows for group in self.footer.row_groups)
+        note_input(path, "parquet", self.num_rows, self.footer.file_size, len(self.footer.row_groups))
 
     @property
     def groups_at_once(self) -> int:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .apply import Transform, Workbench
-from .atomic import AtomicFile
+from .atomic import SPOOL, AtomicFile
 from .errors import DataError
 from .formats import is_pipe, sink_format
 from .logs import passing, place
@@ -284,7 +284,7 @@ def as_is(source: Stream) -> Iterator[Stream]:
 def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
     """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
     beside = Path(tempfile.gettempdir(), "streamnorm") if is_pipe(sink) else Path(os.fspath(sink).rstrip("/"))
-    with AtomicFile(beside.with_name(beside.name + ".spool"), overwrite=True) as file:
+    with AtomicFile(beside.with_name(beside.name + SPOOL), overwrite=True) as file:
         _spool(source.reader(), file, memory // 16)
         give_back()
         yield file.path

@@ -1,0 +1,86 @@
+"""A run that stops before it reads or writes data, and what is known of it by then."""
+
+# Design: a dry run is the run itself, up to where the first pass over data would begin or the first file would be made:
+# so its checks, their order and its errors are those of the run, and a command that is new has them, too. On the way
+# there, whoever opens a file, checks a target or chooses columns tells it here. Turned down: a planner beside each
+# job, which would promise what the job then refuses.
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Stopped(BaseException):
+    """Here the work would begin."""
+
+
+@dataclass
+class Plan:
+    """What a run would do.
+
+    Attributes
+    ----------
+    inputs : dict of str to dict
+        By path: ``format``, ``rows``, ``bytes``, ``row_groups``, of which None is not known.
+    outputs : dict of str to dict
+        By path: ``exists``.
+    scaler, features, schema
+        What is normalized, and by what; None if it did not come to that.
+    """
+
+    inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scaler: Any = None
+    features: Sequence[Any] = ()
+    schema: Any = None
+
+
+_plan: ContextVar[Plan | None] = ContextVar("streamnorm_dry_run", default=None)
+
+
+@contextmanager
+def planning() -> Iterator[Plan]:
+    """Everything in here is a dry run."""
+    plan = Plan()
+    token = _plan.set(plan)
+    try:
+        with suppress(Stopped):
+            yield plan
+    finally:
+        _plan.reset(token)
+
+
+def stop() -> None:
+    """End a dry run; what follows reads data or changes files."""
+    if _plan.get() is not None:
+        raise Stopped
+
+
+def note_input(
+    path: str | os.PathLike[str], kind: str, rows: int | None, nbytes: int | None, row_groups: int | None = None
+) -> None:
+    """A file of data was opened."""
+    plan = _plan.get()
+    if plan is not None:
+        facts = {"format": kind, "rows": rows, "bytes": nbytes, "row_groups": row_groups}
+        plan.inputs.setdefault(os.fsdecode(os.fspath(path)), facts)
+
+
+def note_output(path: str | os.PathLike[str]) -> None:
+    """A file may be written, as far as can be told."""
+    plan = _plan.get()
+    if plan is not None:
+        name = os.fsdecode(os.fspath(path))
+        plan.outputs.setdefault(name, {"exists": os.path.lexists(name)})
+
+
+def note_columns(scaler: Any, features: Sequence[Any], schema: Any) -> None:
+    """These features of tables of this schema are normalized."""
+    plan = _plan.get()
+    if plan is not None:
+        plan.scaler, plan.features, plan.schema = scaler, list(features), schema
