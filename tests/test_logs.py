@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,12 @@ def test_the_id_of_the_job_comes_from_the_environment(trips, monkeypatch):
     monkeypatch.delenv("STREAMNORM_JOB_ID")
     ids = {lines_of("inspect", "o.parquet")[0]["job"] for _ in range(2)}
     assert len(ids) == 2
+
+
+def test_the_fields_of_the_guide_are_those_of_the_schema():
+    text = (Path(__file__).parents[1] / "docs" / "jobs.md").read_text()
+    section = text[text.index("## Logs") : text.index("## Where an output")]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(SCHEMA["properties"])
+    for event in ("job.started", "job.finished", "job.failed", "pass.started", "pass.finished", "progress"):
+        assert f"`{event}`" in section
