@@ -112,7 +112,7 @@ def _columns(plan: Plan, params: Mapping[str, Any]) -> list[dict[str, Any]]:
     from .scalers._paths import places_in
 
     methods = plan.scaler._methods(dict.fromkeys(plan.features, pa.float64()))
-    names = {kind: name for name, kind in METHODS.items()}
+    names: dict[type, str] = {kind: name for name, kind in METHODS.items()}
     inside: dict[str, set[str]] = {}
     for place, features in places_in(plan.schema.names, plan.features):
         found = {names.get(type(methods[feature]), "normalizer") for feature in features if feature in methods}

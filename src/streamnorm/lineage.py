@@ -1,7 +1,7 @@
 """Where an output comes from: by which scaler and options, from which files, and what those came from."""
 
-# Design: the lineage stands beside the state under a key of its own, so that a reader of either needs to know nothing of
-# the other. It has no times and no folders above the inputs' own: the same inputs give the same bytes, wherever and
+# Design: the lineage stands beside the state under a key of its own, so that a reader of either needs to know nothing
+# of the other. It has no times and no folders above the inputs' own: the same inputs give the same bytes, wherever and
 # whenever. A file is told by its size and the hash of its footer, as in the ledger; other formats have no footer that
 # says as much, and are told by a hash of samples, as a hash of all of it would read them once more. What comes from a
 # hundred thousand files is told by their number, the hash of their list, and the first and the last name.
@@ -136,7 +136,7 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def _columns(scaler: BaseScaler) -> list[dict[str, Any]]:
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
-    names = {kind: name for name, kind in METHODS.items()}
+    names: dict[type, str] = {kind: name for name, kind in METHODS.items()}
     columns = []
     for name, m in scaler._all_maps().items():
         said: dict[str, Any] = {"name": name, "method": names.get(type(methods[name]), "normalizer")}

@@ -120,10 +120,11 @@ def passing(name: str, **fields: Any) -> Iterator[None]:
         yield
         return
     began = time.monotonic()
-    log("pass.started", f"pass {name} started", **{"pass": name}, **fields)
+    fields["pass"] = name
+    log("pass.started", f"pass {name} started", **fields)
     yield
     seconds = _seconds(began)
-    log("pass.finished", f"pass {name} finished in {seconds:.2f} s", **{"pass": name}, seconds=seconds, **fields)
+    log("pass.finished", f"pass {name} finished in {seconds:.2f} s", seconds=seconds, **fields)
 
 
 def sizes(files: Sequence[Any]) -> dict[str, int]:
