@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from support.commands import run
+from support.commands import SLOW_MACHINE, run, start
 
 import streamnorm as sn
 from streamnorm import logs
@@ -168,3 +169,18 @@ def test_the_fields_of_the_guide_are_those_of_the_schema():
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(SCHEMA["properties"])
     for event in ("job.started", "job.finished", "job.failed", "pass.started", "pass.finished", "progress"):
         assert f"`{event}`" in section
+
+
+def test_an_interruption_is_a_failure_with_its_exit_code(trips):
+    rows = np.random.default_rng(0).normal(size=2_000_000)
+    pq.write_table(pa.table({f"x{j}": rows for j in range(8)}), "large.parquet", compression="none")
+    args = ["normalize", "large.parquet", "-o", "o.parquet", "--log-format", "json", "--threads", "1"]
+    with start(*args) as process:
+        first = json.loads(process.stderr.readline())
+        next(line for line in process.stderr if json.loads(line)["event"] == "pass.started")
+        process.send_signal(signal.SIGINT)
+        last = json.loads(process.stderr.read().splitlines()[-1])
+        assert process.wait(SLOW_MACHINE) == 130
+    assert first["event"] == "job.started" and (last["event"], last["exit_code"]) == ("job.failed", 130)
+    assert last["error"] == "interrupted; nothing was written" and last["job"] == first["job"]
+    assert not Path("o.parquet").exists()

@@ -207,7 +207,7 @@ def _plain(key: str) -> str:
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(_plain(key), sorted(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(_plain(key), sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

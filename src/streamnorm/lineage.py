@@ -75,6 +75,11 @@ class Lineage:
     undo : bool
     options : mapping
         Those that change the result, and were given.
+
+    Attributes
+    ----------
+    nbytes : int
+        What all outputs have of it, about.
     """
 
     def __init__(self, scaler: BaseScaler, undo: bool, options: Mapping[str, Any]) -> None:
@@ -91,6 +96,7 @@ class Lineage:
             "columns": _columns(scaler),
         }
         self._head = _plain(head)
+        self.nbytes = len(self._head)
 
     def entry(self, origins: Iterable[Origin], root: str | None = None) -> dict[bytes, bytes]:
         """What goes into the metadata of an output of these inputs, whose names are those below `root`."""
@@ -153,7 +159,9 @@ def _columns(scaler: BaseScaler) -> list[dict[str, Any]]:
 def _file(origin: Origin, root: str | None) -> dict[str, Any]:
     if origin.path is None:
         return {"name": None, "rows": origin.rows}
-    name = os.path.relpath(os.path.abspath(origin.path), root) if root is not None else origin.path.name
+    name = os.path.basename(origin.path)
+    if root is not None:
+        name = os.path.abspath(origin.path)[len(root) :].lstrip(os.sep)
     name = os.fsencode(name).decode("utf-8", "backslashreplace").replace(os.sep, "/")
     said: dict[str, Any] = {"name": name, "size": origin.size, "rows": origin.rows}
     if origin.footer is not None:

@@ -180,7 +180,8 @@ def write_files(
         jobs.append((target, files, spans, names))
     entry, origin = state_entry(scaler, undo), lineage_of(scaler, undo, output)
     # The sketches, their text, and its copy in the footer are held all along: thousands of columns make them large.
-    memory = max(output.memory - 3 * sum(map(len, entry.values())), output.memory // 2)
+    held = sum(map(len, entry.values())) + origin.nbytes
+    memory = max(output.memory - 3 * held, output.memory // 2)
     rows = 0
     for target, files, spans, names in jobs:
         stop()
