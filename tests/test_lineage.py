@@ -94,6 +94,15 @@ def test_a_chain_is_kept_to_so_many_generations(trips):
     assert keys == [LINEAGE_KEY]
 
 
+def test_readers_and_restored_files_do_not_pass_on_what_inputs_carried(trips):
+    scaler = sn.normalize("trips.parquet", "o.parquet")
+    table = pq.read_table("o.parquet")
+    assert LINEAGE_KEY in table.schema.metadata
+    for source in ("o.parquet", table):
+        for found in (sn.transform(source, None, scaler), sn.inverse(source, None, scaler)):
+            assert LINEAGE_KEY not in (found.schema.metadata or {})
+
+
 def test_parents_are_kept_once_and_are_few(trips):
     for i in range(PARENTS + 2):
         pq.write_table(pa.table({"fare": [1.0, float(i + 2)]}), f"{i:02}.parquet")

@@ -90,6 +90,7 @@ def key_of(param: click.Parameter) -> str:
 
     Examples
     --------
+    >>> import click
     >>> key_of(click.Option(["--row-group-size"]))
     'row_group_size'
     >>> key_of(click.Argument(["path"], metavar="FILE")), key_of(click.Argument(["source"], metavar="IN..."))
