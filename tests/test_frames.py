@@ -398,9 +398,11 @@ def test_a_summary_is_a_table_to_others(table, fitted):
     assert (row["mean"], row["std"], row["var"]) == (fare.mean, fare.std(), fare.var())
     assert (row["min"], row["max"], row["weight"]) == (fare.min, fare.max, fare.weight)
     assert row["median"] is None and row["source"] == "data"
-    assert pl.from_arrow(summary).struct.unnest().equals(pl.from_arrow(made))
+    rows = pl.from_arrow(summary)  # a Series of structs, or in older versions a frame
+    assert (rows.struct.unnest() if isinstance(rows, pl.Series) else rows).equals(pl.from_arrow(made))
     assert duckdb.sql("select max(mean) from summary").fetchall() == [(max(made["mean"].to_pylist()),)]
-    assert len(pd.DataFrame.from_arrow(summary)) == 4
+    if hasattr(pd.DataFrame, "from_arrow"):  # since pandas 3
+        assert len(pd.DataFrame.from_arrow(summary)) == 4
     assert pa.schema(summary) == made.schema  # from the capsule
 
 
