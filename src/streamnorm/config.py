@@ -93,7 +93,7 @@ def key_of(param: click.Parameter) -> str:
     >>> import click
     >>> key_of(click.Option(["--row-group-size"]))
     'row_group_size'
-    >>> key_of(click.Argument(["path"], metavar="FILE")), key_of(click.Argument(["source"], metavar="IN..."))
+    >>> key_of(click.Argument(["path"], metavar="FILE")), key_of(click.Argument(["source"], nargs=-1))
     ('file', 'inputs')
     """
     if isinstance(param, click.Argument):
