@@ -130,7 +130,7 @@ def test_a_file_is_named_by_option_or_environment_and_replaces_the_one_in_the_fo
         ("thread = 1", "streamnorm.toml: at the top, key 'thread' is that of no command; did you mean 'threads'?"),
         ("[normalise]\nmemory = '1MB'", "table 'normalise' is that of no command; did you mean 'normalize'?"),
         ("[fit]\nexcat = true", "streamnorm.toml: table [fit] has no key 'excat'; did you mean 'exact'?"),
-        ("[merge]\nhidden = '3'", "table [merge] has no key 'hidden'; it is one of train"),
+        ("[merge]\nhidden = '3'", "table [merge] has no key 'hidden'; it is one of "),
         ("[defaults]\nmemory = '1MB'", "at the top, table 'defaults' is that of no command (see"),
         ("fit = 3", "fit is a command: give it a table, [fit]"),
         ("row-group-size = 1\nrow_group_size = 2", "has 'row-group-size' and 'row_group_size', which are one key"),
