@@ -223,6 +223,32 @@ def test_json_goes_with_it(trips):
     assert json.loads(run("fit", "--json", "trips.parquet", "-o", "o.json", "--dry-run").stdout)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda: open("journal", "w"),  # noqa: SIM115
+        lambda: os.open("journal", os.O_CREAT | os.O_WRONLY),
+        lambda: os.mkdir("new"),
+        lambda: os.makedirs("new/deep"),
+        lambda: os.rename("trips.csv", "x.csv"),
+        lambda: os.unlink("trips.csv"),
+        lambda: Path("trips.csv").write_text("x"),
+    ],
+)
+def test_what_knows_nothing_of_it_is_stopped_before_it_changes_a_folder_of_outputs(change, trips):
+    before, reached = listing(), []
+    with dry_run.planning():
+        dry_run.note_output("o.html")
+        dry_run.note_output("new/deep/o.html")
+        assert Path("trips.csv").read_text() and os.listdir(".")
+        reached.append("reading")
+        change()
+        reached.append("changed")
+    assert reached == ["reading"] and listing() == before
+    with open("journal", "w"):
+        pass  # outside of it, all is as ever
+
+
 def test_a_job_after_a_dry_run_runs(trips):
     with dry_run.planning() as found:
         sn.normalize("trips.parquet", "o.parquet")

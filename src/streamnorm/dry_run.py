@@ -3,11 +3,13 @@
 # Design: a dry run is the run itself, up to where the first pass over data would begin or the first file would be made:
 # so its checks, their order and its errors are those of the run, and a command that is new has them, too. On the way
 # there, whoever opens a file, checks a target or chooses columns tells it here. Turned down: a planner beside each
-# job, which would promise what the job then refuses.
+# job, which would promise what the job then refuses. A command that knows nothing of this, and begins a file of its own
+# beside its output, is stopped by an audit hook of Python's, which sees it before it is made.
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -29,12 +31,15 @@ class Plan:
         By path: ``format``, ``rows``, ``bytes``, ``row_groups``, of which None is not known.
     outputs : dict of str to dict
         By path: ``exists``.
+    folders : set of str
+        Where these are, in which nothing is to change.
     scaler, features, schema
         What is normalized, and by what; None if it did not come to that.
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
     scaler: Any = None
     features: Sequence[Any] = ()
     schema: Any = None
@@ -47,6 +52,7 @@ _plan: ContextVar[Plan | None] = ContextVar("streamnorm_dry_run", default=None)
 def planning() -> Iterator[Plan]:
     """Everything in here is a dry run."""
     plan = Plan()
+    _watch()
     token = _plan.set(plan)
     try:
         with suppress(Stopped):
@@ -77,6 +83,7 @@ def note_output(path: str | os.PathLike[str]) -> None:
     if plan is not None:
         name = os.fsdecode(os.fspath(path))
         plan.outputs.setdefault(name, {"exists": os.path.lexists(name)})
+        plan.folders.add(os.path.dirname(os.path.abspath(name)))
 
 
 def note_columns(scaler: Any, features: Sequence[Any], schema: Any) -> None:
@@ -84,3 +91,30 @@ def note_columns(scaler: Any, features: Sequence[Any], schema: Any) -> None:
     plan = _plan.get()
     if plan is not None:
         plan.scaler, plan.features, plan.schema = scaler, list(features), schema
+
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+_CHANGES = {"os.rename", "os.remove", "os.link", "os.symlink", "os.truncate"}
+_watching: list[bool] = []
+
+
+def _watch() -> None:
+    """Install the hook, once: Python has no way to take it back, and outside of a dry run it does nothing."""
+    if not _watching:
+        _watching.append(True)
+        sys.addaudithook(_audit)
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if event != "open" and event != "os.mkdir" and event not in _CHANGES:
+        return
+    plan = _plan.get()
+    if plan is None or not isinstance(args[0], (str, bytes, os.PathLike)):
+        return
+    path = os.path.abspath(os.fsdecode(args[0]))
+    if event == "os.mkdir":
+        inside = any(folder == path or folder.startswith(path + os.sep) for folder in plan.folders)
+    else:
+        inside = os.path.dirname(path) in plan.folders and (event != "open" or bool(args[2] & _WRITING))
+    if inside:
+        raise Stopped
