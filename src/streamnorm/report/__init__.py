@@ -1,0 +1,1 @@
+"""What the data says, for people: descriptions, advice, comparisons, and pages that show them."""
