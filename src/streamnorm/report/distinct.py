@@ -86,7 +86,7 @@ class DistinctCounter:
         rest = hashes << np.uint64(PRECISION)
         lowest = int(self._registers.min())
         if lowest:  # most values can change nothing any more
-            chosen = rest < np.uint64(1 << (64 - lowest))
+            chosen = np.flatnonzero(rest < np.uint64(1 << (64 - lowest)))
             hashes, rest = hashes[chosen], rest[chosen]
         _, exponents = np.frexp(rest.astype(np.float64))
         runs = np.minimum(65 - exponents, 65 - PRECISION).astype(np.uint8)
