@@ -352,7 +352,8 @@ _FLOATS = {"mean", "std", "rank_error", "skew", "quantile_skew", "medcouple", "t
 
 def _column_from(said: dict[str, Any]) -> ColumnDescription:
     """A column that `_plain` wrote."""
-    known: dict[str, Any] = {key: float(value) if key in _FLOATS and value is not None else value for key, value in said.items()}
+    known: dict[str, Any] = dict(said)
+    known |= {key: float(said[key]) for key in _FLOATS if said[key] is not None}
     whole, decimal = _is_whole(said["type"]), said["type"].startswith("decimal")
     for key in ("min", "max"):
         if known.get(key) is not None:

@@ -1,0 +1,247 @@
+"""Advice: which scaler follows from what the data says about each column."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..console import one_line
+from ..errors import DataError
+from ..fitting import DEFAULT_MEMORY
+from ..scalers import BaseScaler, ColumnScaler
+from ..scalers._methods import new_scaler
+from .describe import ColumnDescription, Description, describe
+from .rules import MIN_ROWS, PASSTHROUGH, RULES, Look, looks, percent
+
+if TYPE_CHECKING:
+    from ..scan import Progress
+
+MANY_MISSING = 0.2
+LISTED = 1000  # columns that a notebook shows
+LOGARITHM = 0.5  # times the skewness that is left in the logarithms' quartiles
+
+
+@dataclass(frozen=True)
+class ColumnAdvice:
+    """What to do about one column.
+
+    Attributes
+    ----------
+    name : str or int
+    method : str
+        "standard", "minmax", "maxabs", "robust" or "passthrough".
+    rule : str
+        The name of the rule that decided.
+    reason : str
+        What speaks for it, with the figure.
+    remarks : tuple of str
+        What else to know.
+    source : str
+        Where the rule comes from.
+    """
+
+    name: str | int
+    method: str
+    rule: str
+    reason: str
+    remarks: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Advice about the columns of a source.
+
+    Attributes
+    ----------
+    columns : tuple of ColumnAdvice
+        In the order of the source.
+    description : Description
+        What it follows from.
+    """
+
+    columns: tuple[ColumnAdvice, ...]
+    description: Description
+
+    def __getitem__(self, name: str | int) -> ColumnAdvice:
+        self.description[name]  # raises
+        return next(column for column in self.columns if column.name == name)
+
+    def __iter__(self) -> Iterator[ColumnAdvice]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def scaler(self) -> ColumnScaler:
+        """The scaler that is proposed, not fitted: a method for each column that is normalized.
+
+        Columns with infinite values have the rule ``infinite="ignore"``: without one, a fit refuses them.
+
+        Raises
+        ------
+        DataError
+            If all columns pass through.
+        """
+        groups: dict[tuple[str, bool], list[Any]] = {}
+        for column in self.columns:
+            if column.method != PASSTHROUGH:
+                infinite = bool(self.description[column.name].infinite_count)
+                groups.setdefault((column.method, infinite), []).append(column.name)
+        if not groups:
+            raise DataError("all columns pass through by this advice: there is nothing to scale")
+        methods = {
+            names[0] if len(names) == 1 else tuple(names): new_scaler(method, infinite="ignore") if infinite else method
+            for (method, infinite), names in groups.items()
+        }
+        return ColumnScaler(methods)
+
+    def table(self) -> str:
+        """A line for each column: name, method, reason; what else to know below it."""
+        rows = [(one_line(column.name), column.method) for column in self.columns]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+        lines = []
+        for (name, method), column in zip(rows, self.columns, strict=True):
+            lines.append(f"{name:{widths[0]}}  {method:{widths[1]}}  {one_line(column.reason)}")
+            lines += [f"{'':{sum(widths) + 4}}- {one_line(remark)}" for remark in column.remarks]
+        if self.description.others:
+            names = ", ".join(map(one_line, list(self.description.others)[:8]))
+            more = len(self.description.others) - 8
+            lines.append(f"not numbers, so they pass through: {names}" + (f" and {more:,} more" if more > 0 else ""))
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """As RFC 8259 JSON: ``rows files digest columns others``."""
+        description = self.description
+        said = {
+            "rows": description.rows,
+            "files": list(description.files),
+            "file_count": description.file_count,
+            "digest": description.digest,
+            "columns": [asdict(column) for column in self.columns],
+            "others": description.others,
+        }
+        return json.dumps(said, indent=2, allow_nan=False)
+
+    def __repr__(self) -> str:
+        return f"Advice on {len(self)} columns\n{self.table()}"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for column in self.columns[:LISTED]:
+            remarks = "".join(f"<br><small>{html.escape(remark)}</small>" for remark in column.remarks)
+            cells = f"<th scope='row'>{html.escape(str(column.name))}</th><td>{html.escape(column.method)}</td>"
+            rows.append(f"<tr>{cells}<td style='text-align:left'>{html.escape(column.reason)}{remarks}</td></tr>")
+        hidden = len(self) - LISTED
+        note = f"<p>and {hidden:,} more columns</p>" if hidden > 0 else ""
+        head = "<tr><th scope='col'>column</th><th scope='col'>method</th><th scope='col'>reason</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>{note}"
+
+
+def advise(
+    source: Any,
+    *,
+    columns: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    where: str | None = None,
+    format: str | None = None,
+    memory: str | int = DEFAULT_MEMORY,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Advice:
+    """What the data says about each column, and which scaler follows.
+
+    Parameters
+    ----------
+    source : path, list of paths, glob, directory, or data
+        As for :func:`~streamnorm.fit`; read once. Or what is known already: a :class:`Description`, or a fitted
+        scaler, whose state knows less.
+    columns, exclude, where, format, memory, threads, progress
+        As for :func:`~streamnorm.describe`.
+
+    Returns
+    -------
+    Advice
+        ``columns``, with a method, the rule and the reason of each; ``scaler()``, the scaler that is proposed.
+
+    Raises
+    ------
+    DataError
+        If a file, row group or column is at fault, or there is no column to describe.
+
+    Notes
+    -----
+    The rules, in their order, and where each comes from, are :data:`streamnorm.report.rules.RULES`; docs/advise.md has
+    them as a table.
+
+    Examples
+    --------
+    >>> import pyarrow as pa, streamnorm as sn
+    >>> data = pa.table({"age": [float(i % 61) for i in range(999)], "flag": [i % 2 for i in range(999)]})
+    >>> advice = sn.advise(data)
+    >>> print(advice.table())
+    age   minmax       ends in bounds, 0 to 60, with tails 0.56 (normal: 1)
+    flag  passthrough  a flag: 0 and 1 already, 1 in 49.9 % of the values
+    >>> advice.scaler().fit(data).transform(data)["age"][60].as_py()
+    1.0
+    """
+    if isinstance(source, Description):
+        description = source
+    elif isinstance(source, BaseScaler):
+        description = Description.from_state(source)
+    else:
+        reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format)
+        description = describe(source, **reading, memory=memory, threads=threads, progress=progress)
+    return Advice(tuple(map(_column_advice, looks(description.columns))), description)
+
+
+def _column_advice(look: Look) -> ColumnAdvice:
+    for rule in RULES:
+        reason = rule.reason(look)
+        if reason is not None:
+            remarks = tuple(_remarks(look, rule.method, rule.name))
+            return ColumnAdvice(look.column.name, rule.method, rule.name, reason, remarks, rule.source)
+    raise AssertionError("the last rule holds for all")
+
+
+def _remarks(look: Look, method: str, rule: str) -> Iterator[str]:
+    """What else to know of a column that is normalized by a method."""
+    column = look.column
+    missing = (column.null_count or 0) + (column.nan_count or 0)
+    if column.count and column.rows and missing >= MANY_MISSING * column.rows:
+        yield f"{percent(missing / column.rows)} null or NaN, which stay so: impute them, or add a flag"
+    if column.infinite_count:
+        plural = "s" if column.infinite_count > 1 else ""
+        yield f'{column.infinite_count:,} infinite value{plural}: a fit needs infinite="ignore" or "null"'
+    if method == PASSTHROUGH:
+        return
+    adjusted, outliers = column.adjusted_outlier_count, column.outlier_count
+    if rule == "outliers" and adjusted is not None and outliers and adjusted < outliers / 2:
+        left = percent(look.share(adjusted))
+        yield f"skewness more than single values: {left} beyond fences that allow for it (medcouple)"
+    if rule in ("outliers", "far", "skewed") and _is_lognormal(column):
+        yield "its logarithm is closer to symmetric, and scaling alone keeps the skewness"
+    if column.monotone and (column.count or 0) >= MIN_ROWS:
+        yield f"{column.monotone} row by row: sorted by it, or a clock, whose next rows lie outside of any range"
+    for doubt in column.warnings:
+        if doubt.code in ("digits", "mean", "rank-error"):
+            yield doubt.text
+
+
+def _is_lognormal(column: ColumnDescription) -> bool:
+    """Whether the quartiles' logarithms are less skewed by half, of a column of positive numbers."""
+    q, skew = column.quantiles, column.quantile_skew
+    if skew is None or column.min is None or column.min <= 0:
+        return False
+    low, middle, high = (math.log(q[at]) for at in (0.25, 0.5, 0.75))
+    return low < high and abs(((high - middle) - (middle - low)) / (high - low)) < LOGARITHM * abs(skew)
+
+
+def rules_table() -> str:
+    """The rules as a table in Markdown, in their order."""
+    rows = [f"| {rule.name} | {rule.when} | {rule.method} | {rule.source} |" for rule in RULES]
+    return "\n".join(["| Rule | Holds for | Proposes | Source |", "|---|---|---|---|", *rows])
