@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from .images import ImageFolder
     from .kernels import Extrema, Moments
+    from .report.pages import report
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .series import Windows
     from .states import inspect, load, merge
@@ -69,6 +70,7 @@ __all__ = [
     "load",
     "merge",
     "normalize",
+    "report",
     "transform",
 ]
 
@@ -95,7 +97,7 @@ _NAMES_IN = {
     "text": ("Vocabulary",),
 }
 _HOME_OF = {name: module for module, names in _NAMES_IN.items() for name in names}
-_MODULES = ("errors", "export", "features", "nn", "reference", "scalers", "series", "state", "summary")
+_MODULES = ("errors", "export", "features", "nn", "reference", "report", "scalers", "series", "state", "summary")
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from . import cli_jobs
 from ._version import __version__
 from .cli_export import export
 from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
+from .cli_report import report
 from .cli_train import predict, train
 from .config import option_in
 from .console import Console
@@ -405,6 +406,7 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
 
 
 cli.add_command(export)
+cli.add_command(report)
 cli.add_command(train)
 cli.add_command(predict)
 

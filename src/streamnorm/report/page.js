@@ -50,7 +50,6 @@
   const view = (element, name, datasets = {}, signals = {}) => {
     if (!runtimes.has(name)) runtimes.set(name, vega.parse(data(name)));
     const drawn = new vega.View(runtimes.get(name), { renderer: "svg", hover: false });
-    drawn.tooltip(() => {});  // the tables behind the charts say it
     for (const [key, value] of Object.entries(signals)) drawn.signal(key, value);
     for (const [key, values] of Object.entries(datasets)) drawn.data(key, values);
     drawn.initialize(element).run();

@@ -49,6 +49,7 @@ __all__ = ["Html", "Page", "escape", "island", "join", "number", "section", "tab
 
 EXTRA = "report"  # that brings Altair and vl-convert
 DIGITS = 6  # of figures in tables
+GROUPED = 10_000  # from where on digits stand in groups: a year does not
 
 
 class Html(str):
@@ -102,8 +103,8 @@ def number(value: object, digits: int = DIGITS) -> str:
 
     Examples
     --------
-    >>> number(1234567), number(0.1 + 0.2), number(-2.5e-7), number(None), number(1e6), number(123456.5)
-    ('1,234,567', '0.3', '−2.5e−7', '–', '1,000,000', '123,456')
+    >>> number(1234567), number(0.1 + 0.2), number(-2.5e-7), number(None), number(2013), number(123456.5)
+    ('1,234,567', '0.3', '−2.5e−7', '–', '2013', '123,456')
     """
     if value is None:
         return "–"
@@ -111,7 +112,7 @@ def number(value: object, digits: int = DIGITS) -> str:
         as_float = getattr(value, "item", None)
         return number(as_float(), digits) if as_float is not None else one_line(value)
     if isinstance(value, int):
-        return f"{value:,}".replace("-", "−")
+        return (f"{value:,}" if abs(value) >= GROUPED else str(value)).replace("-", "−")
     if isinstance(value, Decimal):
         return f"{value:,f}".replace("-", "−")
     if not math.isfinite(value):
@@ -119,7 +120,7 @@ def number(value: object, digits: int = DIGITS) -> str:
     size = abs(value)
     if value == 0 or 1e-4 <= size < 10.0**digits or (size < 1e15 and value == math.floor(value)):
         places = digits if value == 0 else max(0, digits - 1 - math.floor(math.log10(size)))
-        text = f"{value:,.{places}f}"
+        text = f"{value:,.{places}f}" if size >= GROUPED else f"{value:.{places}f}"
         text = text.rstrip("0").rstrip(".") if "." in text else text
     else:
         mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
