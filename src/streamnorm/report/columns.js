@@ -165,7 +165,8 @@
       make("tbody", {}, ...rows.map((row) => make("tr", {},
         ...row.map((cell, j) => make(j ? "td" : "th", { class: j ? "n" : null, scope: j ? null : "row" }, cell)))))));
 
-  const rank = (x) => figure(x * 100, 5);
+  const rank = (x) => figure(x * 100, 4);
+  const between = (c, low, high) => (low === high ? valueOf(c, low) : `${valueOf(c, low)} and ${valueOf(c, high)}`);
   const quantiles = (c) => {
     if (!c.quantiles?.length) return null;
     const sure = c.quantiles.some((each) => each.low !== undefined);
@@ -177,7 +178,7 @@
       const row = [each.q === 0.5 ? "median" : `${figure(each.q * 100)} %`, valueOf(c, each.value)];
       if (c.method) row.push(figure(mapped(c.method, each.value), 4));
       if (sure && !exact) {
-        row.push(each.exact ? "exact" : `${valueOf(c, each.valueLow)} and ${valueOf(c, each.valueHigh)}`);
+        row.push(each.exact ? "exact" : between(c, each.valueLow, each.valueHigh));
         row.push(each.exact ? "exact" : `${rank(each.low)} to ${rank(each.high)} %`);
       }
       return row;

@@ -170,7 +170,9 @@ def _method(method: BaseScaler | None, m: Any) -> dict[str, Any] | None:
         if name in _PARAMETERS and value != _default(method, name)
     }
     low, high, band = _axis(kind, method)
-    text = f"(x − {number(m.center)}) / {number(m.scale)}" + (f" + {number(m.offset)}" if m.offset else "")
+    text = f"{_less('x', m.center)} / {number(m.scale)}"
+    if m.offset:
+        text = _less(text, -m.offset)
     if m.clip is not None:
         text += f", clipped to [{number(m.clip[0])}, {number(m.clip[1])}]"
     if parameters:
@@ -179,6 +181,14 @@ def _method(method: BaseScaler | None, m: Any) -> dict[str, Any] | None:
         "name": kind, "text": one_line(text), "center": m.center, "scale": m.scale, "offset": m.offset,
         "clip": m.clip, "axis": [low, high], "band": band,
     }  # fmt: skip
+
+
+def _less(what: str, by: float) -> str:
+    """A difference, without a double sign."""
+    if not by:
+        return what
+    text = f"{what} + {number(-by)}" if by < 0 else f"{what} − {number(by)}"
+    return f"({text})" if what == "x" else text
 
 
 def _advice(advice: ColumnAdvice) -> dict[str, Any]:
