@@ -109,7 +109,7 @@
       : "";
     const rest = beyond(shape);
     return `Histogram and box plot of ${c.name} ${map ? "after" : "before"} scaling, from ${shape.say(shape.low)} to ` +
-      `${shape.say(shape.high)}.${middle}${rest ? ` Not shown: ${rest.replace(/[◂▸·]/g, ",")}.` : ""}`;
+      `${shape.say(shape.high)}.${middle}${rest ? ` Not shown: ${rest.replace(/ ?[◂▸] ?/g, "").replace(" · ", " and ")}.` : ""}`;
   };
 
   const chart = (c, map) => {

@@ -114,7 +114,7 @@ def rounded(value: Any, digits: int = _DIGITS) -> float | None:
 def _quantiles(column: ColumnDescription, summary: ColumnSummary | None) -> list[dict[str, Any]] | None:
     """Quantiles with the intervals that they are sure to lie in."""
     if summary is None:
-        return [{"q": q, "value": rounded(value)} for q, value in sorted(column.quantiles.items())] or None
+        return [{"q": q, "value": value} for q, value in sorted(column.quantiles.items())] or None
     known = sorted(summary.quantiles) if summary.quantiles is not None else list(QUANTILES)
     try:
         certificates = summary.certificate(known)
@@ -124,7 +124,8 @@ def _quantiles(column: ColumnDescription, summary: ColumnSummary | None) -> list
     for each in certificates:
         if math.isnan(each.value):
             return None
-        entry: dict[str, Any] = {"q": each.q, "value": rounded(each.value), "exact": each.exact}
+        # The value whole: the median less the center of the scaler is 0, and not what rounding leaves of it.
+        entry: dict[str, Any] = {"q": each.q, "value": each.value, "exact": each.exact}
         if not each.exact:
             entry |= {"low": rounded(each.low, 5), "high": rounded(each.high, 5)}
             entry |= {"valueLow": rounded(each.value_low), "valueHigh": rounded(each.value_high)}

@@ -52,9 +52,10 @@
     const drawn = new vega.View(runtimes.get(name), { renderer: "svg", hover: false });
     for (const [key, value] of Object.entries(signals)) drawn.signal(key, value);
     for (const [key, values] of Object.entries(datasets)) drawn.data(key, values);
-    drawn.initialize(element).run();
-    const svg = element.querySelector("svg");
-    if (svg) svg.setAttribute("aria-hidden", "true");  // the element has the label
+    const inside = document.createElement("div");  // Vega puts a role and a label of its own there
+    element.replaceChildren(inside);
+    drawn.initialize(inside).run();
+    inside.setAttribute("aria-hidden", "true");  // the element says what it shows
     return drawn;
   };
 
