@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,14 +31,16 @@ from ..update import counted_file
 from .describe import NAMED_FILES, Description, described
 from .tally import Tally
 
-Columns = str | Sequence[str] | None
+Names = str | Sequence[str] | None
+# Names, or what gives them for a schema.
+Columns = str | Sequence[str] | Callable[[pa.Schema], Sequence[str]] | None
 
 
 def measure(
     source: Any,
     *,
     columns: Columns,
-    exclude: Columns,
+    exclude: Names,
     where: str | None,
     format: str | None,
     memory: str | int,
@@ -50,7 +52,7 @@ def measure(
     reading = reading_of(format, where)
     files = is_file_source(source) and not is_pipe(source)
     found = find(source, reading.format) if files else None
-    keys = set() if columns is None else set(as_names(columns) or ())
+    keys = set() if columns is None or callable(columns) else set(as_names(columns) or ())
     intake = intake_of(source, reading.format, reading.condition, size, keys)
     if found is not None and intake is None:
         inputs = [ParquetInput(path) for path in found.files]
@@ -67,7 +69,7 @@ def measure(
 class _Seen:
     """Tallies by column, in the order of the source."""
 
-    def __init__(self, columns: Columns, exclude: Columns) -> None:
+    def __init__(self, columns: Columns, exclude: Names) -> None:
         self.columns, self.exclude = columns, exclude
         self.schema = pa.schema([])
         self.tallies: dict[str | int, Tally] = {}
@@ -82,7 +84,7 @@ class _Seen:
 
 
 def _of_files(
-    files: Sequence[ParquetInput], columns: Columns, exclude: Columns, memory: int, threads: int, progress: Any
+    files: Sequence[ParquetInput], columns: Columns, exclude: Names, memory: int, threads: int, progress: Any
 ) -> _Seen:
     """Parquet files, a few columns and row groups at a time, on several threads."""
     seen = _Seen(columns, exclude)
@@ -120,7 +122,7 @@ def _lists(schema: pa.Schema, place: Place) -> bool:
 class _OfBatches(_Seen):
     """Anything else, one batch after the other."""
 
-    def __init__(self, columns: Columns, exclude: Columns, progress: Progress | None) -> None:
+    def __init__(self, columns: Columns, exclude: Names, progress: Progress | None) -> None:
         super().__init__(columns, exclude)
         self._progress = progress
         self._names: list[str] | None = None
@@ -166,7 +168,7 @@ class _OfBatches(_Seen):
             raise DataError(f"column {place.name!r}: {error}", column=place.name) from error
 
     def _feed_matrix(self, part: Any) -> int:
-        if self.columns is not None or self.exclude is not None:
+        if not (self.columns is None or callable(self.columns)) or self.exclude is not None:
             raise DataError("columns= and exclude= need named columns: pass a table or a frame, or slice the array")
         matrix = as_matrix(part, "describe")
         if not self.tallies:
@@ -181,7 +183,7 @@ class _OfBatches(_Seen):
         return matrix.nbytes
 
 
-def chosen(schema: pa.Schema, columns: Columns, exclude: Columns) -> list[str]:
+def chosen(schema: pa.Schema, columns: Columns, exclude: Names) -> list[str]:
     """The columns that are described: by default numbers, booleans, dates and times.
 
     Raises
@@ -189,6 +191,8 @@ def chosen(schema: pa.Schema, columns: Columns, exclude: Columns) -> list[str]:
     DataError
         If one is missing or holds none of these, or there is none.
     """
+    if callable(columns):
+        columns = columns(schema)
     if columns is not None:
         names = select_features(schema, columns, exclude)
         for name in names:
@@ -214,12 +218,12 @@ def _is_plain(kind: pa.DataType) -> bool:
     return is_numeric_when_named(kind) and not pa.types.is_null(value_type(kind)) and not pa.types.is_dictionary(kind)
 
 
-def _needed(schema: pa.Schema, columns: Columns, exclude: Columns) -> list[str]:
+def _needed(schema: pa.Schema, columns: Columns, exclude: Names) -> list[str]:
     places = [place for place, _ in places_in(schema.names, chosen(schema, columns, exclude))]
     return sorted({place.column for place in places}, key=schema.get_field_index)
 
 
-def _description(seen: _Seen, found: Found | None, columns: Columns, exclude: Columns) -> tuple[Description, Summary]:
+def _description(seen: _Seen, found: Found | None, columns: Columns, exclude: Names) -> tuple[Description, Summary]:
     stats = {name: tally.stats for name, tally in seen.tallies.items()}
     summary = Summary(stats, files=seen.ledger, lists=seen.lists, source=dict.fromkeys(stats, "scan"))
     method = StandardScaler(infinite="ignore")

@@ -1,0 +1,125 @@
+"""What a drift looks like: a table for the terminal, and a page."""
+
+# Design: the terminal and the page show the same cells, those that are past a threshold first. The page needs neither
+# Altair nor a script of its own: eight figures a column are read better as a table than as a picture.
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..console import one_line
+from .page import Html, Page, section, table, tag
+
+if TYPE_CHECKING:
+    from .drift import ColumnDrift, Drift
+
+SHOWN = 200  # columns that have not drifted, in text
+WORDS = {"psi": "PSI", "ks": "KS", "shift": "shift", "nulls": "nulls", "removed": "removed", "type": "type"}
+HEAD = ("column", "PSI", "KS", "KS from", "to", "shift", "ratio", "nulls before", "after", "past")
+EXPLAINED = (
+    ("PSI", "population stability index over the deciles of the first, with half a value added to each bin"),
+    ("KS", "the largest distance of the two distribution functions, and the interval that it lies in at 99 %"),
+    ("shift", "how far the center has moved, in units of the first one's scale"),
+    ("ratio", "the second scale over the first"),
+    ("nulls", "the share of nulls and NaN"),
+)
+
+
+def ordered(drift: Drift) -> list[ColumnDrift]:
+    """Those that have drifted first."""
+    return [*drift.drifted, *(column for column in drift.columns if not column.crossed)]
+
+
+def cells(column: ColumnDrift) -> list[str]:
+    """The figures of a column as text, by `HEAD`."""
+    past = ", ".join(WORDS[name] for name in column.crossed)
+    if column.status == "added":
+        past = "added"
+    elif column.status == "type":
+        past = past.replace("type", f"type: {column.type_a} to {column.type_b}")
+    return [
+        one_line(column.name),
+        *map(_figure, (column.psi, column.ks, column.ks_low, column.ks_high, column.shift, column.ratio)),
+        *map(_share, (column.nulls_a, column.nulls_b)),
+        one_line(past),
+    ]
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}" if math.isfinite(value) else str(value)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def heading(drift: Drift) -> str:
+    """What was compared, and the outcome."""
+    count, all_of_them = len(drift.drifted), len(drift.columns)
+    outcome = f"{count:,} of {all_of_them:,} columns {'has' if count == 1 else 'have'} drifted"
+    a, b = f"{drift.a} ({drift.of_a}, {drift.rows_a:,} rows)", f"{drift.b} ({drift.of_b}, {drift.rows_b:,} rows)"
+    return one_line(f"{a} and {b}: {outcome}")
+
+
+def limits(drift: Drift) -> str:
+    """The thresholds."""
+    said = ", ".join(f"{WORDS[name]} {limit:g}" for name, limit in drift.limits.items())
+    return f"thresholds: {said}; KS counts by the lower end of its interval"
+
+
+def unknown(drift: Drift) -> str | None:
+    """Why some columns have no PSI and KS."""
+    without = [column for column in drift.columns if column.status == "both" and column.psi is None]
+    if not without or "state" not in (drift.of_a, drift.of_b):
+        return None
+    return (
+        f"{len(without):,} column{'' if len(without) == 1 else 's'} without PSI and KS: a state has no sketch of them; "
+        "fit with method robust to have one, or give the data"
+    )
+
+
+def as_text(drift: Drift) -> str:
+    """The table for a terminal."""
+    columns = ordered(drift)
+    shown = columns[: len(drift.drifted) + SHOWN]
+    rows = [list(HEAD), *map(cells, shown)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    last = len(HEAD) - 1
+    lines = [heading(drift)]
+    for row in rows:
+        line = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last)), row[last]]
+        lines.append("  ".join(line).rstrip())
+    if len(columns) > len(shown):
+        lines.append(f"and {len(columns) - len(shown):,} more columns that have not drifted")
+    lines.append(limits(drift))
+    note = unknown(drift)
+    return "\n".join([*lines, note] if note else lines)
+
+
+def as_table(drift: Drift, columns: Sequence[ColumnDrift] | None = None) -> Html:
+    """The table as markup."""
+    chosen = ordered(drift) if columns is None else columns
+    return table(HEAD, [_row(column) for column in chosen], caption=heading(drift), sortable=True)
+
+
+def _row(column: ColumnDrift) -> list[object]:
+    text = cells(column)
+    figures = (column.psi, column.ks, column.ks_low, column.ks_high, column.shift, column.ratio)
+    shares = [None if share is None else 100 * share for share in (column.nulls_a, column.nulls_b)]
+    numbers = [None if value is None else round(value, 4) for value in (*figures, *shares)]
+    return [text[0], *numbers, tag("strong", text[-1]) if column.crossed else text[-1]]
+
+
+def as_page(drift: Drift) -> str:
+    """One page that needs nothing else."""
+    page = Page("Drift", subtitle=heading(drift))
+    page.add(section("Columns", as_table(drift), tag("p", limits(drift))))
+    note = unknown(drift)
+    if note:
+        page.add(tag("p", note))
+    page.add(section("What the figures are", table(["figure", "meaning"], EXPLAINED, caption="Figures")))
+    return page.render()
