@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     )
     from .images import ImageFolder
     from .kernels import Extrema, Moments
-    from .report.pages import report
+    from .report.advise import Advice, advise
+    from .report.describe import ColumnDescription, Description, describe
+    from .report.drift import Drift, diff
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .series import Windows
     from .states import inspect, load, merge
@@ -39,11 +41,15 @@ if TYPE_CHECKING:
     from .text import Vocabulary
 
 __all__ = [
+    "Advice",
     "Batches",
+    "ColumnDescription",
     "ColumnScaler",
     "ColumnStats",
     "ColumnSummary",
     "DataError",
+    "Description",
+    "Drift",
     "Extrema",
     "ImageFolder",
     "MaxAbsScaler",
@@ -63,7 +69,10 @@ __all__ = [
     "Vocabulary",
     "Windows",
     "__version__",
+    "advise",
     "batches",
+    "describe",
+    "diff",
     "fit",
     "inspect",
     "inverse",
@@ -90,6 +99,9 @@ _NAMES_IN = {
     ),
     "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
+    "report.advise": ("Advice", "advise"),
+    "report.describe": ("ColumnDescription", "Description", "describe"),
+    "report.drift": ("Drift", "diff"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "Normalizer", "RobustScaler", "StandardScaler"),
     "series": ("Windows",),
     "states": ("inspect", "load", "merge"),

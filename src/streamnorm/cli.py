@@ -17,6 +17,8 @@ import click
 
 from . import cli_jobs
 from ._version import __version__
+from .cli_advise import advise
+from .cli_diff import diff
 from .cli_export import export
 from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
 from .cli_report import report
@@ -155,7 +157,8 @@ def _lower_first(message: str) -> str:
     cls=Program,
     invoke_without_command=True,
     context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
-    epilog="Exit codes: 0 done; 1 the data or a file is at fault; 2 the command line is; 130 interrupted.\n\n"
+    epilog="Exit codes: 0 done; 1 the data or a file is at fault; 2 the command line is; 3 a threshold is "
+    "crossed (diff); 130 interrupted.\n\n"
     + example("normalize trips.parquet -o normalized.parquet"),
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
@@ -405,6 +408,8 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
+cli.add_command(advise)
+cli.add_command(diff)
 cli.add_command(export)
 cli.add_command(report)
 cli.add_command(train)
