@@ -379,7 +379,7 @@ def inspect(console: Console, path: str, as_json: bool, columns: list[str] | Non
     from . import listing, states
 
     with console.listening():
-        said = states.inspect(path)
+        said, summary = states.inspected(path)
     if "layers" in said:
         from . import model_listing
 
@@ -394,7 +394,16 @@ def inspect(console: Console, path: str, as_json: bool, columns: list[str] | Non
             stdout.write(listing.as_json({**said, "columns": chosen}) + "\n")
         else:
             shown = chosen if show_all or columns is not None else chosen[: listing.FIRST]
-            stdout.write(listing.as_table(said, shown, len(chosen) - len(shown), tty=stdout.isatty()))
+            shapes = _shapes(summary, shown, stdout)
+            stdout.write(listing.as_table(said, shown, len(chosen) - len(shown), tty=stdout.isatty(), shapes=shapes))
+
+
+def _shapes(summary: Any, columns: list[dict[str, Any]], stdout: Any) -> list[str]:
+    """The histograms of columns, in characters that standard output can show."""
+    from .report import small
+
+    unicode = small.writes_blocks(stdout.encoding, os.environ.get("TERM") if stdout.isatty() else None)
+    return small.shapes(summary, [column["name"] for column in columns], unicode=unicode)
 
 
 def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]:

@@ -20,11 +20,12 @@ UNLIMITED = 1_000_000  # characters
 
 # The statistics in the order in which they are given room; the table shows them in the order of `inspect`.
 _BY_WEIGHT = (
-    "name", "count", "mean", "std", "min", "max", "median", "center", "scale", "null_count", "nan_count",
-    "q25", "q75", "offset", "rank_error",
+    "name", "count", "mean", "std", "min", "max", "median", "shape", "center", "scale", "null_count",
+    "nan_count", "q25", "q75", "offset", "rank_error",
 )  # fmt: skip
 _HEADINGS = {"null_count": "nulls", "nan_count": "NaN", "infinite_count": "infinite", "rank_error": "rank error"}
 _BELOW = {"certificates", "sketch_error", "warnings"}  # told below the table
+_SHAPE = "shape"  # a picture, which is no statistic
 _PADDING = 2  # blanks between two columns of the table
 
 
@@ -53,8 +54,15 @@ def _jsonable(value: Any) -> Any:
     return str(value)
 
 
-def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidden: int, *, tty: bool) -> str:
-    """What `inspect` said for people: some of its columns, and how many more there are."""
+def as_table(
+    said: Mapping[str, Any],
+    columns: Sequence[Mapping[str, Any]],
+    hidden: int,
+    *,
+    tty: bool,
+    shapes: Sequence[str] = (),
+) -> str:
+    """What `inspect` said for people: some of its columns, with histograms if there are any, and how many more."""
     from rich.console import Console
 
     # Rendered first and written by the caller: rich ends the process when a pipe breaks.
@@ -64,9 +72,10 @@ def as_table(said: Mapping[str, Any], columns: Sequence[Mapping[str, Any]], hidd
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns{_files(said['file_count'])}, digest {said['digest']}", **_PLAIN)
-    for line in lineage_lines(said["lineage"]) if said.get("lineage") else ():
-        terminal.print(one_line(line), **_PLAIN)
-    left_out = _print_table(terminal, {key: [_cell(key, column) for column in columns] for key in _keys(columns)})
+    cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
+    if any(shapes):
+        cells = {"name": cells.pop("name"), _SHAPE: list(shapes), **cells}
+    left_out = [key for key in _print_table(terminal, cells) if key != _SHAPE]
     left_out += _print_certificates(terminal, columns[: FIRST // 3] if hidden else columns)
     _print_warnings(terminal, said["columns"] if hidden else columns)
     if hidden:
@@ -84,7 +93,8 @@ def _print_table(terminal: Any, cells: Mapping[str, Sequence[str]]) -> list[str]
     chosen, left_out = _fitting(cells, terminal.width)
     table = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0))
     for key in chosen:
-        table.add_column(_heading(key), justify="left" if key in ("name", "quantile") else "right", no_wrap=True)
+        side: Any = "left" if key in ("name", "quantile", _SHAPE) else "right"
+        table.add_column(_heading(key), justify=side, no_wrap=True)
     for row in zip(*(cells[key] for key in chosen), strict=True):
         table.add_row(*(_text(cell) for cell in row))
     terminal.print()

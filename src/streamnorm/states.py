@@ -220,16 +220,21 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     StateError
         If there is no state, or it is damaged.
     """
+    return inspected(path)[0]
+
+
+def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
+    """What :func:`inspect` says, and the statistics, of which a model has none."""
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.describe(path)
+        return _model_file.describe(path), Summary()
     scaler = load_scaler(path)
     from . import lineage
 
     maps, found = scaler._all_maps(), doubts.doubts(scaler)
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
-    return {
+    said = {
         "path": os.fspath(path),
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
@@ -244,6 +249,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
             for name in scaler.summary_
         ],
     }
+    return said, scaler.summary_
 
 
 def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:

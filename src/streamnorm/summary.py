@@ -468,6 +468,12 @@ class Summary(Mapping):
 
         return summary_table(self).__arrow_c_stream__(requested_schema)
 
+    def _repr_html_(self) -> str:
+        """The columns as a table for notebooks, with a small histogram of those that have quantiles."""
+        from .report.small import summary_html
+
+        return summary_html(self)
+
     def __repr__(self) -> str:
         shown = [f"  {column!r}" for column in list(self.values())[:20]]
         if len(self) > len(shown):
