@@ -18,6 +18,7 @@ pytest.importorskip("vl_convert")
 MANY = 1000
 OPENS_IN = 2.0  # seconds, with its first charts drawn: best of three
 MOST_BYTES = 5_000_000
+PIXEL = 1.5  # to which a bar is as high as its count, or what is left of a bin that is cut
 TEXT_CONTRAST, GRAPHIC_CONTRAST = 4.5, 3.0  # WCAG 2.2, 1.4.3 and 1.4.11
 HOSTILE = [
     "</script><img src=x onerror=\"window.hacked=1\">",
@@ -158,7 +159,26 @@ def test_tables_behind_the_charts_say_what_is_drawn(browser, page_path):
         quantiles = page.inner_text("details.quantiles")
         assert "median" in quantiles and ("each interval at 99 % confidence" in quantiles or "exact" in quantiles)
         label = page.get_attribute("figure.after .plot", "aria-label")
-        assert label.startswith("Histogram and box plot of tail after scaling") and "the median is 0. Not shown: " in label
+        assert label.startswith("Histogram and box plot of tail after scaling")
+        assert "the median is 0. Not shown: " in label
+
+
+def test_the_bars_are_as_high_as_the_counts(browser, tmp_path):
+    angle = np.repeat(np.arange(0, 361, 10), np.arange(37) + 5)
+    sn.report(pa.table({"angle": angle}), tmp_path / "r.html")
+    with Tab(browser, tmp_path / "r.html") as tab:
+        tab.page.wait_for_selector(".plot svg")
+        boxes = tab.page.evaluate(
+            """() => [...document.querySelectorAll('article:first-child figure.before svg [fill="var(--c1)"]')]
+            .filter(bar => !bar.getAttribute('stroke')).map(bar => bar.getBoundingClientRect())
+            .map(({x, width, height}) => [x, width, height])"""
+        )
+        column = tab.page.evaluate("window.streamnorm.data('columns').columns[0]")
+        counts = column["histogram"]["counts"]
+        highest = max(height for _, _, height in boxes)
+        assert len(boxes) == sum(count > 0 for count in counts)
+        for (_, _, height), count in zip(sorted(boxes), [c for c in counts if c], strict=True):
+            assert height / highest == pytest.approx(count / max(counts), abs=PIXEL / highest)
 
 
 def test_all_is_labelled_and_reached_by_the_keyboard(browser, page_path):

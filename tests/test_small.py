@@ -40,6 +40,11 @@ def test_the_wide_bins_of_tails_do_not_look_like_crowds():
     assert 0 < shape[-1] < 0.01
 
 
+def test_a_last_bin_of_fewer_whole_numbers_does_not_stand_out():
+    shape = heights(sn.RobustScaler().fit(np.repeat(np.arange(0, 361, 10), 20)[:, None]).summary_[0], CELLS)
+    assert min(shape[:-1]) > 0.6 and shape[-1] <= 1
+
+
 @pytest.mark.parametrize(
     "values",
     [[None, None], [float("nan")], [-1.7e308, 1.7e308], [5e-324, 1e-323], [1e15, 1e15 + 0.125], [3.0], [0.0, -0.0]],

@@ -67,10 +67,13 @@
       [low, high] = [low - room, high + room];
     }
     const thin = (high - low) * 0.004;
+    // The last of the bins of whole numbers may hold fewer of them; it has the height that a full one would have.
+    const widths = xs.slice(1).map((x, i) => Math.abs(x - xs[i])).sort((a, b) => a - b);
+    const step = widths[Math.floor(widths.length / 2)];
     const bars = counts.map((count, i) => {
       let [from, to] = xs[i] <= xs[i + 1] ? [xs[i], xs[i + 1]] : [xs[i + 1], xs[i]];
       if (to - from < thin) [from, to] = [(from + to - thin) / 2, (from + to + thin) / 2];
-      return { from, to, count, density: count / (to - from) };
+      return { from, to, count, density: count / Math.max(to - from, step) };
     });
     const most = Math.max(...bars.map((bar) => bar.density)) || 1;
     let below = 0, above = 0;

@@ -41,10 +41,10 @@ def heights(column: ColumnSummary, bins: int) -> list[float] | None:
     if found is None:
         return None
     widths = [high - low for low, high in zip(found.edges, found.edges[1:], strict=False)]
-    if not all(width > 0 for width in widths):
+    step = sorted(widths)[len(widths) // 2]  # the last bin of whole numbers may be narrower, and is no crowd for that
+    if not step > 0:
         return None
-    narrow = min(widths)  # so that no quotient overflows
-    densities = [count * (narrow / width) for count, width in zip(found.counts, widths, strict=True)]
+    densities = [count * (step / max(width, step)) for count, width in zip(found.counts, widths, strict=True)]
     most = max(densities)
     return [density / most for density in densities] if most else None
 
