@@ -14,8 +14,6 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-
 from .. import doubts
 from ..doubts import Doubt
 from ..fitting import DEFAULT_MEMORY
@@ -188,9 +186,8 @@ class Description:
         scaler._check_fitted()
         summary = scaler.summary_
         found = doubts.doubts(scaler)
-        methods = scaler._methods(dict.fromkeys(summary, pa.float64()))
         columns = tuple(
-            described(column, column.stats.kind or "", tuple(found[name]), methods[name])
+            described(column, column.stats.kind or "", tuple(found[name]))
             for name, column in summary.items()
         )
         named = tuple(os.path.basename(file.path) for file in summary.files if file.path)
@@ -271,7 +268,7 @@ def describe(
 
 
 def described(
-    column: ColumnSummary, kind: str, warnings: tuple[Doubt, ...], method: Any, tally: Tally | None = None
+    column: ColumnSummary, kind: str, warnings: tuple[Doubt, ...], tally: Tally | None = None
 ) -> ColumnDescription:
     """The description of a column by its statistics, and by its tally if data were read."""
     if column.given is not None:

@@ -58,19 +58,21 @@ class DistinctCounter:
             slots = np.zeros(1 << _SLOTS, np.uint64)
             slots[self._known >> _TOP] = self._known
             while self._known is not None and start < len(bits):
-                hashes = mixed(bits[start : start + _SLICE])
+                step = _SLICE if start else 2 * EXACT  # mostly different values are known as such by the first ones
+                hashes = mixed(bits[start : start + step])
                 unseen = hashes[slots[hashes >> _TOP] != hashes]  # or their place in the table is another's
                 if len(unseen):
                     slots[unseen >> _TOP] = unseen
                     self._unite(unseen)
-                start += _SLICE
+                start += step
         if start < len(bits):
             self._register(mixed(bits[start:]))
         return self
 
     def _unite(self, hashes: NDArray[np.uint64]) -> None:
         assert self._known is not None
-        self._known = np.union1d(self._known, hashes)
+        both = np.sort(np.concatenate([self._known, hashes]))  # np.union1d takes ten times as long
+        self._known = both[np.append(True, both[1:] != both[:-1])]
         if len(self._known) > EXACT:
             self._forget()
 

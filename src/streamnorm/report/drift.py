@@ -19,6 +19,7 @@ import pyarrow as pa
 from ..errors import DataError, StateError
 from ..fitting import DEFAULT_MEMORY
 from ..formats import format_by_name, is_pipe
+from ..memory import MIN_MEMORY, parse_memory
 from ..scalers import BaseScaler
 from ..scalers._paths import each_of, place_of
 from ..sources import is_file_source
@@ -26,7 +27,7 @@ from ..state import _encode_float
 from ..states import is_arrow, is_parquet, load_scaler
 from ..summary import ColumnSummary, Summary
 from .measures import kolmogorov_smirnov, population_stability_index, shift_and_ratio
-from .measuring import measure
+from .measuring import observe
 
 if TYPE_CHECKING:
     from ..scan import Progress
@@ -229,6 +230,8 @@ def diff(
     reading: dict[str, Any] = dict(where=where, format=format, memory=memory, threads=threads, progress=progress)
     scalers = [_state_of(side, format) for side in (a, b)]
     names = [_name_of(side, which) for side, which in ((a, "a"), (b, "b"))]
+    if scalers == [None, None]:  # the statistics of both are held at a time
+        reading["memory"] = max(MIN_MEMORY, parse_memory(memory) // 2)
     sides = []
     for i, source in enumerate((a, b)):
         scaler, other = scalers[i], scalers[1 - i]
@@ -236,9 +239,9 @@ def diff(
             sides.append(_of_state(scaler, names[i], columns, exclude))
         else:
             chosen = columns if other is None else _columns_of_state(other, columns, exclude)
-            description, summary = measure(source, columns=chosen, exclude=exclude, **reading)
-            types = {column.name: column.type for column in description.columns}
-            sides.append(_Side(summary, types, description.rows, "data", names[i]))
+            seen, _ = observe(source, columns=chosen, exclude=exclude, **reading)
+            sides.append(_Side(seen.summary(), seen.types(), seen.rows, "data", names[i]))
+            del seen  # and with it what only a description needs
     return _compared(*sides, limits)
 
 

@@ -37,6 +37,14 @@ Columns = str | Sequence[str] | Callable[[pa.Schema], Sequence[str]] | None
 
 
 def measure(
+    source: Any, *, columns: Columns, exclude: Names, format: str | None, **reading: Any
+) -> tuple[Description, Summary]:
+    """:func:`~streamnorm.report.describe.describe`, and the statistics that it is made of."""
+    seen, found = observe(source, columns=columns, exclude=exclude, format=format, **reading)
+    return _description(seen, found, columns, exclude)
+
+
+def observe(
     source: Any,
     *,
     columns: Columns,
@@ -46,8 +54,8 @@ def measure(
     memory: str | int,
     threads: int | None,
     progress: Progress | None,
-) -> tuple[Description, Summary]:
-    """:func:`~streamnorm.report.describe.describe`, and the statistics that it is made of."""
+) -> tuple[Seen, Found | None]:
+    """What one pass over a source finds, and the files that it was over."""
     size = parse_memory(memory)
     reading = reading_of(format, where)
     files = is_file_source(source) and not is_pipe(source)
@@ -56,17 +64,18 @@ def measure(
     intake = intake_of(source, reading.format, reading.condition, size, keys)
     if found is not None and intake is None:
         inputs = [ParquetInput(path) for path in found.files]
-        seen = _of_files(inputs, columns, exclude, size, resolve_threads(threads, size), progress)
+        return _of_files(inputs, columns, exclude, size, resolve_threads(threads, size), progress), found
+    seen = _OfBatches(columns, exclude, progress)
+    if intake is None:
+        seen.read(source, None)
     else:
-        seen = _OfBatches(columns, exclude, progress)
-        total = None if intake is None else intake.stream().num_rows
-        seen.read(source if intake is None else intake.stream(_needed(intake.schema, columns, exclude)), total)
-        if intake is not None:
-            seen.schema = intake.schema
-    return _description(seen, found, columns, exclude)
+        stream = intake.stream(_needed(intake.schema, columns, exclude))
+        seen.read(stream, stream.num_rows)
+        seen.schema = intake.schema
+    return seen, found
 
 
-class _Seen:
+class Seen:
     """Tallies by column, in the order of the source."""
 
     def __init__(self, columns: Columns, exclude: Names) -> None:
@@ -77,6 +86,17 @@ class _Seen:
         self.ledger: list[CountedFile] = []
         self.lists: dict[str | int, int] = {}
 
+    def summary(self) -> Summary:
+        """The statistics."""
+        stats = {name: tally.stats for name, tally in self.tallies.items()}
+        return Summary(stats, files=self.ledger, lists=self.lists, source=dict.fromkeys(stats, "scan"))
+
+    def types(self) -> dict[str | int, str]:
+        """Arrow's types of the columns."""
+        return {
+            name: str(_type_at(self.schema, place)) for place, name in zip(self.places, self.tallies, strict=True)
+        }
+
     @property
     def places(self) -> list[Place]:
         """Where the columns are, by name."""
@@ -85,9 +105,9 @@ class _Seen:
 
 def _of_files(
     files: Sequence[ParquetInput], columns: Columns, exclude: Names, memory: int, threads: int, progress: Any
-) -> _Seen:
+) -> Seen:
     """Parquet files, a few columns and row groups at a time, on several threads."""
-    seen = _Seen(columns, exclude)
+    seen = Seen(columns, exclude)
     seen.schema = files[0].schema
     with naming(files[0]):
         names = chosen(seen.schema, columns, exclude)
@@ -119,7 +139,7 @@ def _lists(schema: pa.Schema, place: Place) -> bool:
     return is_list(storage_type(schema.field(place.column).type))
 
 
-class _OfBatches(_Seen):
+class _OfBatches(Seen):
     """Anything else, one batch after the other."""
 
     def __init__(self, columns: Columns, exclude: Names, progress: Progress | None) -> None:
@@ -223,15 +243,13 @@ def _needed(schema: pa.Schema, columns: Columns, exclude: Names) -> list[str]:
     return sorted({place.column for place in places}, key=schema.get_field_index)
 
 
-def _description(seen: _Seen, found: Found | None, columns: Columns, exclude: Names) -> tuple[Description, Summary]:
-    stats = {name: tally.stats for name, tally in seen.tallies.items()}
-    summary = Summary(stats, files=seen.ledger, lists=seen.lists, source=dict.fromkeys(stats, "scan"))
+def _description(seen: Seen, found: Found | None, columns: Columns, exclude: Names) -> tuple[Description, Summary]:
+    summary, types = seen.summary(), seen.types()
     method = StandardScaler(infinite="ignore")
-    made = []
-    for place, (name, tally) in zip(seen.places, seen.tallies.items(), strict=True):
-        column = summary[name]
-        kind = str(_type_at(seen.schema, place))
-        made.append(described(column, kind, tuple(doubts.doubts_of(column, method)), method, tally))
+    made = [
+        described(summary[name], types[name], tuple(doubts.doubts_of(summary[name], method)), tally)
+        for name, tally in seen.tallies.items()
+    ]
     shown = {place.column for place in seen.places} | set(as_names(exclude) or ())
     others = {} if columns is not None else {one.name: str(one.type) for one in seen.schema if one.name not in shown}
     files = [] if found is None else list(found.files.values())
