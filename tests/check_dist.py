@@ -14,7 +14,9 @@ from pathlib import Path
 
 WHEEL_MB = 3.0
 MODULES = ("_core", "_sketch", "_nn", "_rows", "_unit", "parquet/_pages", "parquet/_thrift")
-SHIPPED = re.compile(r"streamnorm/.*\.(py|pyi|pxd|so|typed)|streamnorm/report/.*\.(css|js)|streamnorm-[^/]+\.dist-info/.*")
+SHIPPED = re.compile(
+    r"streamnorm/.*\.(py|pyi|pxd|so|typed)|streamnorm/report/.*\.(css|js)|streamnorm-[^/]+\.dist-info/.*"
+)
 HERE_ALONE = re.compile(r"\.git|\.ci/")  # what a repository needs and a release does not
 
 

@@ -155,6 +155,12 @@ def test_hostile_columns_are_drawn_or_say_why_not(tmp_path):
     assert len(set(columns["close"]["histogram"]["edges"])) == len(columns["close"]["histogram"]["edges"])
 
 
+def test_a_file_without_rows_is_reported(tmp_path):
+    pq.write_table(pa.table({"x": pa.array([], pa.float64())}), tmp_path / "empty.parquet")
+    sn.report(tmp_path / "empty.parquet", tmp_path / "r.html")
+    assert columns_of(tmp_path / "r.html")["x"]["count"] == 0
+
+
 def test_an_array_has_columns_by_position(tmp_path):
     sn.report(np.arange(12.0).reshape(6, 2), tmp_path / "r.html", method="standard")
     assert list(columns_of(tmp_path / "r.html")) == ["0", "1"]

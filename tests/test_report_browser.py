@@ -260,6 +260,12 @@ def test_the_switch_turns_the_page_and_its_charts(browser, page_path):
         assert (tab.page.evaluate(fill), tab.page.evaluate(ground)) == light
 
 
+def test_without_scripts_there_is_a_table(browser, page_path):
+    with Tab(browser, page_path, java_script_enabled=False) as tab:
+        rows = tab.page.query_selector_all("noscript tbody tr")
+        assert len(rows) == 32 and "tail" in rows[30].inner_text()
+
+
 def test_nothing_moves_for_those_who_ask_for_that(browser, page_path):
     moving = "[...document.querySelectorAll('*')].filter(n => getComputedStyle(n).transitionDuration !== '0s').length"
     with Tab(browser, page_path, reduced_motion="reduce") as tab:

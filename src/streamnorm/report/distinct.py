@@ -71,6 +71,8 @@ class DistinctCounter:
 
     def _unite(self, hashes: NDArray[np.uint64]) -> None:
         assert self._known is not None
+        if not len(hashes):
+            return
         both = np.sort(np.concatenate([self._known, hashes]))  # np.union1d takes ten times as long
         self._known = both[np.append(True, both[1:] != both[:-1])]
         if len(self._known) > EXACT:

@@ -23,10 +23,11 @@ from .advise import Advice, advise
 from .describe import Description
 from .figures import chart, column_figures, overview
 from .measuring import measure
-from .page import Html, Page, _part, escape, join, required, tag, vega
+from .page import Html, Page, _part, escape, join, required, table, tag, vega
 from .rules import PASSTHROUGH
 
 ADVISE = "advise"
+_WITHOUT_SCRIPT = 200  # columns in the table for browsers without scripts
 _NUMBERS = ("int", "uint", "float", "double", "halffloat", "decimal")
 
 
@@ -254,7 +255,19 @@ def _list(columns: list[dict[str, Any]]) -> Html:
         class_="bar", role="search", aria_label="Columns",
     )  # fmt: skip
     heading = tag("h2", "Columns", class_="sr")
-    return tag("section", heading, bar, _HOW_TO_READ, tag("div", id="list", tabindex=-1), pager)
+    return tag("section", heading, bar, _HOW_TO_READ, tag("div", id="list", tabindex=-1), pager, _static(columns))
+
+
+def _static(columns: list[dict[str, Any]]) -> Html:
+    """What a browser shows that runs no scripts."""
+    keys = ("name", "type", "count", "nulls", "mean", "std", "min", "max")
+    rows = [
+        [*(column.get(key) for key in keys), column["method"]["text"] if "method" in column else "passes through"]
+        for column in columns[:_WITHOUT_SCRIPT]
+    ]
+    more = f"The first {_WITHOUT_SCRIPT} columns" if len(columns) > _WITHOUT_SCRIPT else "Columns"
+    head = ["column", "type", "values", "nulls", "mean", "std", "min", "max", "scaling"]
+    return tag("noscript", table(head, rows, caption=more))
 
 
 _HOW_TO_READ = tag(
