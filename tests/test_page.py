@@ -130,6 +130,13 @@ def test_a_chart_has_a_label_a_table_and_the_colours_of_the_page():
     assert "'unsafe-eval'" in rendered and "'unsafe-eval'" not in Page("none").render()
 
 
+def test_an_altair_that_is_ahead_of_the_compiler_is_compiled_by_the_newest_that_it_knows(monkeypatch):
+    altair = pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    monkeypatch.setattr(altair, "SCHEMA_VERSION", "v99.9.0")
+    assert parts.vega({"mark": "bar", "data": {"values": []}})["marks"]
+
+
 def test_only_scripts_of_the_page_may_run():
     page = Page("x")
     page.script("window.mine = '</script>';")

@@ -272,7 +272,8 @@ def vega(chart: Any) -> dict[str, Any]:
     spec = copy.deepcopy(chart) if isinstance(chart, dict) else chart.to_dict()
     spec["config"] = _merged(THEME, {key: value for key, value in spec.get("config", {}).items() if key != "view"})
     version = ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return convert.vegalite_to_vega(spec, vl_version=version)
+    known = convert.get_vegalite_versions()  # ascending; Altair may be ahead of it
+    return convert.vegalite_to_vega(spec, vl_version=version if version in known else known[-1])
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
