@@ -45,6 +45,8 @@ def columns():
         "zone_id": (rng.integers(1, 265, ROWS), "name", "passthrough"),
         "PULocationID": (rng.integers(1, 265, ROWS), "name", "passthrough"),
         "when": (pa.array(np.cumsum(rng.integers(1, 9, ROWS)), pa.timestamp("us")), "time", "passthrough"),
+        "clock": (pa.array(rng.integers(0, 86_400, ROWS).astype(np.int32), pa.time32("s")), "time", "passthrough"),
+        "took": (pa.array(rng.integers(0, 10**6, ROWS), pa.duration("s")), "bounded", "minmax"),
         "unix": (rng.integers(1_357_000_000, 1_388_000_000, ROWS), "clock", "passthrough"),
         "flag": (rng.integers(0, 2, ROWS), "flag", "passthrough"),
         "truth": (rng.random(ROWS) < 0.3, "flag", "passthrough"),

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from support import children
 
 import streamnorm as sn
 from streamnorm.report import shape
@@ -267,3 +268,39 @@ def test_columns_are_chosen_and_missing_ones_named(table):
         describe(table, columns="norml")
     with pytest.raises(sn.DataError, match="no column to describe"):
         describe(table.select(["zone"]))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_the_ends_of_the_range_of_doubles():
+    rng = np.random.default_rng(3)
+    ends = np.where(rng.random(5000) < 0.5, 1.7e308, -1.7e308)
+    normal = rng.normal(size=5000)
+    found = describe(pa.table({"huge": normal * 1e307, "tiny": normal * 1e-310, "ends": ends}))
+    assert found["huge"].tail_weight == pytest.approx(1, abs=0.1) == found["tiny"].tail_weight
+    assert sum(found["ends"].histogram.counts) == 5000 and found["ends"].distinct == 2
+    assert found["huge"].quantile_skew == pytest.approx(0, abs=0.1)
+
+
+def test_slices_and_their_nulls_are_those_of_the_rows_in_sight():
+    x = pa.array([1.0, None, 3.0, None, 5.0, 7.0, None, 9.0, None], pa.float64())
+    halves = [None if value is None else Decimal(value) / 2 for value in x.to_pylist()]
+    d = pa.array(halves, pa.decimal128(9, 1))
+    found = describe(pa.table({"x": x, "d": d}).slice(4, 4))
+    for name in "xd":
+        column = found[name]
+        assert (column.count, column.null_count, column.distinct, column.monotone) == (3, 1, 3, "increasing")
+    assert not found["d"].whole and describe(pa.table({"d": d}).slice(8, 1))["d"].count == 0
+
+
+WIDE_COLUMNS, WIDE_MEMORY, IMPORTS = 1000, 32, 80  # MB; as tests/test_engine_memory.py
+
+
+def test_memory_of_many_columns(tmp_path):
+    values = np.random.default_rng(0).normal(size=5000)
+    table = pa.table({f"c{i}": np.roll(values, i) for i in range(WIDE_COLUMNS)})
+    pq.write_table(table, tmp_path / "wide.parquet", use_dictionary=False)
+    code = "import sys, streamnorm as sn; {}(*sys.argv[2:], memory=sys.argv[1])"
+    for call, sides in (("sn.advise", 1), ("sn.diff", 2)):
+        result = children.measure(code.format(call), f"{WIDE_MEMORY}MB", *[tmp_path / "wide.parquet"] * sides)
+        assert result.status == 0, result.err
+        assert result.peak <= (WIDE_MEMORY + IMPORTS + WIDE_COLUMNS / 1000) * 1e6, (call, result.peak / 1e6)

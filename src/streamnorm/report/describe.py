@@ -295,7 +295,8 @@ def described(
     if tally is not None:
         said["zero_count"] = tally.zero_count
         if column.has_values:
-            said["distinct"], said["distinct_error"] = tally.distinct.estimate()
+            distinct, said["distinct_error"] = tally.distinct.estimate()
+            said["distinct"] = min(distinct, stats.count)
             said |= {"skew": tally.third.skew, "whole": tally.whole, "monotone": tally.monotone}
             said["histogram"] = histogram(stats.sketch, stats.min, stats.max, whole=tally.whole)
     return ColumnDescription(**said)

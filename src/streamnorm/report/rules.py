@@ -41,7 +41,7 @@ PIXEL_MAX = 255
 _IDENTIFIER = re.compile(
     r"(?:^|[_\s.-])(?i:id|ids|key|uuid|guid|zip|zipcode|postcode|code)$|[a-z](?:Id|ID|Key|Code)$"
 )
-_TIMES = ("timestamp", "date", "time", "duration")
+_TIMES = ("timestamp", "date", "time")  # a duration is an amount
 _UNIX = (("seconds", 1), ("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9))
 _FROM, _UNTIL = 631_152_000, 4_102_444_800  # 1990 and 2100
 
@@ -107,6 +107,8 @@ def _temporal(look: Look) -> str | None:
     kind = look.column.type
     if not kind.startswith(_TIMES):
         return None
+    if kind.startswith("time") and not kind.startswith("timestamp"):
+        return "a time of day: midnight has two ends; use its sine and cosine"
     order = f", {look.column.monotone} row by row" if look.column.monotone else ""
     return f"{kind.partition('[')[0]}{order}: new rows lie outside of any range; derive an hour, a weekday or an age"
 
@@ -139,11 +141,12 @@ def _named(look: Look) -> str | None:
 
 def _key(look: Look) -> str | None:
     column = look.column
-    if not (column.whole and _is_unique(column) and column.tail_weight is not None):
+    if not (column.whole and _is_unique(column) and column.tail_weight is not None) or column.type.startswith("dur"):
         return None
     if column.tail_weight > FLAT_TAILS or abs(column.quantile_skew or 0.0) > SKEWNESS / 2:
         return None
-    return f"a key: {about(column)} of {column.count:,} values are different, evenly spread whole numbers"
+    number = about(column).removesuffix(" different")
+    return f"a key: {number} of {column.count:,} values are different, evenly spread whole numbers"
 
 
 def _is_unique(column: ColumnDescription) -> bool:
@@ -279,8 +282,8 @@ RULES: Sequence[Rule] = (
     Rule("empty", "no value at all", _empty, PASSTHROUGH, "there is nothing to fit"),
     Rule("constant", "no spread, relative to the size of the values", _constant, PASSTHROUGH,
          "Chan, Golub and LeVeque (1983), as in scikit-learn: what is left is rounding"),
-    Rule("time", "a type of dates or times", _temporal, PASSTHROUGH,
-         "scikit-learn's guide: bounds and means hold for data like that of the fit, and time goes on"),
+    Rule("time", "a type of dates or times of day", _temporal, PASSTHROUGH,
+         "bounds and means hold for data like that of the fit, and time goes on"),
     Rule("flag", "a boolean, or 0 and 1 alone", _flag, PASSTHROUGH,
          "Gelman, Scaling regression inputs by dividing by two standard deviations (2008): binary inputs stay"),
     Rule("pair", "two different values", _pair, "minmax", "the same, after coding as 0 and 1"),

@@ -172,8 +172,8 @@ def tukey_outliers(sketch: Any) -> Outliers | None:
     """
     if not sketch.count:
         return None
-    (q1, q3) = (float(q) for q in sketch.quantile(np.array([0.25, 0.75])))
-    lows, highs = (ends.tolist() for ends in sketch.value_interval(np.array([0.25, 0.75])))
+    q1, q3 = (float(q) for q in sketch.quantile(np.array([0.25, 0.75])))
+    lows, highs = ([float(end) for end in ends] for ends in sketch.value_interval(np.array([0.25, 0.75])))
     fences = q1 - TUKEY * (q3 - q1), q3 + TUKEY * (q3 - q1)
     found = _beyond(sketch, *fences)
     # The nearest and the farthest pair of fences that the quartiles' intervals allow.
