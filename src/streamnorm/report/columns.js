@@ -270,9 +270,10 @@
       title.closest("article").scrollIntoView();
     });
     const q = Object.fromEntries((c.quantiles ?? []).map((each) => [each.q, each.value]));
-    const cells = [many(c.nulls) ?? "–", many(c.outliers) ?? "–", figure(c.mean, 4), figure(c.std, 4), figure(c.min, 4), valueOf(c, q[0.5] ?? null, 4), figure(c.max, 4), figure(c.skew, 3)];
+    const brief = (text) => (c.unit ? text.slice(0, 10) : text);  // the day of a time
+    const cells = [many(c.nulls) ?? "–", many(c.outliers) ?? "–", figure(c.mean, 4), figure(c.std, 4), ...[figure(c.min, 4), valueOf(c, q[0.5] ?? null, 4), figure(c.max, 4)].map(brief), figure(c.skew, 3)];
     return make("tr", {}, make("th", { scope: "row" }, link), make("td", {}, spark(c)),
-      make("td", { class: "mono" }, c.type), make("td", {}, c.method ? c.method.name : "–"),
+      make("td", { class: "mono kind" }, c.type), make("td", {}, c.method ? c.method.name : "–"),
       make("td", { class: "n" }, c.warnings.length ? make("span", { class: "badge warn" }, String(c.warnings.length)) : "–"),
       ...cells.map((text) => make("td", { class: "n" }, text)));
   };
