@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .report.describe import ColumnDescription, Description, describe
     from .report.drift import Drift, diff
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
+    from .report.compare import compare
+    from .report.comparison import Comparison
     from .series import Windows
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
@@ -47,6 +49,7 @@ __all__ = [
     "ColumnScaler",
     "ColumnStats",
     "ColumnSummary",
+    "Comparison",
     "DataError",
     "Description",
     "Drift",
@@ -71,8 +74,7 @@ __all__ = [
     "__version__",
     "advise",
     "batches",
-    "describe",
-    "diff",
+    "compare",
     "fit",
     "inspect",
     "inverse",
@@ -99,9 +101,8 @@ _NAMES_IN = {
     ),
     "images": ("ImageFolder",),
     "kernels": ("Extrema", "Moments"),
-    "report.advise": ("Advice", "advise"),
-    "report.describe": ("ColumnDescription", "Description", "describe"),
-    "report.drift": ("Drift", "diff"),
+    "report.compare": ("compare",),
+    "report.comparison": ("Comparison",),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "Normalizer", "RobustScaler", "StandardScaler"),
     "series": ("Windows",),
     "states": ("inspect", "load", "merge"),

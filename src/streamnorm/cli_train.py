@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -164,6 +164,18 @@ def _with(options: list[Any]) -> Any:
         return function
 
     return decorate
+
+
+def options_named(options: list[Any], wanted: Sequence[str]) -> list[Any]:
+    """Those of the options whose parameters have these names, for a command that shares them."""
+
+    def name_of(option: Any) -> str:
+        def function() -> None:
+            pass
+
+        return option(function).__click_params__[0].name
+
+    return [option for option in options if name_of(option) in wanted]
 
 
 FIT_OPTIONS = ("target", "columns", "exclude", "sample_weight", "memory", "threads")

@@ -1,1 +1,1 @@
-"""What data looks like, and what follows from it: descriptions, advice, drift."""
+"""What the data says, for people: descriptions, advice, comparisons, and pages that show them."""
