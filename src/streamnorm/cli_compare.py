@@ -1,7 +1,7 @@
 """The command that compares scalers and norm layers."""
 
-# Design: the options are the keywords of `compare`, and those of `train` that make the model. The journal has no option:
-# it lies beside the output, is there only while there is work to be done, and a command that is run again finds it.
+# Design: the options are the keywords of `compare`, and those of `train` that make the model. The journal has no
+# option: it lies beside the output while there is work to be done, and a command that is run again finds it.
 
 from __future__ import annotations
 
@@ -234,13 +234,14 @@ def _progress(console: Console, journal: str | None) -> Iterator[Callable[[int, 
 
                 def drawn(runs: int, total: int, left: float | None) -> None:
                     noted(runs, total, left)
-                    bar.update(task, completed=runs, total=total, left="" if left is None else f"{_duration(left)} left")
+                    time_left = "" if left is None else f"{_duration(left)} left"
+                    bar.update(task, completed=runs, total=total, left=time_left)
 
                 yield drawn
     except BaseException:
         if journal is not None and done:
-            console.say("kept", f"{done} trainings are kept in {one_line(journal)}: the same command goes on from there",
-                        runs=done, journal=journal)  # fmt: skip
+            said = f"{done} trainings are kept in {one_line(journal)}: the same command goes on from there"
+            console.say("kept", said, runs=done, journal=journal)
         raise
 
 

@@ -285,9 +285,8 @@ class Comparison:
             if unseen > 0:
                 said.append(f"A difference of less than about {unseen:.2g} in R² would not have shown here.")
             quick = min([best, *same], key=lambda each: (math.inf if each.steps is None else each.steps, each.seconds))
-            if quick.steps is not None and quick is not best:
-                said.append(f"Of those that are no different, {quick.name} was the first to learn "
-                            f"({quick.steps:,} steps).")  # fmt: skip
+            if quick.steps is not None and (best.steps is None or quick.steps < best.steps):
+                said.append(f"Of those that are no different, {quick.name} learned first, in {quick.steps:,} steps.")
         said += [
             f"{each.name} diverged in {each.diverged} of {each.runs} runs." for each in self.figures if each.diverged
         ][:5]
@@ -305,7 +304,7 @@ class Comparison:
                     winner, loser = (pair.first, pair.second) if pair.difference > 0 else (pair.second, pair.first)
                     losers.setdefault(loser, []).append(winner)
             plural = f"{kind}s" if kind == "scaler" else "norm layers"
-            names = {"none": f"no {kind}"}
+            names = {"none": "unscaled" if kind == "scaler" else "going without"}
             if not losers:
                 said.append(f"Between {plural}, averaged over the {other}, there is no difference.")
             else:
@@ -405,7 +404,7 @@ def check_suffix(path: Any) -> str:
 def name_of(combination: Combination) -> str:
     """Scaler and norm, as people read them."""
     scaler, norm = combination
-    return f"{'no scaler' if scaler == 'none' else scaler} + {'no norm' if norm == 'none' else norm}"
+    return f"{'unscaled' if scaler == 'none' else scaler} + {'no norm' if norm == 'none' else norm}"
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
