@@ -31,12 +31,9 @@ if TYPE_CHECKING:
     )
     from .images import ImageFolder
     from .kernels import Extrema, Moments
-    from .report.advise import Advice, advise
-    from .report.describe import ColumnDescription, Description, describe
-    from .report.drift import Drift, diff
-    from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .report.compare import compare
     from .report.comparison import Comparison
+    from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .series import Windows
     from .states import inspect, load, merge
     from .summary import ColumnSummary, Summary
