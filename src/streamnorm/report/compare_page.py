@@ -9,12 +9,14 @@ from .comparison import name_of
 from .page import Html, Page, required, section, table, tag
 
 if TYPE_CHECKING:
-    from .comparison import Comparison
+    from .comparison import Comparison, Pair
 
 HEAD = ("combination", "against the best", "R²", "std", "worst", "by fold", "by seed", "RMSE", "diverged", "steps",
         "loss", "seconds")  # fmt: skip
 LOG_RATIO = 20.0  # between the largest and the smallest loss, from which the axis is logarithmic
-CURVES = "The loss of training by epoch: the mean of all runs of a combination, one picture for each norm layer."
+CURVES = "The loss of training by epoch, the mean of all runs, with {}, by scaler"
+STYLE = ".curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 0 20px; }"
+DIGITS = 4  # of figures that have no more that mean anything
 SCORES = "R² of every run over the rows held out of it; -1 where training diverged."
 
 
@@ -41,12 +43,14 @@ def as_page(found: Comparison) -> str:
     page.add(tag("ul", *(tag("li", tag("b", figure), tag("span", what)) for figure, what in tiles), class_="tiles"))
     page.add(section("Figures", figures_table(found), tag("p", _meaning(found), class_="note")))
     if max(len(each.curve) for each in found.figures) > 1:
-        page.add(section("Convergence", page.chart(_curves(found), label=CURVES, caption=CURVES,
-                                                   figures=_curves_table(found))))  # fmt: skip
+        page.style(STYLE)
+        charts = [_curves_chart(page, found, norm) for norm in said["norms"]]
+        behind = tag("details", tag("summary", "The figures as a table"), _curves_table(found))
+        page.add(section("Convergence", tag("div", *charts, class_="curves"), behind))
     page.add(section("Stability", page.chart(_scores(found), label=SCORES, caption=SCORES,
                                              figures=_scores_table(found))))  # fmt: skip
     if found.pairs:
-        page.add(section("Differences", _pairs_table(found), tag("p", _tests(found), class_="note")))
+        page.add(section("Differences", *_pairs_tables(found), tag("p", _tests(found), class_="note")))
     page.add(section("How it was done", _settings_table(found)))
     return page.render()
 
@@ -60,8 +64,9 @@ def figures_table(found: Comparison, *, sortable: bool = True) -> Html:
     """A row for each combination."""
     rows = [
         [
-            each.name, found.standing(each), each.r2, each.std, each.worst, each.fold_spread, each.seed_spread,
-            each.rmse, each.diverged, each.steps, each.loss, each.seconds,
+            each.name, found.standing(each),
+            *map(_rounded, (each.r2, each.std, each.worst, each.fold_spread, each.seed_spread, each.rmse)),
+            each.diverged, each.steps, _rounded(each.loss), _rounded(each.seconds),
         ]
         for each in found.figures
     ]  # fmt: skip
@@ -78,34 +83,47 @@ def _meaning(found: Comparison) -> str:
     )
 
 
-def _curves(found: Comparison) -> Any:
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{DIGITS}g}")
+
+
+def _curves_chart(page: Page, found: Comparison, norm: str) -> Html:
+    """The curves of all scalers with one norm layer, on the axes of all."""
     alt: Any = required("altair")
+    losses = [loss for each in found.figures for loss in each.curve if loss > 0]
+    scale: dict[str, Any] = {"zero": False}
+    if losses:
+        logarithmic = max(losses) / min(losses) >= LOG_RATIO
+        scale = {"type": "log" if logarithmic else "linear", "domain": [min(losses), max(losses)], "nice": True}
     values = [
-        {"epoch": i + 1, "loss": loss, "scaler": each.scaler, "norm": each.norm}
+        {"epoch": i + 1, "loss": loss, "scaler": each.scaler}
         for each in found.figures
+        if each.norm == norm
         for i, loss in enumerate(each.curve)
         if loss > 0
     ]
-    losses = [value["loss"] for value in values]
-    scale = "log" if losses and max(losses) / min(losses) >= LOG_RATIO else "linear"
-    return (
+    order = list(found.settings["scalers"])
+    chart = (
         alt.Chart(alt.Data(values=values))
-        .mark_line(point=True)
+        .mark_line(point=alt.OverlayMarkDef(size=18))
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("loss:Q", title="loss of training", scale=alt.Scale(type=scale, zero=False)),
-            color=alt.Color("scaler:N", title="scaler", sort=list(found.settings["scalers"])),
-            strokeDash=alt.StrokeDash("scaler:N", sort=list(found.settings["scalers"])),
+            y=alt.Y("loss:Q", title="loss of training", scale=alt.Scale(**scale)),
+            color=alt.Color("scaler:N", title=None, sort=order, legend=alt.Legend(orient="bottom", columns=3)),
+            strokeDash=alt.StrokeDash("scaler:N", sort=order),
         )
-        .properties(width=300, height=220)
-        .facet(facet=alt.Facet("norm:N", title="norm layer", sort=found.settings["norms"]), columns=3)
+        .properties(width="container", height=240)
         .to_dict(validate=False)
     )
+    called = "no norm layer" if norm == "none" else f"{norm} norm"
+    return page.chart(chart, label=CURVES.format(called), caption=called)
 
 
 def _curves_table(found: Comparison) -> Html:
     longest = max(len(each.curve) for each in found.figures)
-    rows = [[each.name, *each.curve, *[None] * (longest - len(each.curve))] for each in found.figures]
+    rows = [
+        [each.name, *map(_rounded, each.curve), *[None] * (longest - len(each.curve))] for each in found.figures
+    ]
     return table(["combination", *(f"epoch {i + 1}" for i in range(longest))], rows, caption="Mean loss of training")
 
 
@@ -129,23 +147,39 @@ def _scores_table(found: Comparison) -> Html:
     return table(
         ["combination", "seed", "fold", "rows trained on", "rows tested on", "R²", "diverged", "seconds"],
         [
-            [name_of((run.scaler, run.norm)), run.seed, run.fold + 1, run.train_rows, run.test_rows, run.score,
-             "yes" if run.diverged else "no", run.seconds]
+            [name_of((run.scaler, run.norm)), run.seed, run.fold + 1, run.train_rows, run.test_rows,
+             _rounded(run.score), "yes" if run.diverged else "no", _rounded(run.seconds)]
             for run in found.runs
         ],
         caption="All trainings",
     )  # fmt: skip
 
 
-def _pairs_table(found: Comparison) -> Html:
-    shown = sorted(found.pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.difference)))
+def _pairs_tables(found: Comparison) -> list[Html]:
+    """Those that the verdict speaks of, and all others behind a line to open."""
+    best = found.best.name
+    groups = {
+        "Scalers, averaged over the norm layers": [pair for pair in found.pairs if pair.kind == "scaler"],
+        "Norm layers, averaged over the scalers": [pair for pair in found.pairs if pair.kind == "norm"],
+        f"{best} and the others": [pair for pair in found.pairs if best in (pair.first, pair.second)],
+    }
+    said = [_pairs_table(pairs, caption) for caption, pairs in groups.items() if pairs]
+    rest = [pair for pair in found.pairs if pair.kind == "combination" and best not in (pair.first, pair.second)]
+    if rest:
+        summary = tag("summary", f"All {len(rest)} other differences")
+        said.append(tag("details", summary, _pairs_table(rest, "Differences between the others")))
+    return said
+
+
+def _pairs_table(pairs: list[Pair], caption: str) -> Html:
+    names = {("scaler", "none"): "unscaled", ("norm", "none"): "no norm layer"}
     rows = [
-        [pair.first, pair.second, pair.difference, pair.low, pair.high, pair.p, pair.p_adjusted,
+        [names.get((pair.kind, pair.first), pair.first), names.get((pair.kind, pair.second), pair.second),
+         *map(_rounded, (pair.difference, pair.low, pair.high, pair.p, pair.p_adjusted)),
          "differs" if pair.differs else "no difference"]
-        for pair in shown
+        for pair in sorted(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.difference)))
     ]  # fmt: skip
     head = ["one", "other", "difference in R²", "from", "to", "p", "adjusted p", "verdict"]
-    caption = "One less the other, the least p first; scalers and norm layers alone are averages"
     return table(head, rows, caption=caption, sortable=True)
 
 
