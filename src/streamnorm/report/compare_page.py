@@ -102,15 +102,15 @@ def _curves_chart(page: Page, found: Comparison, norm: str) -> Html:
         for i, loss in enumerate(each.curve)
         if loss > 0
     ]
-    order = list(found.settings["scalers"])
+    order, legend = list(found.settings["scalers"]), alt.Legend(orient="bottom", columns=3)
     chart = (
         alt.Chart(alt.Data(values=values))
         .mark_line(point=alt.OverlayMarkDef(size=18))
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
             y=alt.Y("loss:Q", title="loss of training", scale=alt.Scale(**scale)),
-            color=alt.Color("scaler:N", title=None, sort=order, legend=alt.Legend(orient="bottom", columns=3)),
-            strokeDash=alt.StrokeDash("scaler:N", sort=order),
+            color=alt.Color("scaler:N", title=None, sort=order, legend=legend),
+            strokeDash=alt.StrokeDash("scaler:N", title=None, sort=order, legend=legend),
         )
         .properties(width="container", height=240)
         .to_dict(validate=False)

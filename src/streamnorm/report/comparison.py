@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -212,7 +213,11 @@ class Comparison:
     @cached_property
     def pairs(self) -> list[Pair]:
         """All differences that were tested, together: of combinations; and of scalers and norms, if there are several
-        of both."""
+        of both.
+
+        Each of these kinds has the same share of `alpha`, so that the few questions about scalers and norms are not
+        drowned by the many about combinations.
+        """
         values: list[tuple[str, str, str, np.ndarray]] = []
         names = [(name_of(each), self._scores(lambda run, each=each: (run.scaler, run.norm) == each))
                  for each in self.combinations]  # fmt: skip
@@ -225,10 +230,12 @@ class Comparison:
         ratio = statistics.fmean(run.test_rows / run.train_rows for run in self.runs)
         alpha = self.settings["alpha"]
         tests = [corrected_t_test(differences, ratio) for *_, differences in values]
-        adjusted = holm([test.p for test in tests])
+        kinds = Counter(kind for kind, *_ in values)
+        shares = [1 / (len(kinds) * kinds[kind]) for kind, *_ in values]
+        adjusted = holm([test.p for test in tests], shares)
         return [
-            Pair(kind, a, b, test.difference, *test.interval(1 - alpha / len(values)), test.p, p, p < alpha)
-            for (kind, a, b, _), test, p in zip(values, tests, adjusted, strict=True)
+            Pair(kind, a, b, test.difference, *test.interval(1 - alpha * share), test.p, p, p < alpha)
+            for (kind, a, b, _), test, share, p in zip(values, tests, shares, adjusted, strict=True)
         ]
 
     def _scores(self, chosen: Callable[[Run], bool]) -> np.ndarray:

@@ -79,22 +79,34 @@ def corrected_t_test(differences: Sequence[float], ratio: float) -> PairedTest:
     return PairedTest(mean, error, df, two_sided_p(mean / error, df))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], weights: Sequence[float] | None = None) -> list[float]:
     """p-values adjusted for there being several.
 
-    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
     Whoever calls what is below 0.05 a difference is wrong about any of them in at most 5 % of the cases, however the
     tests depend on each other.
+
+    Parameters
+    ----------
+    p_values : sequence of float
+    weights : sequence of float, optional
+        How much of the 5 % each test gets at first; positive. None: all the same.
+
+    References
+    ----------
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979), which
+    has the weights, too.
 
     Examples
     --------
     >>> holm([0.01, 0.04, 0.02])
     [0.03, 0.04, 0.04]
     """
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    shares = [1.0] * len(p_values) if weights is None else list(weights)
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i] / shares[i])
     adjusted, highest = [0.0] * len(order), 0.0
     for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - rank) * p_values[i]))
+        left = math.fsum(shares[j] for j in order[rank:])
+        highest = max(highest, min(1.0, p_values[i] / shares[i] * left))
         adjusted[i] = highest
     return adjusted
 
