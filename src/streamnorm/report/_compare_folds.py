@@ -2,7 +2,7 @@
 
 # Design: folds at random are dealt anew for every seed, so that each repetition is a cross-validation of its own. Those
 # by group or by time stay what they are, as few groups, and one order, leave little to deal: there the seeds repeat the
-# training alone, and scores are averaged over them before they are tested.
+# training alone, and a test counts folds and not runs.
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def make_folds(sample: Sample, folds: int, seed: int, group: str | None, time: s
         If there are too few rows, groups or times.
     """
     rows = len(sample)
-    if rows < 4 * folds:
-        raise DataError(f"there are {rows} rows, and {folds} folds take at least {4 * folds}: give more rows")
+    if rows < 2 * folds:
+        raise DataError(f"there are {rows} rows, and {folds} folds take at least {2 * folds}: give more rows")
     if sample.groups is not None:
         return Folds("group", folds, _by_group(sample.groups, folds, seed, group), rows)
     if sample.times is not None:

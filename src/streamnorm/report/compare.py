@@ -127,7 +127,8 @@ def compare(
     -----
     Scores are R^2 with the variance of the target over all rows, so that folds weigh alike; a run that diverged counts
     as -1. Differences are tested by the corrected resampled t-test of Nadeau and Bengio (2003), for repeated k-fold
-    cross-validation as by Bouckaert and Frank (2004); with `group` and `time`, on the means of the seeds. All p-values
+    cross-validation as by Bouckaert and Frank (2004); with `group` and `time` the number of folds counts, not that
+    of the runs, as all seeds have the same folds. All p-values
     are adjusted together by Holm's method (1979), so that the chance of any false difference is at most `alpha`.
 
     Examples

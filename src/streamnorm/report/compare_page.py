@@ -185,7 +185,7 @@ def _pairs_table(pairs: list[Pair], caption: str) -> Html:
 
 def _tests(found: Comparison) -> str:
     alpha = found.settings["alpha"]
-    values = "the means of the seeds, by fold" if not found.settings["repeated_folds"] else "all folds of all seeds"
+    values = "the folds, which all seeds share" if not found.settings["repeated_folds"] else "all folds of all seeds"
     return (
         f"Corrected resampled t-test (Nadeau and Bengio 2003) on {values}. p-values are adjusted together by Holm's "
         f"method (1979), so that the chance of any false difference is at most {alpha:g}. From, to: intervals that "

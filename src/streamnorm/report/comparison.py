@@ -239,13 +239,13 @@ class Comparison:
         ]
 
     def _scores(self, chosen: Callable[[Run], bool]) -> np.ndarray:
-        """A score for each test: of each seed and fold, or each fold, where all seeds have the same folds."""
+        """The mean score of the runs chosen, by seed and fold; or (fold, seed), where all seeds have the same folds."""
         found: dict[tuple[int, int], list[float]] = {}
-        repeated = self.settings["repeated_folds"]
         for run in self.runs:
             if chosen(run):
-                found.setdefault((run.seed if repeated else 0, run.fold), []).append(run.score)
-        return np.array([statistics.fmean(found[key]) for key in sorted(found)])
+                found.setdefault((run.fold, run.seed), []).append(run.score)
+        scores = np.array([statistics.fmean(found[key]) for key in sorted(found)])
+        return scores if self.settings["repeated_folds"] else scores.reshape(self.settings["folds"], -1)
 
     def _against(self, name: str, kind: str = "combination") -> dict[str, Pair]:
         """The pairs that one is in, by the name of the other."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,13 +50,14 @@ class PairedTest:
         return self.difference - half, self.difference + half
 
 
-def corrected_t_test(differences: Sequence[float], ratio: float) -> PairedTest:
+def corrected_t_test(differences: Any, ratio: float) -> PairedTest:
     """Nadeau and Bengio's corrected resampled t-test.
 
     Parameters
     ----------
-    differences : sequence of float
-        Score of one model less that of the other, for each fold of each repetition: two or more.
+    differences : array-like of shape (n,) or (n, repetitions)
+        Score of one model less that of the other, for each fold: two or more. Repetitions are of the same fold, with
+        other seeds: they make the means more precise, but n counts, and the correction is by the variance of one run.
     ratio : float
         Rows to test on divided by rows to train on; 1 / (k - 1) for k folds.
 
@@ -69,11 +71,16 @@ def corrected_t_test(differences: Sequence[float], ratio: float) -> PairedTest:
     >>> round(test.difference, 3), round(test.p, 4)
     (0.036, 0.0093)
     """
-    values = np.asarray(differences, np.float64)
-    if len(values) < 2:
+    runs = np.asarray(differences, np.float64)
+    runs = runs.reshape(len(runs), -1)
+    if len(runs) < 2:
         raise ValueError("a test takes at least two differences")
+    values, repetitions = runs.mean(axis=1), runs.shape[1]
     mean, df = float(values.mean()), len(values) - 1
-    error = math.sqrt((1 / len(values) + ratio) * float(values.var(ddof=1)))
+    variance = float(values.var(ddof=1))
+    if repetitions > 1:  # of one run, of which the means have lost a part
+        variance += (1 - 1 / repetitions) * float(runs.var(axis=1, ddof=1).mean())
+    error = math.sqrt((1 / len(values) + ratio) * variance)
     if error == 0.0:
         return PairedTest(mean, 0.0, df, 1.0 if mean == 0.0 else 0.0)
     return PairedTest(mean, error, df, two_sided_p(mean / error, df))
