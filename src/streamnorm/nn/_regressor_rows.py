@@ -91,7 +91,13 @@ class Given:
 
 def take(inputs: Any, rows: np.ndarray) -> Any:
     """Some rows of the inputs."""
-    return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(pa.array(rows))
+    return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.take(indices(rows))
+
+
+def indices(rows: np.ndarray) -> pa.Array:
+    """Positions as Arrow has them; pa.array imports pandas, where it is installed, to see whether values are its."""
+    rows = np.ascontiguousarray(rows, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
 
 
 def in_chunks(inputs: Any, order: np.ndarray | None = None) -> Iterator[Any]:

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from ..errors import StreamnormError
 from ..nn._regressor_network import make_scaler, seed_of
+from ..nn._regressor_rows import indices
 from ..nn.losses import get_loss
 from ..nn.regressor import Regressor
 from ._compare_folds import Folds
@@ -128,7 +129,7 @@ class Trainer:
             try:
                 with np.errstate(all="ignore"):
                     model.fit(
-                        table.take(pa.array(train)),
+                        table.take(indices(train)),
                         target=self.sample.targets,
                         columns=inputs,
                         threads=1,
@@ -139,7 +140,7 @@ class Trainer:
             seconds = time.thread_time() - began
             if model is not None:
                 with np.errstate(all="ignore"):
-                    error = self._error(model, table.take(pa.array(test)))
+                    error = self._error(model, table.take(indices(test)))
         else:
             seconds = 0.0
         finite = math.isfinite(error)

@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 
 from .._rows import words
 from ..errors import DataError
+from ..features import nulls
 from ..formats import find, is_pipe
 from ..intake import intake_of, of_files
-from ..memory import parse_memory
-from ..nn._regressor_rows import check_target, input_columns, numbers
+from ..memory import give_back, parse_memory, steady_allocator
+from ..nn._regressor_rows import check_target, indices, input_columns, numbers
 from ..scalers._inputs import kind_of
 from ..scalers._select import check_columns, is_numeric_when_named
 from ..sources import is_file_source
@@ -128,11 +129,12 @@ def take_sample(
         If a column is missing or not fit for its part, a value is infinite, or no row is left.
     """
     size = parse_memory(memory)
+    steady_allocator()
     stream = _opened(source, wanted, where, format, size)
     schema = stream.schema
     for name in (wanted.group, wanted.time):
-        if name is not None:
-            check_columns(schema, [name])
+        if name is not None and schema.names.count(name) != 1:
+            check_columns(schema, [name])  # raises
     check_target(schema, wanted.targets)
     taken = [*wanted.targets, *(name for name in (wanted.group, wanted.time) if name is not None)]
     if wanted.columns is not None:  # what is named there is an input beside its other part
@@ -147,6 +149,7 @@ def take_sample(
     batches = stream.stream(names).reader()
     needed = list(dict.fromkeys([*wanted.targets, *extra]))
     table, seen, left_out = _smallest(batches, names, needed, limit, seed)
+    give_back()
     if not len(table):
         lacking = ", ".join(needed)
         raise DataError(
@@ -206,12 +209,11 @@ def _smallest(
         keys = words(seed, seen, len(table))
         good = np.ones(len(table), bool)
         for name in needed:
-            missing = pc.is_null(table.column(name), nan_is_null=True).combine_chunks()
-            good &= ~missing.to_numpy(zero_copy_only=False)
+            good &= ~_missing(table.column(name))
         left_out += len(table) - int(good.sum())
         rows = np.flatnonzero(good & (keys <= bound))
         if len(rows):
-            held.append((keys[rows], rows + seen, table.take(pa.array(rows))))
+            held.append((keys[rows], rows + seen, table.take(indices(rows))))
             count += len(rows)
         seen += len(table)
         if count > SLACK * limit + SPARE_ROWS:
@@ -220,8 +222,22 @@ def _smallest(
     if count > limit:
         held, _ = _cut(held, limit)
     if not held:
-        return pa.table({name: pa.array([], pa.float64()) for name in names}), seen, left_out
+        return pa.schema([batches.schema.field(name) for name in names]).empty_table(), seen, left_out
     return pa.concat_tables(part for _, _, part in held).combine_chunks(), seen, left_out
+
+
+def _missing(column: pa.ChunkedArray) -> np.ndarray:
+    """Which rows are null or NaN."""
+    if is_numeric_when_named(column.type):
+        return np.isnan(numbers(column))
+    found = [np.zeros(len(chunk), bool) if (known := nulls(chunk)) is None else known for chunk in column.chunks]
+    return np.concatenate(found) if found else np.zeros(0, bool)
+
+
+def _whole(array: pa.Array) -> np.ndarray:
+    """Whole numbers without nulls as int64; to_numpy would import pandas, where it is installed."""
+    kind = np.dtype(str(array.type))
+    return np.frombuffer(array.buffers()[1], kind)[array.offset : array.offset + len(array)].astype(np.int64)
 
 
 def _cut(held: list[tuple[np.ndarray, np.ndarray, pa.Table]], limit: int) -> tuple[list[Any], np.uint64]:
@@ -232,7 +248,7 @@ def _cut(held: list[tuple[np.ndarray, np.ndarray, pa.Table]], limit: int) -> tup
     for part, positions, table in held:
         rows = np.flatnonzero(part <= bound)
         if len(rows):
-            kept.append((part[rows], positions[rows], table.take(pa.array(rows))))
+            kept.append((part[rows], positions[rows], table.take(indices(rows))))
     return kept, bound
 
 
@@ -245,7 +261,7 @@ def _codes(column: pa.ChunkedArray, name: str) -> np.ndarray:
             from None  # fmt: skip
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.unify_dictionaries().combine_chunks()
-    return coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return _whole(coded.indices)
 
 
 def _ranks(column: pa.ChunkedArray, name: str) -> np.ndarray:
@@ -254,7 +270,7 @@ def _ranks(column: pa.ChunkedArray, name: str) -> np.ndarray:
         found = pc.rank(column.combine_chunks(), sort_keys="ascending", tiebreaker="dense")
     except (pa.ArrowException, TypeError) as error:
         raise DataError(f"column {name!r} has no order ({error}): give times or numbers", column=name) from None
-    return found.to_numpy(zero_copy_only=False).astype(np.int64)
+    return _whole(found)
 
 
 def _check_finite(sample: Sample) -> None:
