@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import zlib
 from collections.abc import Collection
@@ -20,6 +21,7 @@ from ..errors import StreamnormError
 from ._compare_runs import Run, Task
 
 VERSION = 1
+logger = logging.getLogger("streamnorm")
 
 
 class Journal:
@@ -92,6 +94,11 @@ class Journal:
                 return
         if not good and not self.of_others and os.fstat(self._file.fileno()).st_size and not self._cut_off(header):
             raise StreamnormError(f"{self.path}: is no journal of a comparison: move it away, or name another output")
+        if self.of_others:
+            logger.warning(
+                "%s", f"{self.path}: holds runs of other data or options, which go: starting anew",
+                extra={"event": "journal", "path": self.path},
+            )  # fmt: skip
         self._file.truncate(good)
         if not good:
             self._append(header)

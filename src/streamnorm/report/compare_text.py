@@ -76,11 +76,10 @@ def said_of(found: Comparison) -> str:
     said = found.settings
     rows, all_rows = said["rows"], said["source_rows"] - said["left_out"]
     part = f"{rows:,} rows" if rows == all_rows else f"a sample of {rows:,} of {all_rows:,} rows"
-    how = {
-        "random": f"{said['folds']} folds at random for each of {len(said['seeds'])} seeds",
-        "group": f"{said['folds']} folds by {said['group']}, {len(said['seeds'])} seeds",
-        "time": f"{said['folds']} folds in order of {said['time']}, {len(said['seeds'])} seeds",
-    }[said["split"]]
+    seeds = len(said["seeds"])
+    for_seeds = "for 1 seed" if seeds == 1 else f"for each of {seeds} seeds"
+    by = {"random": "at random", "group": f"by {said['group']}", "time": f"in order of {said['time']}"}[said["split"]]
+    how = f"{said['folds']} folds {by} {for_seeds}"
     target = ", ".join(said["target"])
     width = len(said["features"])
     columns = f"{width} column{'' if width == 1 else 's'}"

@@ -22,6 +22,7 @@ __all__ = ["Comparison", "Figures", "Pair"]
 
 FORMAT = 1
 NEAR = 0.1  # of the way from predicting the mean to the best combination's loss, where "reached" is
+MOST_UNSEEN = 0.5  # in R²: a comparison that could not tell such a difference tells nothing
 Combination = tuple[str, str]  # scaler and norm
 
 
@@ -289,7 +290,9 @@ class Comparison:
         said += self._by_factor()
         if same and against:
             unseen = statistics.median((pair.high - pair.low) / 2 for pair in against.values() if not pair.differs)
-            if unseen > 0:
+            if unseen > MOST_UNSEEN:
+                said.append("There are too few folds to tell any difference: take more of them, or more seeds.")
+            elif unseen > 0:
                 said.append(f"A difference of less than about {unseen:.2g} in R² would not have shown here.")
             quick = min([best, *same], key=lambda each: (math.inf if each.steps is None else each.steps, each.seconds))
             if quick.steps is not None and (best.steps is None or quick.steps < best.steps):
