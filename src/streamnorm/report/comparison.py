@@ -275,8 +275,9 @@ class Comparison:
             said.append(f"{best.name} is the only combination: {r2}.")
         elif not worse:
             p = min(pair.p_adjusted for pair in against.values())
+            any_differs = any(pair.differs for pair in self.pairs)
             said.append(
-                f"No difference: {best.name} has the highest score ({r2}), but is better than none of the other "
+                f"{'No combination stands out' if any_differs else 'No difference'}: {best.name} has the highest score ({r2}), but is better than none of the other "
                 f"{len(against)} beyond chance (least adjusted p = {p:.2g})."
             )
         elif not same:
