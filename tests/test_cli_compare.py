@@ -84,6 +84,7 @@ def test_options_are_the_keywords_of_the_library_with_its_defaults():
         (("-o", "rides.parquet"), "is neither a page"),
         (("--group", "driver", "--time", "day"), "folds go by --group or by --time: give one of the two"),
         (("--alpha", "1"), "1"),
+        (("--batch-size", "1"), "batch_size=1 leaves batch normalization nothing to normalize by"),
     ],
 )
 def test_what_the_command_line_alone_shows_to_be_wrong_is_a_usage_error(arguments, said, rides):

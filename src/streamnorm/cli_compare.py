@@ -165,10 +165,16 @@ def compare(
 
             check_installed()
     from .nn import Regressor
+    from .report.compare import NORMS as DEFAULT_NORMS
     from .report.compare import compare as compared
+    from .report.compare import own_model
 
-    chosen = {key: None if value is NONE else value for key, value in given(options).items()}
+    chosen: dict[str, Any] = {key: None if value is NONE else value for key, value in given(options).items()}
     model = Regressor(**{key: chosen.pop(key) for key in OF_THE_MODEL if key in chosen})
+    try:
+        own_model(model, chosen.get("norms", DEFAULT_NORMS))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     path: Any = source[0] if len(source) == 1 else source
     journal = None if sink is None else _beside(sink)
     with console.listening(), _in_terms_of_options(), _progress(console, journal) as progress:

@@ -135,10 +135,11 @@ class Trainer:
                         threads=1,
                         progress=told,
                     )
+                trained = True
             except FloatingPointError:
-                model = None
+                trained = False
             seconds = time.thread_time() - began
-            if model is not None:
+            if trained:
                 with np.errstate(all="ignore"):
                     error = self._error(model, table.take(indices(test)))
         else:

@@ -151,7 +151,7 @@ def compare(
         raise ValueError(f"alpha must be between 0 and 1, got {alpha!r}")
     if group is not None and time is not None:
         raise ValueError("folds go by group or by time: give one of the two")
-    model = _model(model, norm_names)
+    model = own_model(model, norm_names)
     workers = usable_threads(threads)
     source, names = _named(source, target)
     embed = [model.embed] if isinstance(model.embed, str) else list(model.embed or ())
@@ -314,8 +314,8 @@ def _at_least(name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def _model(model: Any, norms: Sequence[str]) -> Regressor:
-    """A regressor of our own, whose parameters are in their domain with every norm."""
+def own_model(model: Any, norms: Sequence[str] = NORMS) -> Regressor:
+    """A copy of a regressor, not fitted; ValueError unless its parameters are in their domain with every norm."""
     if model is None:
         model = Regressor()
     if not isinstance(model, Regressor):

@@ -41,7 +41,8 @@ def as_text(found: Comparison, *, tty: bool = False, width: int | None = None) -
     room = width or (Console(force_terminal=True).width if tty else WIDTH)
     terminal = Console(file=text, force_terminal=tty, width=room)
     cells = {name: [_cell(found, each, name) for each in found.figures] for name in _COLUMNS}
-    chosen, left = [], room
+    chosen: list[str] = []
+    left = room
     for name, column in cells.items():
         need = max(map(len, [name, *column])) + 2
         if chosen and need > left + 2:

@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations
@@ -220,13 +220,15 @@ class Comparison:
         drowned by the many about combinations.
         """
         values: list[tuple[str, str, str, np.ndarray]] = []
-        names = [(name_of(each), self._scores(lambda run, each=each: (run.scaler, run.norm) == each))
-                 for each in self.combinations]  # fmt: skip
+        names = [(name_of(each), self._scores({each})) for each in self.combinations]
         values += [("combination", a, b, x - y) for (a, x), (b, y) in combinations(names, 2)]
         if len(self.settings["scalers"]) > 1 and len(self.settings["norms"]) > 1:
             for kind in ("scaler", "norm"):
-                names = [(name, self._scores(lambda run, kind=kind, name=name: getattr(run, kind) == name))
-                         for name in self.settings[kind + "s"]]  # fmt: skip
+                place = 0 if kind == "scaler" else 1
+                names = [
+                    (name, self._scores({each for each in self.combinations if each[place] == name}))
+                    for name in self.settings[kind + "s"]
+                ]
                 values += [(kind, a, b, x - y) for (a, x), (b, y) in combinations(names, 2)]
         ratio = statistics.fmean(run.test_rows / run.train_rows for run in self.runs)
         alpha = self.settings["alpha"]
@@ -239,11 +241,11 @@ class Comparison:
             for (kind, a, b, _), test, share, p in zip(values, tests, shares, adjusted, strict=True)
         ]
 
-    def _scores(self, chosen: Callable[[Run], bool]) -> np.ndarray:
-        """The mean score of the runs chosen, by seed and fold; or (fold, seed), where all seeds have the same folds."""
+    def _scores(self, chosen: Collection[Combination]) -> np.ndarray:
+        """The mean score of these combinations, by seed and fold; by (fold, seed), where seeds share the folds."""
         found: dict[tuple[int, int], list[float]] = {}
         for run in self.runs:
-            if chosen(run):
+            if (run.scaler, run.norm) in chosen:
                 found.setdefault((run.fold, run.seed), []).append(run.score)
         scores = np.array([statistics.fmean(found[key]) for key in sorted(found)])
         return scores if self.settings["repeated_folds"] else scores.reshape(self.settings["folds"], -1)
@@ -275,9 +277,9 @@ class Comparison:
             said.append(f"{best.name} is the only combination: {r2}.")
         elif not worse:
             p = min(pair.p_adjusted for pair in against.values())
-            any_differs = any(pair.differs for pair in self.pairs)
+            beginning = "No combination stands out" if any(pair.differs for pair in self.pairs) else "No difference"
             said.append(
-                f"{'No combination stands out' if any_differs else 'No difference'}: {best.name} has the highest score ({r2}), but is better than none of the other "
+                f"{beginning}: {best.name} has the highest score ({r2}), but is better than none of the other "
                 f"{len(against)} beyond chance (least adjusted p = {p:.2g})."
             )
         elif not same:
