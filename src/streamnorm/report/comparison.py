@@ -278,9 +278,10 @@ class Comparison:
         elif not worse:
             p = min(pair.p_adjusted for pair in against.values())
             beginning = "No combination stands out" if any(pair.differs for pair in self.pairs) else "No difference"
+            others = next(iter(against)) if len(against) == 1 else f"any of the {len(against)} others"
             said.append(
-                f"{beginning}: {best.name} has the highest score ({r2}), but is better than none of the other "
-                f"{len(against)} beyond chance (least adjusted p = {p:.2g})."
+                f"{beginning}: {best.name} has the highest score ({r2}), but is not better than {others} beyond "
+                f"chance ({'least ' if len(against) > 1 else ''}adjusted p = {p:.2g})."
             )
         elif not same:
             said.append(f"{best.name} is better than all {len(against)} others ({r2})." if len(against) > 1 else
