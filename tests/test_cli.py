@@ -30,8 +30,9 @@ from streamnorm.parquet.format import Compression
 from streamnorm.scalers import METHODS
 
 COMMANDS = sorted(cli.commands)
-# Functions of the library; test_cli_export.py, test_cli_train.py and test_cli_compare.py look at the others.
-JOBS = sorted({*COMMANDS} - {"compare", "export", "predict", "train"})
+# Functions of the library; test_cli_export.py, test_cli_train.py, test_cli_compare.py and test_report.py look at the
+# others.
+JOBS = sorted({*COMMANDS} - {"compare", "export", "predict", "report", "train"})
 HEAVY = ("numpy", "pyarrow", "sklearn", "pandas", "rich.console")
 RTOL = 1e-12
 
