@@ -120,6 +120,15 @@ def test_equal_options_are_no_different_and_a_better_one_is():
     assert all(pair.low > 0 for pair in better.pairs if pair.first == "standard + batch")
 
 
+def test_a_combination_whose_runs_scatter_is_called_unsteady():
+    scores = fold_scores(np.random.default_rng(SEED + 3), 4)[0]
+    assert "unsteady" not in comparison(scores, ["a", "b"], ["none", "batch"]).verdict
+    scores[3, ::4] -= 1.2
+    found = comparison(scores, ["a", "b"], ["none", "batch"])
+    assert found.standing(found.figures[-1]) == "no difference"
+    assert f"b + batch is unsteady, with an R² from {scores[3].min():.2f} to" in found.verdict
+
+
 def test_identical_scores_differ_by_nothing():
     scores = np.repeat(fold_scores(np.random.default_rng(SEED), 1)[0], 2, axis=0)
     (pair,) = comparison(scores, ["a", "b"], ["none"]).pairs

@@ -23,6 +23,7 @@ __all__ = ["Comparison", "Figures", "Pair"]
 FORMAT = 1
 NEAR = 0.1  # of the way from predicting the mean to the best combination's loss, where "reached" is
 MOST_UNSEEN = 0.5  # in R²: a comparison that could not tell such a difference tells nothing
+UNSTEADY = 5.0  # times the usual standard deviation of the runs: a spread that hides any difference
 Combination = tuple[str, str]  # scaler and norm
 
 
@@ -301,6 +302,12 @@ class Comparison:
             quick = min([best, *same], key=lambda each: (math.inf if each.steps is None else each.steps, each.seconds))
             if quick.steps is not None and (best.steps is None or quick.steps < best.steps):
                 said.append(f"Of those that are no different, {quick.name} learned first, in {quick.steps:,} steps.")
+        usual = statistics.median(each.std for each in self.figures)
+        for each in same:
+            if each.std > UNSTEADY * usual > 0:
+                scores = [run.score for run in self._runs_of[each.scaler, each.norm]]
+                said.append(f"{each.name} is unsteady, with an R² from {min(scores):.2f} to {max(scores):.2f}: too "
+                            "much to tell it from the best.")  # fmt: skip
         said += [
             f"{each.name} diverged in {each.diverged} of {each.runs} runs." for each in self.figures if each.diverged
         ][:5]
