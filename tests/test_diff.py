@@ -12,6 +12,8 @@ import pytest
 from support.commands import fails, run
 
 import streamnorm as sn
+from streamnorm.report import drift as drift_module
+from streamnorm.report import measuring
 from streamnorm.report.drift import MAX_KS, MAX_PSI, MAX_SHIFT
 from streamnorm.report.measures import kolmogorov_smirnov, population_stability_index
 
@@ -98,6 +100,27 @@ def test_a_wide_interval_crosses_nothing_by_itself(normal):
     coarse[1].update(normal + 0.48)
     distance, low, _ = kolmogorov_smirnov(*coarse)
     assert distance > MAX_KS > low
+
+
+def test_the_lower_end_decides(normal):
+    a, b = pa.table({"x": normal}), pa.table({"x": normal + 0.3})
+    found = sn.diff(a, b)["x"]
+    assert found.ks_low < found.ks < found.ks_high
+    assert "ks" not in sn.diff(a, b, max_ks=(found.ks_low + found.ks) / 2)["x"].crossed
+    assert "ks" in sn.diff(a, b, max_ks=found.ks_low - 1e-6)["x"].crossed
+
+
+def test_two_sides_of_data_share_the_memory(monkeypatch, sides):
+    given = []
+
+    def observe(*args, memory, **options):
+        given.append(memory)
+        return measuring.observe(*args, memory=memory, **options)
+
+    monkeypatch.setattr(drift_module, "observe", observe)
+    sn.diff(sides / "a.parquet", sides / "b.parquet", memory="64MB")
+    sn.diff(sides / "a.json", sides / "b.parquet", memory="64MB")
+    assert given == [32 * 10**6, 32 * 10**6, "64MB"]
 
 
 def test_the_index_knows_ties_and_empty_bins():

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -368,8 +367,3 @@ def _missing(column: ColumnSummary) -> float | None:
     if column.given is not None or column.stats.nan_count is None or not column.stats.rows:
         return None
     return (column.stats.null_count + column.stats.nan_count) / column.stats.rows
-
-
-def finite(value: float | None) -> bool:
-    """Whether a figure is known and finite."""
-    return value is not None and math.isfinite(value)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..console import one_line
@@ -100,10 +99,10 @@ def as_text(drift: Drift) -> str:
     return "\n".join([*lines, note] if note else lines)
 
 
-def as_table(drift: Drift, columns: Sequence[ColumnDrift] | None = None) -> Html:
+def as_table(drift: Drift, caption: str | None = None) -> Html:
     """The table as markup."""
-    chosen = ordered(drift) if columns is None else columns
-    return table(HEAD, [_row(column) for column in chosen], caption=heading(drift), sortable=True)
+    heads = [f"{name}, %" if name in ("nulls before", "after") else name for name in HEAD]
+    return table(heads, map(_row, ordered(drift)), caption=caption or heading(drift), sortable=True)
 
 
 def _row(column: ColumnDrift) -> list[object]:
@@ -117,7 +116,7 @@ def _row(column: ColumnDrift) -> list[object]:
 def as_page(drift: Drift) -> str:
     """One page that needs nothing else."""
     page = Page("Drift", subtitle=heading(drift))
-    page.add(section("Columns", as_table(drift), tag("p", limits(drift))))
+    page.add(section("Columns", as_table(drift, "Those past a threshold first"), tag("p", limits(drift))))
     note = unknown(drift)
     if note:
         page.add(tag("p", note))
