@@ -25,6 +25,7 @@ SEED = 20130909
 COMPARE = ("compare", "rides.parquet", "--target", "fare")
 QUICK = (*COMPARE, "--scalers", "standard,none", "--norms", "none", "--folds", 2, "--seeds", 1, "--epochs", 2,
          "--hidden", "4")  # fmt: skip
+SCHEMA = Path(__file__).parents[1] / "docs" / "log-line.schema.json"
 JOURNAL = ".out.json.streamnorm-journal"
 
 
@@ -159,9 +160,13 @@ def test_a_page_needs_its_libraries_before_the_work_begins(rides, monkeypatch):
 
 
 def test_json_lines_tell_of_each_training(rides):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(SCHEMA.read_text())
     result = run(*QUICK, "--log-format", "json")
     lines = [json.loads(line) for line in result.stderr.splitlines()]
-    told = [line for line in lines if line["event"] == "progress"]
+    for line in lines:
+        jsonschema.validate(line, schema)
+    told = [line for line in lines if line["event"] == "training"]
     assert [line["runs"] for line in told] == [0, 1, 2, 3, 4] and told[-1]["seconds_left"] == 0
     assert lines[-1]["event"] == "done" and lines[-1]["runs"] == 4 and lines[-1]["verdict"]
 

@@ -230,7 +230,7 @@ def _progress(console: Console, journal: str | None) -> Iterator[Callable[[int, 
                 if console.as_json or console.verbose:
                     time_left = "" if left is None else f", {_duration(left)} left"
                     seconds_left = None if left is None else round(left, 3)
-                    console.say("progress", f"{runs} of {total} trainings{time_left}", runs=runs, total=total,
+                    console.say("training", f"{runs} of {total} trainings{time_left}", runs=runs, total=total,
                                 seconds_left=seconds_left, seconds=round(console.seconds, 3))  # fmt: skip
 
             yield told
