@@ -197,7 +197,7 @@ def compare(
         one_line(f"compared {len(found.figures)} combinations in {len(found.runs)} trainings in "
                  f"{console.seconds:.1f} s{also}"),
         runs=len(found.runs), diverged=diverged, rows=found.settings["rows"], seconds=round(console.seconds, 3),
-        best=found.best.name, verdict=found.verdict, target=sink,
+        best=found.best.name, verdict=found.verdict, **({} if sink is None else {"target": sink}),
     )  # fmt: skip
 
 
