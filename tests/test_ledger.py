@@ -20,7 +20,8 @@ from streamnorm.ledger import FOOTER_FILES, CountedFile, FoldedFiles, Ledger, ab
 from streamnorm.parquet.footer import read_footer
 from streamnorm.scan import scan_units
 from streamnorm.sources import ParquetInput
-from streamnorm.update import FoundFile, _glob_pattern, found_file, sort_out
+from streamnorm.globs import pattern_of
+from streamnorm.update import FoundFile, found_file, sort_out
 
 METHODS = ("standard", "minmax", "maxabs", "robust")
 RANK_ERROR = 0.001  # what a quantile sketch promises by default
@@ -318,7 +319,7 @@ def test_files_without_a_path_are_known_by_content():
     ],
 )
 def test_patterns_mean_what_they_find(pattern, path, matches):
-    assert bool(_glob_pattern(pattern).fullmatch(path)) is matches
+    assert bool(pattern_of(pattern).fullmatch(path)) is matches
 
 
 # ----------------------------------------------------------------------------------------------------- updates

@@ -16,11 +16,12 @@ import os
 import stat
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 from . import dry_run
 from ._core import write_all
 from .errors import StreamnormError
+from .locations import StorePath, file_version, locate, version_of
 
 logger = logging.getLogger("streamnorm")
 
@@ -194,6 +195,16 @@ class AtomicFile:
             self.file.close()
 
 
+def atomic_file(target: str | os.PathLike[str], *, overwrite: bool) -> Any:
+    """An `AtomicFile`, or its like in a store where the target lies in one."""
+    path = locate(target)
+    if isinstance(path, StorePath):
+        from .uploads import StoreFile
+
+        return StoreFile(path, overwrite=overwrite)
+    return AtomicFile(path, overwrite=overwrite)
+
+
 def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
     """Find out before the work begins whether a file of this name may be written.
 
@@ -204,7 +215,12 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
     StreamnormError
         If it is no ordinary file, or its folder is missing or may not be written in.
     """
-    path = Path(target)
+    path = locate(target)
+    if isinstance(path, StorePath):
+        from .uploads import check_store_target
+
+        check_store_target(path, overwrite=overwrite)
+        return
     if path.is_dir():
         raise StreamnormError(f"{path}: is a directory; name a file in it")
     if not path.parent.is_dir():
@@ -215,9 +231,12 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
     if path.exists() and not path.is_file():
         raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
     if not overwrite and os.path.lexists(path):
-        raise TargetExists(f"{path}: exists already; pass overwrite (--overwrite) to replace it")
-    if path.suffix != SPOOL:
-        dry_run.note_output(path)
+        raise exists_already(path)
+
+
+def exists_already(path: Any) -> TargetExists:
+    """The error of a target that is there."""
+    return TargetExists(f"{path}: exists already; pass overwrite (--overwrite) to replace it")
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:
@@ -273,7 +292,11 @@ class Claim:
     # file is replaced.
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = locate(path)
+        self._file: Any = None
+        if isinstance(self.path, StorePath):  # stores have no locks
+            self._found = version_of(self.path)
+            return
         try:
             self._file = open(self.path, "rb")  # noqa: SIM115
         except OSError as error:
@@ -290,7 +313,7 @@ class Claim:
     def check(self) -> None:
         """Raise StreamnormError unless the file is the one that was claimed, as it was then."""
         try:
-            same = file_version(os.stat(self.path)) == self._found
+            same = version_of(self.path) == self._found
         except OSError:
             same = False
         if not same:
@@ -302,24 +325,21 @@ class Claim:
         try:
             self.check()  # the path may have got another file before this one was locked
         except StreamnormError:
-            self._file.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-def file_version(about: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file is replaced or written to."""
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+        if self._file is not None:
+            self._file.close()
 
 
 def write_atomically(target: str | os.PathLike[str], data: bytes, claim: Claim | None = None) -> None:
     """Write a small file whole, over an old one if there is one; only if that is as it was claimed, if it was."""
-    with AtomicFile(target, overwrite=True) as file:
+    with atomic_file(target, overwrite=True) as file:
         file.write(data)
         if claim is not None:
-            os.fsync(file.fileno())  # so that nothing slow comes between the check and the rename
+            if isinstance(file, AtomicFile):
+                os.fsync(file.fileno())  # so that nothing slow comes between the check and the rename
             claim.check()
         file.commit()

@@ -15,11 +15,12 @@ from .atomic import check_target
 from .dry_run import note_columns, stop
 from .errors import DataError, StateError
 from .formats import TEXT, Found, check_format, find, format_by_name, is_pipe, sink_format
-from .intake import Intake, intake_of, of_files
+from .intake import Intake, check_typed, intake_of, of_files
 from .ledger import Ledger
 from .lineage import Origin, root_of
 from .matching import columns_in
-from .outputs import Output, is_directory, lineage_of, plan_paths, state_entry, transform_of
+from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
+from .partitions import check_folder, write_partitions
 from .plan import describe_columns
 from .row_filter import check_weights
 from .scalers import BaseScaler
@@ -29,6 +30,7 @@ from .scan import Progress
 from .sinks import StandardOutput
 from .sources import is_file_source
 from .states import load_scaler
+from .text_types import types_of
 from .where import Condition, parse
 
 logger = logging.getLogger("streamnorm")
@@ -44,25 +46,25 @@ class Reading:
         Of its files; None: by their names.
     condition : Condition or None
         Which rows.
-    where : str or None
-        The text of it, which stays where rows have passed it before.
+    types : mapping of str to pyarrow.DataType, or None
+        Of columns of text.
     """
 
     format: str | None = None
     condition: Condition | None = None
-    where: str | None = None
+    types: Mapping[str, pa.DataType] | None = None
 
 
-def reading_of(format: str | None, where: str | None) -> Reading:
+def reading_of(format: str | None, where: str | None, types: Mapping[str, Any] | None = None) -> Reading:
     """What these arguments of a job say.
 
     Raises
     ------
     ValueError
-        If there is no such format, or the condition is none.
+        If there is no such format or type, or the condition is none.
     """
     check_format(format)
-    return Reading(format, None if where is None else parse(where), where)
+    return Reading(format, None if where is None else parse(where), None if types is None else types_of(types))
 
 
 def fitting_stream(
@@ -136,21 +138,24 @@ def transform_batches(
 
     An `Intake` that is open already is a source, too.
     """
+    if output.partition_by:
+        return _partition(source, sink, scaler, undo, output, reading, progress)
     if isinstance(source, Intake):
         return _write_one(source, sink, scaler, undo, output, reading, progress)
     if is_pipe(source) or not is_file_source(source):
-        intake = intake_of(source, reading.format, reading.condition, output.memory, None)
+        intake = intake_of(source, reading.format, reading.condition, output.memory, None, reading.types)
         data = stream.open_stream(source) if intake is None else intake
         return _write_one(data, sink, scaler, undo, output, reading, progress)
     found = find(source, reading.format)
     folder = sink is not None and not is_pipe(sink) and is_directory(sink)
     kind = _kind(found, sink, output, folder)
     keys = () if folder else found.key_names
+    check_typed(found.format, reading.types)
     if found.format == kind == "parquet" and reading.condition is None and not keys:
         return None
     targets = plan_paths(found.files, sink, output.overwrite, kind)
     intakes = [
-        (target, of_files(found.only(paths), reading.condition, output.memory, () if folder else None))
+        (target, of_files(found.only(paths), reading.condition, output.memory, () if folder else None, reading.types))
         for target, paths in targets.items()
     ]
     for _, intake in intakes:
@@ -167,6 +172,28 @@ def transform_batches(
         one = replace(output, format=kind)
         rows += _write_one(intake, where, scaler, undo, one, reading, done.next(), root)
     return rows
+
+
+def _partition(
+    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, progress: Progress | None
+) -> int:
+    """Write to folders by the values of columns, which keys of the source's folders may be, too."""
+    kind = output.format or "parquet"
+    for name in output.partition_by:
+        if name in scaler.summary_:
+            raise DataError(f"column {name!r} is to be normalized, and to name folders (partition_by)", column=name)
+    if isinstance(source, Intake):
+        intake: Any = source
+    elif is_file_source(source) and not is_pipe(source):
+        found = find(source, reading.format)
+        kind = output.format or found.format
+        intake = of_files(found, reading.condition, output.memory, None, reading.types)
+    else:
+        intake = intake_of(source, reading.format, reading.condition, output.memory, None, reading.types)
+        intake = stream.open_stream(source) if intake is None else intake
+    data = intake.stream() if isinstance(intake, Intake) else intake
+    transform_for = _transform_for(scaler, undo, output, intake)
+    return write_partitions(data, sink, transform_for, state_entry(scaler, undo), output, kind, progress)
 
 
 def _kind(found: Found, sink: Any, output: Output, folder: bool) -> str:
@@ -258,6 +285,11 @@ def check_sinks(source: Any, sink: Any, output: Output, reading: Reading) -> Non
     DataError, StreamnormError
         If it cannot be written, or exists and may not be replaced.
     """
+    if output.partition_by:
+        if is_pipe(sink):
+            raise DataError("partition_by makes folders: name a directory as the sink")
+        check_folder(sink, output.overwrite)
+        return
     if is_pipe(sink):
         StandardOutput(sink_format(sink, output.format))
     elif source and is_directory(sink):

@@ -11,7 +11,7 @@ from typing import TextIO
 import click
 
 from .console import Console, one_line
-from .dry_run import stop
+from .masking import masked
 
 
 class ReaderGone(Exception):
@@ -38,16 +38,18 @@ def standard_output() -> Iterator[TextIO]:
 def check_own_target(path: str, overwrite: bool, others: Sequence[str] = (), what: str = "the statistics") -> None:
     """What can be known about the place of a file of ours before the work begins."""
     from .atomic import check_target
+    from .masking import is_uri
 
     for other in others:
-        if os.path.abspath(other) == os.path.abspath(path):
-            raise click.UsageError(f"{path} is given as a data file and as the file for {what}")
+        if other == path or (not is_uri(path) and os.path.abspath(other) == os.path.abspath(path)):
+            raise click.UsageError(f"{masked(path)} is given as a data file and as the file for {what}")
     check_target(path, overwrite=overwrite)
 
 
 def say_done(
     console: Console, verb: str, rows: int, into: str, target: str, also: str = "", **counts: int
 ) -> None:
+    target = masked(target)
     named = "standard output" if target == "-" else target
     seconds = console.seconds
     speed = console.bytes_done / 1e6 / seconds

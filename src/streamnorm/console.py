@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .config import Given
 from .errors import StreamnormWarning
-from .logs import LOGGER, new_job_id
+from .masking import masked
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -113,10 +113,8 @@ class Console:
 
     def error(self, message: str, exit_code: int, event: str = "error", **fields: Any) -> None:
         """The line that tells why the program ends."""
-        message = one_line(message)
-        if self.as_json:
-            fields = {"error": message, "seconds": round(self.seconds, 3), **fields}
-        else:
+        message = masked(one_line(message))
+        if not self.as_json:
             message = f"streamnorm: {message}"
         self.say(event, message, level="error", exit_code=exit_code, **fields)
 
@@ -132,7 +130,7 @@ class Console:
 
     def traceback(self, error: BaseException) -> None:
         """Where an unexpected error came from, for --verbose."""
-        text = "".join(traceback.format_exception(error)).rstrip()
+        text = masked("".join(traceback.format_exception(error)).rstrip())
         self.say("traceback", text, level="error")
 
     def _write(self, line: str) -> None:

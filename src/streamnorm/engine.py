@@ -26,11 +26,11 @@ from .batch_jobs import (
     transform_batches,
 )
 from .errors import DataError, StateError
-from .fitting import DEFAULT_MEMORY, Columns, fit, fit_files
-from .formats import find, is_pipe, sink_format
+from .fitting import DEFAULT_MEMORY, Columns, Types, fit, fit_files
+from .formats import find, is_pipe, listed, sink_format
 from .intake import intake_of
 from .ledger import Ledger
-from .logs import logged, passing
+from .locations import locate, placed
 from .making import make_scaler
 from .outputs import (
     Output,
@@ -41,8 +41,10 @@ from .outputs import (
     plan_targets,
     write_files,
 )
+from .partitions import without_keys
 from .row_filter import check_weights
 from .scalers import BaseScaler
+from .scalers._select import as_names
 from .scan import Progress, ProgressMeter
 from .sinks import say_stateless
 from .sources import is_file_source
@@ -67,6 +69,9 @@ def transform(
     format: str | None = None,
     output_format: str | None = None,
     where: str | None = None,
+    types: Types = None,
+    partition_by: Columns = None,
+    filesystem: Any = None,
 ) -> int | pa.RecordBatchReader:
     """Apply a fitted scaler to a source and write the result.
 
@@ -74,7 +79,7 @@ def transform(
     ----------
     source : path, list of paths, glob, directory, or data
         As for `fit`.
-    sink : path or None
+    sink : path, URI or None
         A file: all inputs go into it, in sorted order of their paths. An existing directory, or a path that ends in a
         slash: one output per input, by relative name. "-": standard output. None: nothing is written.
     scaler : scaler
@@ -89,11 +94,17 @@ def transform(
         once decoded, and joined where consecutive ones are below 1 MB.
     overwrite : bool, default False
         Whether an existing target may be replaced.
-    memory, threads, progress, format, where
+    memory, threads, progress, format, where, types
         As for `fit`. Rows that `where` drops are not written.
     output_format : {"parquet", "arrow", "arrows", "csv", "tsv", "jsonl"} or None
         Of the outputs. None: by the name of the sink, Parquet if that does not tell; in a directory that of the input;
         for standard output "arrows".
+    partition_by : str, sequence of str, or None
+        Columns by whose values rows go to folders of the sink, a directory: ``year=2024/month=7/part-0.parquet``. The
+        columns leave the files; a null is ``__HIVE_DEFAULT_PARTITION__``. With `overwrite`, parts of an earlier run
+        that this one does not write are removed.
+    filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+        Where `source` and `sink` lie, if they are no URIs; None: on this machine.
 
     Returns
     -------
@@ -108,10 +119,12 @@ def transform(
         If the target exists.
     """
     options = OutputOptions(
-        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
-    )
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format,
+        as_names(partition_by),
+    )  # fmt: skip
     scaler._check_fitted()
-    return _run(source, sink, scaler, False, options.checked(), reading_of(format, where), progress)
+    source, sink = placed(source, filesystem), placed(sink, filesystem)
+    return _run(source, sink, scaler, False, options.checked(), reading_of(format, where, types), progress)
 
 
 @logged("inverse")
@@ -131,6 +144,9 @@ def inverse(
     format: str | None = None,
     output_format: str | None = None,
     where: str | None = None,
+    types: Types = None,
+    partition_by: Columns = None,
+    filesystem: Any = None,
 ) -> int | pa.RecordBatchReader:
     """Undo `transform`, up to rounding and clipping.
 
@@ -140,7 +156,7 @@ def inverse(
         As for `transform`.
     scaler : scaler or None
         None: the state that the source itself carries, Parquet in its footer and Arrow IPC in its schema.
-    format, output_format, where
+    format, output_format, where, types, partition_by, filesystem
         As for `transform`; `where` sees the values before they are restored.
 
     Returns
@@ -154,15 +170,18 @@ def inverse(
         If `scaler` is None and the source carries no state, or its files carry different ones.
     """
     options = OutputOptions(
-        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
-    )
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format,
+        as_names(partition_by),
+    )  # fmt: skip
     checked = options.checked()
-    reading = reading_of(format, where)
+    reading = reading_of(format, where, types)
+    source, sink = placed(source, filesystem), placed(sink, filesystem)
     if scaler is None:
         if is_pipe(source):
-            source = intake_of(source, format, reading.condition, checked.memory, None)
+            source = intake_of(source, format, reading.condition, checked.memory, None, reading.types)
             scaler = state_of_intake(source)
         elif is_file_source(source):
+            source = find(source, format)
             scaler = state_of(source, format)
         else:
             raise StateError("data in memory carries no state: pass the scaler")
@@ -173,6 +192,7 @@ def inverse(
 def _run(
     source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, progress: Progress | None
 ) -> int | pa.RecordBatchReader:
+    source = listed(source, reading.format)
     done = transform_batches(source, sink, scaler, undo, output, reading, progress)
     if done is not None:
         return done
@@ -211,6 +231,9 @@ def normalize(
     format: str | None = None,
     output_format: str | None = None,
     where: str | None = None,
+    types: Types = None,
+    partition_by: Columns = None,
+    filesystem: Any = None,
 ) -> BaseScaler:
     """Fit a scaler on a source, and write the source normalized by it.
 
@@ -226,8 +249,11 @@ def normalize(
         Also save the fitted state there. Parquet and Arrow IPC carry it in any case, CSV and JSON lines never.
     spool : bool, default False
         Keep a source that can be read only once in a temporary file beside the sink.
-    format, output_format, where
-        As for `transform`; rows that `where` drops are neither fitted nor written.
+    format, output_format, where, types, partition_by
+        As for `transform`; rows that `where` drops are neither fitted nor written, and columns of `partition_by` are
+        not normalized.
+    filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+        Where `source`, `sink` and `state` lie, if they are no URIs; None: on this machine.
 
     Returns
     -------
@@ -256,22 +282,26 @@ def normalize(
     if sink is None:
         raise ValueError("normalize writes a file: name the sink, or use fit and transform")
     output = OutputOptions(
-        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format
-    ).checked()
-    reading = reading_of(format, where)
+        dtype, compression, compression_level, row_group_size, overwrite, memory, threads, output_format,
+        as_names(partition_by),
+    ).checked()  # fmt: skip
+    reading = reading_of(format, where, types)
+    source, sink, state = (placed(each, filesystem) for each in (source, sink, state))
+    source = listed(source, format)
+    exclude = without_keys(scaler, columns, exclude, output.partition_by)
     if state is not None:
-        check_state_target(Path(state), files_of(source, format), sink, output_format)
+        check_state_target(locate(state), files_of(source, format), sink, output_format)
     fitting = dict(sample_weight=sample_weight, columns=columns, exclude=exclude, memory=memory, threads=threads)
     if is_file_source(source) and not is_pipe(source):
         if _is_parquet_job(source, sink, output, reading, keys_named(scaler, columns, sample_weight)):
             _normalize_files(source, sink, scaler, sample_weight, columns, exclude, output, progress)
         else:
             check_sinks(source, sink, output, reading)
-            fit(source, scaler, format=format, where=where, progress=progress, **fitting)
+            fit(source, scaler, format=format, where=where, types=types, progress=progress, **fitting)
             _run(source, sink, scaler, False, output, reading, progress)
     else:
         check_sinks((), sink, output, reading)
-        intake = intake_of(source, format, reading.condition, output.memory, None)
+        intake = intake_of(source, format, reading.condition, output.memory, None, reading.types)
         data = stream.open_stream(source) if intake is None else intake.stream()
         check_weights(sample_weight if where is not None else None)
         if not data.rereadable and not spool:
@@ -280,7 +310,8 @@ def normalize(
                 "a temporary file, or give a file or a table"
             )
         with stream.spooled(data, sink, output.memory) if not data.rereadable else stream.as_is(data) as kept:
-            if isinstance(kept, Path) and not is_pipe(sink) and sink_format(sink, output_format) == "parquet":
+            plain = not is_pipe(sink) and not output.partition_by
+            if isinstance(kept, Path) and plain and sink_format(sink, output_format) == "parquet":
                 _normalize_files(
                     kept, sink, scaler, sample_weight, columns, exclude, output, progress, temporary=True
                 )
@@ -301,7 +332,7 @@ def normalize(
 
 def _is_parquet_job(source: Any, sink: Any, output: Output, reading: Reading, named: set[str]) -> bool:
     """Whether a job has Parquet files in and out, row by row, and no keys of folders among its columns."""
-    if reading.condition is not None:
+    if reading.condition is not None or output.partition_by:
         return False
     found = find(source, reading.format)
     if not is_pipe(sink) and is_directory(sink):

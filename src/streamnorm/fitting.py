@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +22,10 @@ from .batch_jobs import (
 from .dry_run import note_columns, stop
 from .errors import DataError
 from .footer_fit import stats_from_footers
-from .formats import ParquetPaths, find
+from .formats import ParquetPaths, listed
 from .intake import intake_of
 from .ledger import Ledger
-from .logs import logged, passing, sizes
+from .locations import placed
 from .making import make_scaler
 from .matching import log_columns, log_sources, matching_columns, naming
 from .memory import TIGHT, parse_memory, sketch_error
@@ -34,7 +33,7 @@ from .pipeline import resolve_threads
 from .quantiles import refined
 from .refine import refine
 from .scalers import BaseScaler
-from .scalers._inputs import is_rereadable
+from .scalers._inputs import is_rereadable, kind_of
 from .scalers._nested import leaf
 from .scalers._paths import Place, check_whole_lists, expanded, has_lists, is_list, places_in, storage_type
 from .scalers._select import as_names
@@ -45,6 +44,7 @@ from .summary import Summary
 from .update import check_same_wishes, check_uncounted, counted_file, updated
 
 Columns = str | Sequence[str] | None
+Types = Mapping[str, Any] | None
 DEFAULT_MEMORY = "256MB"
 
 
@@ -70,13 +70,16 @@ def fit(
     eps: float | None = None,
     format: str | None = None,
     where: str | None = None,
+    types: Types = None,
+    filesystem: Any = None,
 ) -> BaseScaler:
     """Compute normalization statistics of a source.
 
     Parameters
     ----------
-    source : path, list of paths, glob, directory, or data
-        Files of one format, or anything that a scaler's ``fit`` takes. "-" is standard input.
+    source : path, URI, list of those, glob, directory, or data
+        Files of one format, on this machine or in a store (``s3://bucket/trips/*.parquet``), or anything that a
+        scaler's ``fit`` takes. "-" is standard input.
     method : {"standard", "minmax", "maxabs", "robust"}, scaler, or mapping
         A mapping gives a column, or a tuple of columns, a method of its own. None: "standard", or that of `update`.
     sample_weight : str, array-like of shape (n_rows,), or None
@@ -115,6 +118,11 @@ def fit(
     where : str or None
         Which rows: a condition such as ``"distance > 500 and zone in ('a', 'b')"``, as after SQL's WHERE. Row groups of
         Parquet files and folders of a Hive layout that it rules out are not read.
+    types : mapping of str to str or pyarrow.DataType, or None
+        Of columns of CSV and JSON lines, such as ``{"zone": "string", "fare": "float32"}``; those of the others are
+        inferred from the first 4 MB.
+    filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+        Where the files lie, if they are no URIs; None: on this machine.
 
     Returns
     -------
@@ -148,8 +156,13 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    rules = dict(preset=preset, constant=constant, infinite=infinite, ddof=ddof, eps=eps)
-    reading = reading_of(format, where)
+    rules = {
+        name: value
+        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
+        if value is not None
+    }
+    reading = reading_of(format, where, types)
+    source = placed(source, filesystem)
     if update is not None:
         if where is not None or not only_parquet(source, format):
             raise DataError(
@@ -167,7 +180,7 @@ def fit(
                 scaler, files, False, sample_weight, None, None, size, workers, ProgressMeter(progress, files)
             )
 
-        old = update if isinstance(update, BaseScaler) else load_scaler(update)
+        old = update if isinstance(update, BaseScaler) else load_scaler(placed(update, filesystem))
         check_same_wishes(old, wanted, method, columns, exclude, exact, sample_weight)
         scaler = updated(source, old, fit_new, recount=recount)
         doubts.tell_what_is_new(scaler, old.summary_)
@@ -180,12 +193,13 @@ def fit(
     scaler._check_params()
     size = parse_memory(memory)
     named = keys_named(scaler, columns, sample_weight)
-    intake = intake_of(source, reading.format, reading.condition, size, named)
+    source = source if isinstance(source, ParquetPaths) else listed(source, format)
+    intake = intake_of(source, reading.format, reading.condition, size, named, reading.types)
     if intake is not None:
         source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=True)
         options["exclude"] = None  # what is left out is not read
-    elif format == "parquet" and is_file_source(source):
-        source = ParquetPaths(find(source, format).files)
+    elif is_file_source(source):
+        source = ParquetPaths(find_files(source))
     if not (spool and scaler._rereads()) or is_file_source(source) or is_rereadable(source):
         with passing("fit") if intake is not None else nullcontext():
             return scaler.fit(source, **options)
@@ -210,9 +224,23 @@ def fit_into(
     threads: int | None,
     progress: Progress | None,
     recount: bool = False,
+    format: str | None = None,
+    where: str | None = None,
+    types: Types = None,
+    filesystem: Any = None,
 ) -> None:
-    """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets."""
-    intake = intake_of(X, None, None, parse_memory(memory), keys_named(scaler, columns, sample_weight))
+    """The part of a scaler's ``fit`` and ``partial_fit`` that reads files and datasets, and filters rows."""
+    asked = reading_of(format, where, types)
+    if not isinstance(X, ParquetPaths):
+        X = listed(placed(X, filesystem), format)
+    named = keys_named(scaler, columns, sample_weight)
+    intake = intake_of(X, asked.format, asked.condition, parse_memory(memory), named, asked.types)
+    if intake is None and kind_of(X) != "files" and not is_file_source(X):
+        scaler._fit(
+            X, sample_weight, reset=reset, columns=columns, exclude=exclude, progress=progress, memory=memory,
+            threads=threads,
+        )  # fmt: skip
+        return
     if intake is not None or not is_file_source(X):
         if intake is None:
             source = stream.open_stream(X)

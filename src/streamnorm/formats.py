@@ -18,7 +18,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from .errors import DataError
-from .sources import find_files
+from .locations import StorePath, locate
+from .masking import is_uri
+from .sources import find_files, is_file_source
 
 FORMATS = ("parquet", "arrow", "arrows", "csv", "tsv", "jsonl")
 TEXT = ("csv", "tsv", "jsonl")
@@ -45,14 +47,18 @@ def is_pipe(source: Any) -> bool:
     return source == PIPE if isinstance(source, str) else isinstance(source, (list, tuple)) and list(source) == [PIPE]
 
 
+def _name_of(path: str | os.PathLike[str]) -> str:
+    return (locate(path) if is_uri(path) else path if isinstance(path, StorePath) else Path(path)).name
+
+
 def codec_of(path: str | os.PathLike[str]) -> str | None:
     """How a file of text is packed, by its name."""
-    return CODECS.get(Path(path).suffix.lower())
+    return CODECS.get(Path(_name_of(path)).suffix.lower())
 
 
 def suffix_of(path: str | os.PathLike[str]) -> str:
     """The suffix that tells the format, with that of the packing; empty if it is none of ours."""
-    name = Path(path).name.lower()
+    name = _name_of(path).lower()
     return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
@@ -150,6 +156,8 @@ def find(source: Any, given: str | None = None) -> Found:
     DataError
         If there is none, or they are of different formats.
     """
+    if isinstance(source, Found):
+        return source
     items = source if isinstance(source, (list, tuple)) else [source]
     if any(isinstance(item, str) and item == PIPE for item in items):
         raise DataError("standard input (-) is a source of its own: give it alone (a file of that name is ./-)")
@@ -170,6 +178,11 @@ def find(source: Any, given: str | None = None) -> Found:
             )
         given = kinds[first]
     return Found(given, files)
+
+
+def listed(source: Any, given: str | None) -> Any:
+    """A source of files as `find` finds them, so that nobody needs to list them again; others as they are."""
+    return find(source, given) if is_file_source(source) and not is_pipe(source) else source
 
 
 def _keys_of(name: Path) -> dict[str, str | None]:

@@ -8,21 +8,21 @@
 from __future__ import annotations
 
 import csv as text_csv
+import difflib
 import io
 import json as text_json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from .atomic import file_version
-from .dry_run import note_input
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
+from .locations import StorePath, version_of
 from .row_filter import Bounds, RowFilter
 from .sources import BATCH_ROWS, ParquetInput, locate_damage, one_line, without_state
 
@@ -55,7 +55,7 @@ class Input:
         self._once: Any = None
         with self._reading():
             if path is not None:
-                self._version = file_version(os.stat(path))
+                self._version = version_of(path)
             opened = self._open()
         self.metadata = opened.schema.metadata or {}
         self.schema = without_state(opened.schema)
@@ -86,9 +86,12 @@ class Input:
         """The bytes, unpacked."""
         if not self.rereadable:
             return pa.PythonFile(standard_input(), "r")
-        if file_version(os.stat(self.path)) != self._version:
+        if version_of(self.path) != self._version:
             raise self.error("changed while it was read: run again once it stays as it is")
-        file = pa.OSFile(os.fsencode(self.path))
+        if isinstance(self.path, StorePath):
+            file = pa.PythonFile(self.path.open_ranged(), "r")
+        else:
+            file = pa.OSFile(os.fsencode(self.path))
         codec = codec_of(self.path)
         return file if codec is None else pa.CompressedInputStream(file, codec)
 
@@ -174,8 +177,14 @@ class CsvFile(Input):
 
     kind = "CSV"
 
-    def __init__(self, path: Path | None, delimiter: str, schema: pa.Schema | None) -> None:
-        self._delimiter, self._given = delimiter, schema
+    def __init__(
+        self,
+        path: Path | None,
+        delimiter: str,
+        schema: pa.Schema | None,
+        types: Mapping[str, pa.DataType] | None = None,
+    ) -> None:
+        self._delimiter, self._given, self._types = delimiter, schema, types
         super().__init__(path)
         self.schema = _stated(self, schema)
 
@@ -206,10 +215,13 @@ class CsvFile(Input):
             pa.BufferReader(start),
             read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK),
             parse_options=csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(null_values=NULLS, strings_can_be_null=False),
+            convert_options=csv.ConvertOptions(
+                column_types=self._types, null_values=NULLS, strings_can_be_null=False, check_utf8=True
+            ),
         )
+        _check_known(self, self._types, reader.schema)
         for field in reader.schema:
-            if pa.types.is_binary(field.type):
+            if pa.types.is_binary(field.type) and field.name not in (self._types or ()):
                 raise self.error(NO_TEXT, column=field.name)
         return _no_nulls(reader.schema)
 
@@ -283,8 +295,10 @@ class JsonLines(Input):
 
     kind = "JSON lines"
 
-    def __init__(self, path: Path | None, schema: pa.Schema | None) -> None:
-        self._given = schema
+    def __init__(
+        self, path: Path | None, schema: pa.Schema | None, types: Mapping[str, pa.DataType] | None = None
+    ) -> None:
+        self._given, self._types = schema, types
         super().__init__(path)
         self.schema = _stated(self, schema)
 
@@ -295,7 +309,11 @@ class JsonLines(Input):
         if first is None:
             raise self.error("is empty")
         if self._given is None:
-            self._given = _no_nulls(_parsed(first[1], None).schema)
+            own = _no_nulls(_parsed(first[1], None, self._types).schema)
+            # A type that is given makes a column of one that is nowhere in the block, too.
+            there = [name for name in own.names if name not in (self._types or ()) or _is_key(name, first[1])]
+            _check_known(self, self._types, pa.schema([own.field(name) for name in there]))
+            self._given = own
 
         def batches() -> Iterator[pa.RecordBatch]:
             block = first
@@ -355,14 +373,28 @@ class JsonLines(Input):
         return self.error(f"line {number} cannot be read ({one_line(error)})")
 
 
-def _parsed(block: bytes, schema: pa.Schema | None) -> pa.Table:
+def _is_key(name: str, block: bytes) -> bool:
+    """Whether JSON has the name, spelled one way or the other."""
+    return any(text_json.dumps(name, ensure_ascii=plain).encode() in block for plain in (True, False))
+
+
+def _check_known(file: Input, types: Mapping[str, Any] | None, schema: pa.Schema) -> None:
+    for name in types or ():
+        if name not in schema.names:
+            close = difflib.get_close_matches(name, schema.names, 1)
+            hint = f"; did you mean {close[0]!r}?" if close else f": there are {', '.join(schema.names[:8])}"
+            raise file.error(f"types has it, and the file has no such column{hint}", column=name)
+
+
+def _parsed(block: bytes, schema: pa.Schema | None, types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
     from pyarrow import json
 
     return json.read_json(
         pa.BufferReader(block),
         read_options=json.ReadOptions(use_threads=False, block_size=len(block) + 1),
         parse_options=json.ParseOptions(
-            explicit_schema=schema, unexpected_field_behavior="infer" if schema is None else "error"
+            explicit_schema=schema if types is None else pa.schema(list(types.items())),
+            unexpected_field_behavior="infer" if schema is None else "error",
         ),
     )
 
@@ -420,7 +452,7 @@ class ParquetFile:
         count = max(1, min(BATCH_ROWS, int(self._memory / 16 / width)))
         run = range(number, number + 1)
         try:
-            with self._file.open(run) as reader:
+            with self._file.open(run, buffer_size=self._file.buffer_size(run, len(columns))) as reader:
                 for batch in reader.iter_batches(count, columns=list(columns), use_threads=False):
                     yield batch.select(list(columns))
         except (OSError, pa.ArrowException) as error:
@@ -448,15 +480,13 @@ def _group_bounds(file: ParquetInput, name: str) -> list[Bounds | None] | None:
     return bounds
 
 
-def open_input(path: Path | None, format: str, like: Any, memory: int) -> Any:
-    """A file of a format, or standard input for None; `like` is the first file, whose types hold for the rest."""
-    file = _opened(path, format, like, memory)
-    if format != "parquet":
-        note_input(file.path, format, None, None if path is None else os.stat(path).st_size)
-    return file
+def open_input(
+    path: Path | None, format: str, like: Any, memory: int, types: Mapping[str, pa.DataType] | None = None
+) -> Any:
+    """A file of a format, or standard input for None; `like` is the first file, whose types hold for the rest.
 
-
-def _opened(path: Path | None, format: str, like: Any, memory: int) -> Any:
+    Of columns of text, `types` are given, and not inferred.
+    """
     schema = None if like is None else like.schema
     if format == "parquet" and path is not None:
         return ParquetFile(path, memory)
@@ -465,7 +495,7 @@ def _opened(path: Path | None, format: str, like: Any, memory: int) -> Any:
     if format == "arrows":
         return ArrowStream(path)
     if format in ("csv", "tsv"):
-        return CsvFile(path, "\t" if format == "tsv" else ",", schema)
+        return CsvFile(path, "\t" if format == "tsv" else ",", schema, types)
     if format == "jsonl":
-        return JsonLines(path, schema)
+        return JsonLines(path, schema, types)
     raise DataError(f"{format} is read from its end, and a pipe has none: give a file, or an Arrow IPC stream ({PIPE})")

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from .apply import common_schema
 from .errors import DataError
-from .formats import Found, ParquetPaths, find, is_pipe
+from .formats import TEXT, Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
 from .lineage import Origin, of_parquet
 from .row_filter import RowFilter, filtered, key_bounds
@@ -74,14 +74,19 @@ class Intake:
 
 
 def of_files(
-    found: Found, condition: Condition | None, memory: int, shown_keys: Collection[str] | None
+    found: Found,
+    condition: Condition | None,
+    memory: int,
+    shown_keys: Collection[str] | None,
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> Intake:
     """Files of one format, one after the other; those in folders that the filter rules out are not opened.
 
     Of the keys of their folders, these are shown as columns; None: all.
     """
     paths = list(found.files)
-    first = open_input(paths[0], found.format, None, memory)
+    check_typed(found.format, types)
+    first = open_input(paths[0], found.format, None, memory, types)
     used = shown_keys is None or condition is not None or found.key_names & set(shown_keys)
     given = found.keys() if used else {}
     keys = {name: key for name, key in given.items() if first.schema.get_field_index(name) < 0}
@@ -170,9 +175,18 @@ def _select(batch: pa.RecordBatch, names: Sequence[str], keys: Any, path: Path) 
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
-def of_standard_input(format: str | None, condition: Condition | None, memory: int) -> Intake:
+def check_typed(format: str, types: Mapping[str, Any] | None) -> None:
+    """Raise DataError if types are given for what has types of its own."""
+    if types and format not in TEXT:
+        raise DataError(f"types are for CSV and JSON lines; {format} has types of its own: leave them out")
+
+
+def of_standard_input(
+    format: str | None, condition: Condition | None, memory: int, types: Mapping[str, pa.DataType] | None = None
+) -> Intake:
     """What comes in by standard input, once."""
-    file = open_input(None, format or "arrows", None, memory)
+    check_typed(format or "arrows", types)
+    file = open_input(None, format or "arrows", None, memory, types)
     rows = None if condition is None else RowFilter(condition, file.schema)
     return Intake(
         file.schema,
@@ -205,21 +219,29 @@ def of_memory(source: Any, condition: Condition) -> Intake:
 
 
 def intake_of(
-    source: Any, format: str | None, condition: Condition | None, memory: int, keys: Collection[str] | None
+    source: Any,
+    format: str | None,
+    condition: Condition | None,
+    memory: int,
+    keys: Collection[str] | None,
+    types: Mapping[str, pa.DataType] | None = None,
 ) -> Intake | None:
     """A source as batches, or None where the passes over Parquet files, or a scaler, read it themselves.
 
     Of Hive keys these are wanted as columns; None: all that there are.
     """
     if is_pipe(source):
-        return of_standard_input(format, condition, memory)
+        return of_standard_input(format, condition, memory, types)
     if not is_file_source(source):
+        check_typed("data in memory", types)
         return None if condition is None else of_memory(source, condition)
-    if isinstance(source, ParquetPaths):
+    if isinstance(source, ParquetPaths) and condition is None:
+        check_typed("parquet", types)
         return None
-    found = find(source, format)
+    found = find(source, "parquet" if isinstance(source, ParquetPaths) else format)
     if found.format == "parquet" and condition is None and not (
         found.key_names if keys is None else found.key_names & set(keys)
     ):
+        check_typed(found.format, types)
         return None
-    return of_files(found, condition, memory, keys)
+    return of_files(found, condition, memory, keys, types)

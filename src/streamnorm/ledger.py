@@ -23,6 +23,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from .errors import NotMergeableError
+from .locations import locate
+from .masking import is_uri
 
 __all__ = ["CountedFile", "FoldedFiles", "Ledger", "absolute"]
 
@@ -76,7 +78,10 @@ class FoldedFiles(NamedTuple):
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """A path as ledgers have it: absolute, links not followed; bytes that are not UTF-8 as backslash escapes."""
+    """A path as ledgers have it: absolute, links not followed; bytes that are not UTF-8 as backslash escapes; a URI
+    without secrets."""
+    if hasattr(path, "open_ranged") or is_uri(path):
+        return str(locate(path))
     return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
 
 

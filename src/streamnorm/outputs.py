@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,10 @@ import pyarrow as pa
 
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
-from .atomic import AtomicFile, check_target
-from .dry_run import note_columns, note_output, stop
+from .atomic import atomic_file, check_target, exists_already
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
-from .lineage import Lineage, of_parquet, root_of
-from .logs import passing, sizes
+from .locations import StorePath, locate
 from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
@@ -45,6 +43,7 @@ class OutputOptions:
     memory: str | int
     threads: int | None
     format: str | None = None
+    partition_by: Sequence[str] | None = None
 
     def checked(self) -> Output:
         """The same, validated.
@@ -66,6 +65,7 @@ class OutputOptions:
             parse_memory(self.memory),
             resolve_threads(self.threads, parse_memory(self.memory)),
             self.format,
+            tuple(self.partition_by or ()),
         )
 
 
@@ -78,6 +78,7 @@ class Output:
     memory: int
     threads: int
     format: str | None = None
+    partition_by: tuple[str, ...] = ()
 
 
 def _float_dtype(dtype: Any) -> np.dtype | None:
@@ -117,24 +118,37 @@ def plan_paths(
         targets[Path(PIPE)] = list(found)
     elif not is_directory(sink):
         check_target(sink, overwrite=overwrite)
-        targets[Path(sink)] = list(found)
+        targets[locate(sink)] = list(found)
     else:
-        if Path(sink).is_file():
-            raise StreamnormError(f"{Path(sink)}: is a file; for a directory, choose another name")
+        folder = locate(sink)
+        if folder.is_file():
+            raise StreamnormError(f"{folder}: is a file; for a directory, choose another name")
         for path, name in found.items():
-            target = Path(sink) / output_name(name, kind)
+            target = folder / output_name(name, kind)
             if target in targets:
                 raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
             targets[target] = [path]
-        for target in targets:
-            if target.parent.is_dir():
-                check_target(target, overwrite=overwrite)
-            note_output(target)
+        _check_in_folder(folder, targets, overwrite)
     return targets
 
 
+def _check_in_folder(folder: Any, targets: Collection[Any], overwrite: bool) -> None:
+    """Check the targets in a folder, in a store by one listing of it."""
+    if not isinstance(folder, StorePath):
+        for target in targets:
+            if target.parent.is_dir():
+                check_target(target, overwrite=overwrite)
+        return
+    check_target(folder / "x", overwrite=True)
+    if not overwrite:
+        there = {path for path, _ in folder.files()} if folder.exists() else set()
+        for target in targets:
+            if target in there:
+                raise exists_already(target)
+
+
 def is_directory(sink: Any) -> bool:
-    return os.fspath(sink).endswith(("/", os.sep)) or Path(sink).is_dir()
+    return os.fspath(sink).endswith(("/", os.sep)) or locate(sink).is_dir()
 
 
 def transform_of(
@@ -198,9 +212,11 @@ def write_files(
             memory,
             output.threads,
         )
-        said = {"target": str(target), **sizes(files)}
-        with passing("write", **said), AtomicFile(target, overwrite=output.overwrite) as file:
+        with atomic_file(target, overwrite=output.overwrite) as file:
             rows += job.run(file, meter)
+            for each in files:
+                if isinstance(each.path, StorePath):
+                    each.check_unchanged()  # which those here were when each was opened
             file.commit()
     return rows
 
@@ -213,14 +229,21 @@ def files_reader(files: Sequence[ParquetInput], scaler: BaseScaler, undo: bool, 
     return stream.transformed_reader(schema, stream.file_batches(files, schema, output.memory), change)
 
 
+def _real(path: Any) -> str:
+    return str(path) if isinstance(path, StorePath) else os.path.realpath(path)
+
+
 def check_state_target(
     target: Path, inputs: Mapping[Path, Path], sink: str | os.PathLike[str], kind: str | None = None
 ) -> None:
     """Raise StreamnormError, before the work begins, if the state cannot be saved there or would replace data."""
-    if target.is_dir():
+    if isinstance(target, StorePath):
+        check_target(target, overwrite=True)
+    elif target.is_dir():
         raise StreamnormError(f"{target}: is a directory; name a file for the state in it")
-    if not target.parent.is_dir():
+    elif not target.parent.is_dir():
         raise StreamnormError(f"{target}: there is no directory {target.parent} for the state; make it first")
-    outputs = [Path(sink) / output_name(name, kind) for name in inputs.values()] if is_directory(sink) else [Path(sink)]
-    if os.path.realpath(target) in map(os.path.realpath, [*inputs, *outputs]):
+    place = locate(sink)
+    outputs = [place / output_name(name, kind) for name in inputs.values()] if is_directory(sink) else [place]
+    if _real(target) in map(_real, [*inputs, *outputs]):
         raise StreamnormError(f"{target}: is to hold data, not the state; give the state a file of its own")

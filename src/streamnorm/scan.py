@@ -44,7 +44,7 @@ class ProgressMeter:
     def __init__(self, progress: Progress | None, files: Sequence[ParquetInput], passes: int = 1) -> None:
         self._progress = progress
         self._rows = sum(file.num_rows for file in files) * passes
-        self._bytes_a_row = sum(file.path.stat().st_size for file in files) * passes / max(self._rows, 1)
+        self._bytes_a_row = sum(file.footer.file_size for file in files) * passes / max(self._rows, 1)
         self._done = 0.0
         self._unread = 0
 

@@ -18,9 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .atomic import file_version
-from .dry_run import note_input
 from .errors import DataError
+from .locations import StorePath, expand, locate, version_of
+from .masking import is_uri, masked
 from .parquet import format as fmt
 from .parquet import thrift
 from .parquet.footer import Footer, Leaf, largest_page, read_footer
@@ -31,12 +31,15 @@ BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page 
 READ_BUFFER = 1 << 20
 READ_BUFFERS = 2 << 20  # of columns that are read together
 MIN_BUFFER = 1 << 14
+STORE_BUFFERS = 4  # times the size where every read is a request to a store
 CHUNKS_AT_ONCE = 1 << 13  # column chunks whose metadata one task's reader holds, 1 kB each in Arrow's objects
 KEPT_CHUNKS = 5_000  # a reader is kept for the next task while its metadata has no more column chunks
 
 
 def is_file_source(source: Any) -> bool:
-    """Whether `source` names files: a path, or a list of paths."""
+    """Whether `source` names files: a path, a list of paths, or what `find_files` made of them."""
+    if isinstance(getattr(source, "files", None), dict):
+        return True
     if isinstance(source, (str, os.PathLike)):
         return True
     return isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source)
@@ -61,6 +64,9 @@ def find_files(source: Any, suffixes: tuple[str, ...] = (".parquet",)) -> dict[P
     DataError
         If there is none, or one was given twice.
     """
+    listed = getattr(source, "files", None)
+    if isinstance(listed, dict):
+        return dict(listed)
     found: dict[Path, Path] = {}
     for item in source if isinstance(source, (list, tuple)) else [source]:
         for path, name in _expand(item, suffixes):
@@ -73,7 +79,9 @@ def find_files(source: Any, suffixes: tuple[str, ...] = (".parquet",)) -> dict[P
 
 
 def _expand(item: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[tuple[Path, Path]]:
-    path = Path(item)
+    path = locate(item)
+    if isinstance(path, StorePath):
+        return expand(path, suffixes)
     if path.is_dir():
         files = [
             file
@@ -90,7 +98,7 @@ def _expand(item: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[tup
         raise DataError(f"{path}: is a pipe or a device, and Parquet is read from its end: save it", file=str(path))
     if path.exists():
         return [(path, Path(path.name))]
-    pattern = os.fspath(item)
+    pattern = os.fspath(path if is_uri(item) else item)
     if glob.has_magic(pattern):
         matches = [Path(match) for match in glob.glob(pattern, recursive=True) if not os.path.isdir(match)]
         if not matches:
@@ -141,7 +149,7 @@ class ParquetInput:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._version = file_version(os.stat(path))
+            self._version = version_of(path)
             self.footer: Footer = read_footer(path)
             with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
@@ -178,10 +186,12 @@ class ParquetInput:
         Columns in `encoded` come out dictionary-encoded.
         """
         footer = pq.read_metadata(pa.BufferReader(self.footer.excerpt(row_groups)))
-        source = _openable(self.path)
+        source = self._source(row_groups)
         reader = pq.ParquetFile(
             source, metadata=footer, pre_buffer=False, buffer_size=buffer_size, read_dictionary=list(encoded)
         )
+        if isinstance(self.path, StorePath):
+            return reader  # each look at a store costs a request: one at the end of a job has to do
         try:
             self.check_unchanged()  # after it was opened: from here on, the reader holds on to what it has
         except DataError:
@@ -189,10 +199,16 @@ class ParquetInput:
             raise
         return reader
 
+    def _source(self, row_groups: range) -> Any:
+        """What pyarrow reads; nothing where the schema alone is wanted, which is in the footer."""
+        if not isinstance(self.path, StorePath):
+            return _openable(self.path)
+        return self.path.open() if len(row_groups) else pa.BufferReader(b"")
+
     def check_unchanged(self) -> None:
         """Raise DataError if the file is not what it was when its footer was read."""
         try:
-            now = file_version(os.stat(self.path))
+            now = version_of(self.path)
         except OSError as error:
             raise self.error(f"went away while it was read ({one_line(error)}): run again") from error
         if now != self._version:
@@ -202,7 +218,8 @@ class ParquetInput:
         """A read buffer for each of some columns, no larger than a column chunk of these row groups usually is."""
         size = sum(self.footer.row_groups[group].total_byte_size for group in row_groups)
         chunk = size // max(1, len(row_groups) * len(self.footer.leaves))
-        return max(MIN_BUFFER, min(READ_BUFFER, READ_BUFFERS // columns, chunk))
+        times = STORE_BUFFERS if isinstance(self.path, StorePath) else 1
+        return max(MIN_BUFFER, min(times * READ_BUFFER, times * READ_BUFFERS // max(1, columns), chunk))
 
     def reading_need(self, row_groups: range, columns: Sequence[str], memory: int) -> int:
         """Bytes that reading these columns together takes at most: a page of each, packed and unpacked.
@@ -350,7 +367,7 @@ def locate_damage(file: ParquetInput, row_groups: range, columns: Sequence[str],
 def one_line(error: BaseException) -> str:
     """The first line of an exception's message, without its final full stop."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return masked(lines[0].rstrip(".")) if lines else type(error).__name__
 
 
 def check_same_types(files: Sequence[ParquetInput], columns: Sequence[str]) -> None:

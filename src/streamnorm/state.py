@@ -59,6 +59,7 @@ from .digests import digest
 from .documents import canonical, check_digest, check_format, parsed
 from .errors import StateError
 from .ledger import Ledger
+from .locations import open_binary
 from .rule_names import RULES
 from .state_values import (
     MAX_EXACT,
@@ -242,7 +243,7 @@ def load(path: str | os.PathLike[str]) -> "BaseScaler":
         If there is no such file.
     """
     where = f"state file {os.fspath(path)!r}"
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         data = file.read(MAX_BYTES + 1)
     return loads(data, where=where)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from . import doubts, state
 from .errors import DataError, NotMergeableError, StateError
+from .locations import StorePath, explained, open_arrow, open_binary, placed
 from .parquet import format as fmt
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
@@ -19,11 +20,18 @@ from .summary import ColumnSummary, Summary
 ARROW_FILE, ARROW_STREAM = b"ARROW1\0\0", b"\xff\xff\xff\xff"  # with which IPC files and streams begin
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
     """Read a fitted scaler from a state file or from the footer of a Parquet file that streamnorm wrote, a model, or a
     vocabulary.
 
     The state in a footer does not say where the files lie that it has counted.
+
+    Parameters
+    ----------
+    path : path or URI
+        Models and vocabularies are files of this machine.
+    filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+        Where the path lies, if it is no URI; None: on this machine.
 
     Returns
     -------
@@ -37,15 +45,23 @@ def load(path: str | os.PathLike[str]) -> Any:
     DataError
         If there is no such file.
     """
+    path = placed(path, filesystem)
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.load(path)
+        return _model_file.load(_here(path, "a model"))
     if looks_like_vocabulary(path):
+        path = _here(path, "a vocabulary")
         from . import _text_state
 
         return _text_state.load(path)
     return load_scaler(path)
+
+
+def _here(path: Any, what: str) -> Any:
+    if isinstance(path, StorePath):
+        raise StateError(f"{path}: is {what}, which is read from a file of this machine: copy it first")
+    return path
 
 
 def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
@@ -58,6 +74,7 @@ def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
     DataError
         If there is no such file.
     """
+    path = placed(path)
     if looks_like_model(path):
         raise StateError(f"{os.fspath(path)}: is a model, and a scaler's state is wanted here: use predict")
     if looks_like_vocabulary(path):
@@ -104,7 +121,7 @@ def arrow_metadata(path: str | os.PathLike[str]) -> dict[bytes, bytes]:
         If it cannot be read.
     """
     try:
-        with pa.OSFile(os.fsencode(path)) as file:
+        with open_arrow(path) as file:
             is_file = _first_bytes(path, 8).startswith(ARROW_FILE)
             reader = pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
             return reader.schema.metadata or {}
@@ -146,10 +163,11 @@ def is_parquet(path: str | os.PathLike[str]) -> bool:
 
 def _first_bytes(path: str | os.PathLike[str], count: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open_binary(path) as file:
             return file.read(count)
     except OSError as error:
-        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
+        why = error.strerror or explained(error)
+        raise DataError(f"{os.fspath(path)}: cannot be read ({why})", file=os.fspath(path)) from error
 
 
 def merge(scalers: Iterable[BaseScaler | str | os.PathLike[str]], *, recount: bool = False) -> BaseScaler:
@@ -220,15 +238,11 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     StateError
         If there is no state, or it is damaged.
     """
-    return inspected(path)[0]
-
-
-def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
-    """What :func:`inspect` says, and the statistics, of which a model has none."""
+    path = placed(path)
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.describe(path), Summary()
+        return _model_file.describe(_here(path, "a model"))
     scaler = load_scaler(path)
     from . import lineage
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .apply import Transform, Workbench
-from .atomic import SPOOL, AtomicFile
+from .atomic import AtomicFile, atomic_file
 from .errors import DataError
 from .formats import is_pipe, sink_format
-from .logs import passing, place
+from .locations import StorePath, locate
 from .memory import give_back
 from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
@@ -171,13 +171,11 @@ def run(
     kind = sink_format(sink, output.format)
     if is_pipe(sink):
         match_columns(reader.schema, transform)
-        with passing("write", target="-"):
-            out = StandardOutput(kind)
-            return _write_batches(reader, source.num_rows, out, sink, kind, transform, footer, progress)
-    if os.fspath(sink).endswith("/") or Path(sink).is_dir():
+        return _write_batches(reader, source.num_rows, StandardOutput(kind), sink, kind, transform, footer, progress)
+    if os.fspath(sink).endswith("/") or locate(sink).is_dir():
         raise DataError(f"{os.fspath(sink)}: is a directory, and data in memory has no file name: name a file")
     match_columns(reader.schema, transform)
-    with passing("write", target=place(sink)), AtomicFile(sink, overwrite=output.overwrite) as file:
+    with atomic_file(sink, overwrite=output.overwrite) as file:
         if kind == "parquet":
             rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
         else:
@@ -227,7 +225,7 @@ def _write(
         group = writer.begin_row_group(table.num_rows)
 
         def work(name: str, outlet: Outlet, table: pa.Table = table) -> None:
-            outlet.push(_encode_column(writer, bench, transform, table, name), 0)
+            outlet.push(encode_column(writer, bench, transform, table, name), 0)
 
         def consume(name: str, made: Any, group: int = group) -> None:
             (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, made)
@@ -241,7 +239,7 @@ def _write(
     return rows
 
 
-def _encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, name: str) -> Any:
+def encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, name: str) -> Any:
     field = writer.arrow_schema.field(name)
     if name not in transform.maps:
         column = table.column(name)
@@ -283,8 +281,11 @@ def as_is(source: Stream) -> Iterator[Stream]:
 @contextmanager
 def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
     """The stream in a temporary Parquet file beside the sink, which is removed at the end."""
-    beside = Path(tempfile.gettempdir(), "streamnorm") if is_pipe(sink) else Path(os.fspath(sink).rstrip("/"))
-    with AtomicFile(beside.with_name(beside.name + SPOOL), overwrite=True) as file:
+    if is_pipe(sink) or isinstance(locate(sink), StorePath):
+        beside = Path(tempfile.gettempdir(), "streamnorm")
+    else:
+        beside = Path(os.fspath(locate(sink)).rstrip("/"))
+    with AtomicFile(beside.with_name(beside.name + ".spool"), overwrite=True) as file:
         _spool(source.reader(), file, memory // 16)
         give_back()
         yield file.path

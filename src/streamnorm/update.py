@@ -10,7 +10,6 @@ from __future__ import annotations
 import glob
 import logging
 import os
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, NotMergeableError, StreamnormWarning
+from .globs import pattern_of
 from .ledger import HASH_DIGITS, CountedFile, Ledger, absolute, named, short_hash
+from .locations import StorePath, explained, locate
+from .masking import is_uri
 from .matching import columns_of, matching_columns
 from .parquet.footer import footer_bytes
 from .parquet.random_access import RandomAccess
@@ -61,7 +63,7 @@ def found_file(path: Path) -> FoundFile:
         with RandomAccess(path) as file:
             return FoundFile(path, absolute(path), (file.size, short_hash(footer_bytes(file)[0])))
     except OSError as error:
-        message = f"{path}: cannot be opened as Parquet ({error.strerror})"
+        message = f"{path}: cannot be opened as Parquet ({error.strerror or explained(error)})"
         raise DataError(message, file=str(path)) from error
 
 
@@ -130,9 +132,26 @@ def _is_there(entry: CountedFile, here: Mapping[str, FoundFile]) -> bool:
     """Whether a counted file is still where it was, unchanged."""
     if entry.path in here:
         return here[entry.path].content == entry.content
+    if is_uri(entry.path):
+        return _is_in_store(entry, here)
     try:
         return os.path.getsize(entry.path) == entry.size and found_file(Path(entry.path)).content == entry.content
     except (OSError, DataError):
+        return False
+
+
+def _is_in_store(entry: CountedFile, here: Mapping[str, FoundFile]) -> bool:
+    """The same in a store: that of a file that is here, or else the one that the address tells."""
+    try:
+        for file in here.values():
+            if isinstance(file.path, StorePath) and entry.path.startswith(root := str(StorePath(file.path.store, ""))):
+                place = StorePath(file.path.store, entry.path[len(root) :])
+                break
+        else:
+            place = locate(entry.path)
+        known = place.info()
+        return known.kind == "file" and known.size == entry.size and found_file(place).content == entry.content
+    except DataError:
         return False
 
 
@@ -270,6 +289,11 @@ def _check_ledger(scaler: BaseScaler) -> None:
         )
 
 
+def _exists(item: Any) -> bool:
+    place = locate(item)
+    return place.exists() if isinstance(place, StorePath) else os.path.lexists(place)
+
+
 def _present(source: Any, ledger: Ledger) -> tuple[list[Any], set[str]]:
     """The items of a source without listed files that were counted and are no more; and those."""
     items = list(source) if isinstance(source, (list, tuple)) else [source]
@@ -278,7 +302,7 @@ def _present(source: Any, ledger: Ledger) -> tuple[list[Any], set[str]]:
     gone = {
         os.fspath(item): absolute(item)
         for item in items
-        if not os.path.lexists(item) and not glob.has_magic(os.fspath(item)) and ledger.at(absolute(item))
+        if not _exists(item) and not glob.has_magic(os.fspath(item)) and ledger.at(absolute(item))
     }
     return [item for item in items if os.fspath(item) not in gone], set(gone.values())
 
@@ -307,10 +331,10 @@ def _region(source: Any) -> Callable[[str], bool]:
     """Tells of an absolute path whether the source would find such a file."""
     folders, patterns = [], []
     for item in source if isinstance(source, (list, tuple)) else [source]:
-        if os.path.isdir(item):
+        if locate(item).is_dir():
             folders.append(os.path.join(absolute(item), ""))
-        elif not os.path.lexists(item) and glob.has_magic(os.fspath(item)):
-            patterns.append(_glob_pattern(absolute(item)))
+        elif not _exists(item) and glob.has_magic(os.fspath(item)):
+            patterns.append(pattern_of(absolute(item)))
 
     def below(path: str) -> bool:
         if any(path.startswith(folder) for folder in folders):
@@ -318,29 +342,6 @@ def _region(source: Any) -> Callable[[str], bool]:
         return any(pattern.fullmatch(path) for pattern in patterns)
 
     return below
-
-
-def _glob_pattern(pattern: str) -> re.Pattern[str]:
-    """What ``glob.glob(pattern, recursive=True)`` finds, as a regular expression."""
-    *folders, name = pattern.split("/")
-    above = ["(?:[^/]+/)*" if part == "**" else _glob_part(part) + "/" for part in folders]
-    return re.compile("".join([*above, ".+" if name == "**" else _glob_part(name)]))
-
-
-def _glob_part(part: str) -> str:
-    """One name of a pattern; fnmatch's own translation would let * stand for a slash."""
-    return "".join(
-        _WILDCARDS.get(token) or (_set_of(token) if token[0] == "[" and token[1:] else re.escape(token))
-        for token in re.findall(r"\[!?\]?[^\]]*\]|.", part, re.DOTALL)
-    )
-
-
-_WILDCARDS = {"*": "[^/]*", "?": "[^/]"}
-
-
-def _set_of(token: str) -> str:
-    inside = token[1:-1].replace("\\", r"\\")
-    return f"[^{inside[1:]}]" if inside[0] == "!" else f"[{inside}]"
 
 
 def _say(found: int, new: int, moved: Sequence[tuple[FoundFile, CountedFile]]) -> None:

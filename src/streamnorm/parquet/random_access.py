@@ -28,9 +28,12 @@ class RandomAccess:
     def __init__(self, source, name: str | None = None):
         self._owned = self._fd = self._view = None
         self._lock = threading.Lock()
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, str | os.PathLike) and not hasattr(source, "open_ranged"):
             name = os.fspath(source) if name is None else name
             source = self._owned = open(source, "rb", buffering=0)  # noqa: SIM115 (closed by close)
+        elif hasattr(source, "open_ranged"):  # a name in a store
+            name = str(source) if name is None else name
+            source = self._owned = source.open_ranged()
         self._file = source
         if isinstance(source, pa.Buffer | bytes | bytearray | memoryview):
             self._view = memoryview(source).cast("B")

@@ -153,6 +153,10 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         memory: str | int = "256MB",
         threads: int | None = None,
         progress: Progress | None = None,
+        format: str | None = None,
+        where: str | None = None,
+        types: Mapping[str, Any] | None = None,
+        filesystem: Any = None,
     ) -> Self:
         """Compute the statistics of X, forgetting what was seen before.
 
@@ -185,6 +189,14 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             Number of threads that read files; None: one a core. The result does not depend on it.
         progress : callable or None
             Called with rows done, rows in all (or None) and bytes done. Rows of files count once for each pass.
+        format : {"parquet", "arrow", "arrows", "csv", "tsv", "jsonl"} or None
+            Of files; None: by their names.
+        where : str or None
+            Which rows: a condition such as ``"distance > 500 and zone in ('a', 'b')"``, as after SQL's WHERE.
+        types : mapping of str to str or pyarrow.DataType, or None
+            Of columns of CSV and JSON lines, which are inferred otherwise.
+        filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+            Where files lie that are not given by URI (``s3://bucket/trips.parquet``); None: on this machine.
 
         Returns
         -------
@@ -215,6 +227,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             progress=progress,
             memory=memory,
             threads=threads,
+            given=dict(format=format, where=where, types=types, filesystem=filesystem),
         )
         try:
             self._check_done()
@@ -249,6 +262,10 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         threads: int | None = None,
         progress: Progress | None = None,
         recount: bool = False,
+        format: str | None = None,
+        where: str | None = None,
+        types: Mapping[str, Any] | None = None,
+        filesystem: Any = None,
     ) -> Self:
         """Add X to what was seen before.
 
@@ -257,7 +274,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
 
         Parameters
         ----------
-        X, y, sample_weight, columns, exclude, memory, threads, progress
+        X, y, sample_weight, columns, exclude, memory, threads, progress, format, where, types, filesystem
             As for :meth:`fit`. The name of a column of weights is not remembered from call to call.
         recount : bool, default False
             Count files again that were counted before, or have changed since.
@@ -293,6 +310,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
             memory=memory,
             threads=threads,
             recount=recount,
+            given=dict(format=format, where=where, types=types, filesystem=filesystem),
         )
         return self._telling(before, doubts.tell_what_is_new, before.get("summary_"))
 
@@ -305,12 +323,14 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
         columns: Columns,
         exclude: Columns,
         progress: Progress | None,
+        given: Mapping[str, Any] | None = None,
         **reading: Any,
     ) -> Self:
         self._check_params()
         if sample_weight is not None:
             self._check_weighable()
-        if kind_of(X) == "files":
+        asked = {name: value for name, value in (given or {}).items() if value is not None}
+        if kind_of(X) == "files" or asked:
             from .. import fitting
 
             fitting.fit_into(
@@ -322,6 +342,7 @@ class BaseScaler(Transforms, Merges, Routing, ABC):
                 exclude=exclude,
                 progress=progress,
                 **reading,
+                **asked,
             )
             return self
         rereads = self._rereads()

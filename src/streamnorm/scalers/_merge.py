@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from .. import state
 from ..errors import NotMergeableError
+from ..locations import placed
 from ..summary import FIT_AT_ONCE, Summary
 from ._contract import ScikitLearnContract
 
@@ -111,9 +112,9 @@ class Merges(ScikitLearnContract):
         new._adopt(summary, named=summary.named)
         return new
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a JSON file, whole or not at all; ``streamnorm.load(path)`` reads it."""
-        state.save(self, path)
+    def save(self, path: str | os.PathLike[str], *, filesystem: Any = None) -> None:
+        """Write the state to a JSON file or URI, whole or not at all; ``streamnorm.load(path)`` reads it."""
+        state.save(self, placed(path, filesystem))
 
     def digest(self) -> str:
         """A hash of the statistics alone: equal statistics, equal digest, whatever the parameters and the files."""

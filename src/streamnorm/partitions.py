@@ -1,0 +1,500 @@
+"""Rows to folders by their values: a Hive layout, such as ``year=2024/month=7/part-0.parquet``."""
+
+# Design: rows are held by folder until there are many, and then the folder that holds most of them becomes a row group
+# of its file. On this machine all files are made in one hidden folder beside them, of which few are open at a time, and
+# are renamed into their places when all of them are whole: each folder has one file, however the rows lie. In a store
+# an upload cannot be set aside without what it has not sent yet, so where there are more folders than the memory has
+# room for uploads, the one that was written to longest ago is completed, and later rows of its folder make another
+# part; if the job fails, what it completed is removed. Turned down: sorting the rows by folder first, which would write
+# all of them twice.
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+
+from .apply import Transform, Workbench
+from .atomic import SUFFIX, TargetExists, check_target, sync_directory
+from .errors import DataError, StreamnormError
+from .formats import BY_SUFFIX, NULL_KEY, is_pipe
+from .locations import StorePath, locate
+from .parquet.writer import ParquetWriter
+from .pipeline import Outlet, run_ordered
+from .s3_upload import PART
+from .scalers._select import as_names, value_type
+from .sinks import batch_writer
+from .sources import BATCH_ROWS, without_state
+from .stream import ROW_GROUP_ROWS, Stream, encode_column, match_columns
+from .uploads import StoreFile
+
+OPEN_FILES = 64
+PER_COLUMN = 256  # bytes that a column of a small batch takes beside its values
+_IN_NAMES = re.compile(r"[%/=\x00-\x1f]")
+PART_NAME = re.compile(r"part-\d+(?:\.[a-z0-9]+)+")
+
+
+def without_keys(scaler: Any, columns: Any, exclude: Any, keys: Sequence[str]) -> Any:
+    """`exclude` with the columns that become folders.
+
+    Raises
+    ------
+    DataError
+        If one of them is to be normalized as well.
+    """
+    named = {name for name in scaler._named(columns) if isinstance(name, str)}
+    for name in keys:
+        if name in named:
+            raise DataError(f"column {name!r} is to be normalized, and to name folders (partition_by)", column=name)
+    return [*(as_names(exclude) or ()), *keys] if keys else exclude
+
+
+def check_folder(sink: Any, overwrite: bool) -> set[Any]:
+    """The files that are in a folder which parts are to be written to; none of one that is not there yet.
+
+    Raises
+    ------
+    DataError
+        If it is a file.
+    TargetExists
+        If it holds files that must not be replaced.
+    """
+    root = locate(sink)
+    if root.is_file():
+        raise DataError(f"{root}: is a file, and partition_by makes folders: name a directory", file=str(root))
+    if isinstance(root, StorePath):
+        check_target(root / "part", overwrite=True)
+        there = {path for path, _ in root.files()} if root.exists() else set()
+    else:
+        if not root.exists() and root.parent.is_dir():
+            check_target(root, overwrite=True)
+        there = set(_visible(root))
+    if there and not overwrite:
+        raise TargetExists(f"{root}: holds files already; pass overwrite (--overwrite) to replace its parts")
+    return there
+
+
+def folder_of(names: Sequence[str], values: Sequence[str | None]) -> str:
+    """The relative folder of some values."""
+    return "/".join(_folder(name, value) for name, value in zip(names, values, strict=True))
+
+
+def _folder(name: str, value: str | None) -> str:
+    if value == NULL_KEY:
+        raise DataError(f"column {name!r} holds {NULL_KEY!r}, which means null as the name of a folder", column=name)
+    plain = _IN_NAMES.sub(lambda found: quote(found[0], safe=""), name)
+    return f"{plain}={NULL_KEY if value is None else quote(value, safe='')}"
+
+
+def check_keys(schema: pa.Schema, keys: Sequence[str]) -> None:
+    """Raise DataError unless these columns can become folders."""
+    for name in keys:
+        at = schema.get_field_index(name)
+        if at < 0:
+            raise DataError(f"there is no column {name!r} to partition by: there are {', '.join(schema.names[:8])}",
+                            column=name)  # fmt: skip
+        kind = value_type(schema.field(at).type)
+        plain = pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_temporal(kind)
+        if not (plain or pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+            raise DataError(
+                f"column {name!r} holds {kind}, and folders are named by whole numbers, strings, dates, times or "
+                "booleans: partition by another column",
+                column=name,
+            )
+    if len(set(keys)) != len(keys):
+        raise DataError(f"partition_by names a column twice: {', '.join(keys)}")
+    if len(keys) == len(schema):
+        raise DataError("partition_by names every column, so that the files would hold none")
+
+
+def split(batch: pa.RecordBatch, keys: Sequence[str]) -> Iterator[tuple[tuple[str | None, ...], pa.RecordBatch]]:
+    """The rows of a batch by the values of its keys, without them, in their order."""
+    codes = np.zeros(len(batch), np.int64)
+    texts = []
+    for name in keys:
+        column = batch.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        encoded = column.cast(pa.string()).dictionary_encode(null_encoding="encode")
+        texts.append(encoded)
+        codes = codes * len(encoded.dictionary) + np.asarray(encoded.indices)
+        codes = np.unique(codes, return_inverse=True)[1]
+    rest = batch.select([name for name in batch.schema.names if name not in keys])
+    order = np.argsort(codes, kind="stable")
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    for start, stop in zip(starts, [*starts[1:], len(batch)], strict=True):
+        rows = order[start:stop]
+        values = tuple(text[int(rows[0])].as_py() for text in texts)
+        yield values, rest.take(pa.array(rows))
+
+
+class _Part:
+    """The rows of one folder, and the file that they go to."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.batches: list[pa.RecordBatch] = []
+        self.nbytes = self.rows = self.number = 0
+        self.file: Any = None
+        self.writer: Any = None
+        self.scope: contextlib.ExitStack | None = None
+
+    def add(self, batch: pa.RecordBatch) -> int:
+        """Hold rows; returns what they take."""
+        size = batch.nbytes + PER_COLUMN * batch.num_columns
+        self.batches.append(batch)
+        self.nbytes, self.rows = self.nbytes + size, self.rows + len(batch)
+        return size
+
+    def pop(self, schema: pa.Schema) -> pa.Table:
+        """The rows, no longer held."""
+        table = pa.Table.from_batches(self.batches, schema)
+        self.batches, self.nbytes, self.rows = [], 0, 0
+        return table
+
+
+class Partitions:
+    """Writes transformed rows to folders; leaving the ``with`` block without `commit` leaves nothing behind.
+
+    Parameters
+    ----------
+    root : Path or StorePath
+    schema : pyarrow.Schema
+        Of the source, with the keys.
+    transform : Transform
+        Of its columns without the keys.
+    footer : mapping
+        Key-value metadata of each file.
+    output : Output
+    kind : str
+        The format.
+    """
+
+    def __init__(
+        self, root: Any, schema: pa.Schema, transform: Transform, footer: Mapping[bytes, bytes], output: Any, kind: str
+    ) -> None:
+        self._keys = output.partition_by
+        self._inner = without_state(pa.schema([f for f in schema if f.name not in self._keys], schema.metadata))
+        self._transform, self._footer, self._output, self._kind = transform, dict(footer), output, kind
+        self._suffix = next(suffix for suffix, name in BY_SUFFIX.items() if name == kind)
+        self._parts: dict[tuple[str | None, ...], _Part] = {}
+        self._open: OrderedDict[str, _Part] = OrderedDict()
+        self._held = 0
+        self._bench = Workbench()
+        self._limit = output.row_group_size or ROW_GROUP_ROWS
+        self._place = (_StorePlace if isinstance(root, StorePath) else _LocalPlace)(root, output)
+
+    def __enter__(self) -> Partitions:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in self._parts.values():
+            part.file = part.writer = None
+            part.scope = None
+        self._place.discard()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Add rows."""
+        for values, rows in split(batch, self._keys):
+            part = self._parts.get(values)
+            if part is None:
+                part = self._parts[values] = _Part(folder_of(self._keys, values))
+            self._held += part.add(rows)
+            if part.rows >= self._limit:
+                self._flush(part)
+        if self._held > self._output.memory // 8:
+            for part in sorted(self._parts.values(), key=lambda part: -part.nbytes):
+                if self._held <= self._output.memory // 16:
+                    break
+                self._flush(part)
+
+    def _flush(self, part: _Part) -> None:
+        """Write the rows that a folder holds."""
+        if not part.batches:
+            return
+        self._held -= part.nbytes
+        table = part.pop(self._inner)
+        if part.writer is None:
+            self._begin(part)
+        self._open[part.folder] = part
+        self._open.move_to_end(part.folder)
+        for start in range(0, len(table), self._limit):
+            self._write_rows(part, table.slice(start, self._limit))
+        while len(self._open) > self._place.most_open:
+            _, oldest = self._open.popitem(last=False)
+            if not self._place.set_aside(oldest.file):
+                self._finish(oldest)
+
+    def _begin(self, part: _Part) -> None:
+        schema = self._transform.schema(self._inner)
+        name = f"{part.folder}/part-{part.number}{self._suffix}"
+        part.file = self._place.create(name)
+        part.scope = contextlib.ExitStack()
+        if self._kind == "parquet":
+            compression = self._output.compression
+            part.writer = ParquetWriter(part.file, schema, key_value_metadata=self._footer, compression=compression)
+        else:
+            made = batch_writer(part.file, name, self._kind, schema, self._footer)
+            part.writer = part.scope.enter_context(made)
+
+    def _write_rows(self, part: _Part, table: pa.Table) -> None:
+        if self._kind != "parquet":
+            schema = self._transform.schema(self._inner)
+            for batch in table.to_batches(BATCH_ROWS):
+                done = self._transform.batch(batch)
+                part.writer.write(pa.RecordBatch.from_arrays(done.columns, schema=schema))
+            return
+        writer = part.writer
+        group = writer.begin_row_group(table.num_rows)
+
+        def work(name: str, outlet: Outlet) -> None:
+            outlet.push(encode_column(writer, self._bench, self._transform, table, name), 0)
+
+        def consume(name: str, made: Any) -> None:
+            (writer.append_pages if name in self._transform.maps else writer.append_arrow)(group, name, made)
+
+        for _ in run_ordered(writer.arrow_schema.names, work, consume, threads=self._output.threads):
+            pass
+
+    def _finish(self, part: _Part) -> None:
+        """End a file; rows that come later make another."""
+        if part.writer is None:
+            return
+        if self._kind == "parquet":
+            part.writer.close()
+        if part.scope is not None:
+            part.scope.close()
+        self._place.finish(part.file)
+        part.writer = part.file = part.scope = None
+        part.number += 1
+
+    def commit(self) -> None:
+        """Write what is held, and make the files visible."""
+        for part in self._parts.values():
+            self._flush(part)
+            self._finish(part)  # one by one: the next needs its room
+            self._open.pop(part.folder, None)
+        self._place.commit()
+
+
+class _LocalFile:
+    """A file that is appended to, and is open only now and then."""
+
+    closed = False
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.path, self.target = path, target
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: Any) -> int:
+        """Append it all."""
+        view = memoryview(data).cast("B")
+        try:
+            if self._file is None:
+                self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
+            done = 0
+            while done < len(view):
+                done += self._file.write(view[done:])
+        except OSError as error:
+            why = f"cannot be written ({error.strerror}); nothing was left behind"
+            raise StreamnormError(f"{self.target}: {why}") from error
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
+
+    def close(self) -> None:
+        """Until there is more to write."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+class _LocalPlace:
+    """A folder of this machine, whose files are made in a hidden one within it."""
+
+    most_open = OPEN_FILES
+
+    def __init__(self, root: Path, output: Any) -> None:
+        self._root, self._overwrite = root, output.overwrite
+        self._made: list[_LocalFile] = []
+        self._began = not root.is_dir()
+        check_folder(root, self._overwrite)
+        root.mkdir(parents=True, exist_ok=True)
+        self._clear_stale()
+        self._stage = root / f".{os.getpid()}{SUFFIX}"
+        try:
+            self._stage.mkdir()
+            self._lock = open(self._stage / "lock", "xb")  # noqa: SIM115
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except FileExistsError:
+            raise StreamnormError(f"{root}: another run of this process is writing it") from None
+        except OSError as error:
+            raise StreamnormError(f"{root}: cannot be written ({error.strerror})") from error
+
+    def _clear_stale(self) -> None:
+        """Remove what runs that died have left."""
+        for found in self._root.glob(f".*{SUFFIX}"):
+            with contextlib.suppress(OSError), open(found / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(found)
+
+    def create(self, name: str) -> _LocalFile:
+        """A file for this name."""
+        file = _LocalFile(self._stage / str(len(self._made)), self._root / name)
+        self._made.append(file)
+        return file
+
+    def set_aside(self, file: _LocalFile) -> bool:
+        """Close it for now."""
+        file.close()
+        return True
+
+    def finish(self, file: _LocalFile) -> None:
+        """It is whole."""
+        file.close()
+        descriptor = os.open(file.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def commit(self) -> None:
+        """Give the files their names, and remove the parts of an earlier run."""
+        check_folder(self._root, self._overwrite)
+        folders = set()
+        try:
+            for file in self._made:
+                file.target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file.path, file.target)
+                folders.add(file.target.parent)
+        except OSError as error:
+            for file in self._made:
+                if not file.path.exists():
+                    file.target.unlink(missing_ok=True)
+            raise StreamnormError(f"{error.filename2 or self._root}: cannot be written ({error.strerror})") from error
+        for folder in folders:
+            sync_directory(folder)
+        written = {file.target for file in self._made}
+        for path in [path for path in _visible(self._root) if self._overwrite and PART_NAME.fullmatch(path.name)]:
+            if path not in written:
+                path.unlink()
+                with contextlib.suppress(OSError):  # other files are in the folder
+                    path.parent.rmdir()
+
+    def discard(self) -> None:
+        """Remove what is not in its place."""
+        for file in self._made:
+            file.close()
+        shutil.rmtree(self._stage, ignore_errors=True)
+        self._lock.close()
+        if self._began:
+            try:
+                self._root.rmdir()
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    raise
+
+
+def _visible(root: Path) -> Iterator[Path]:
+    """The files below that are not hidden."""
+    for path in root.rglob("*"):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
+            yield path
+
+
+class _StorePlace:
+    """A folder of a store, where a file that is complete is visible."""
+
+    def __init__(self, root: StorePath, output: Any) -> None:
+        self._root, self._overwrite = root, output.overwrite
+        self.most_open = max(2, min(OPEN_FILES, output.memory // 4 // PART))
+        self._open: list[Any] = []
+        self._done: list[StorePath] = []
+        self._there = check_folder(root, output.overwrite)
+
+    def create(self, name: str) -> Any:
+        """A file for this name."""
+        file = StoreFile(self._root / name, overwrite=True, in_flight=0)
+        self._open.append(file)
+        return file
+
+    def set_aside(self, file: Any) -> bool:
+        """Not possible: the end of a part has to be sent."""
+        del file
+        return False
+
+    def finish(self, file: Any) -> None:
+        """Complete it."""
+        file.commit()
+        self._open.remove(file)
+        self._done.append(file.target)
+
+    def commit(self) -> None:
+        """Remove the parts of an earlier run."""
+        written = set(self._done)
+        for path in self._there:
+            if PART_NAME.fullmatch(path.name) and path not in written:
+                path.unlink(missing_ok=True)
+        self._done = []
+
+    def discard(self) -> None:
+        """Give up what is under way, and remove what was completed of a job that failed."""
+        for file in self._open:
+            file.__exit__(None, None, None)
+        self._open = []
+        for path in self._done:
+            with contextlib.suppress(StreamnormError):
+                path.unlink(missing_ok=True)
+        self._done = []
+
+
+def write_partitions(
+    source: Stream,
+    sink: Any,
+    transform_for: Callable[[pa.Schema], Transform],
+    footer: Mapping[bytes, bytes],
+    output: Any,
+    kind: str,
+    progress: Any,
+) -> int:
+    """Transform a stream into folders; returns the number of rows.
+
+    Raises
+    ------
+    DataError
+        If a column cannot name folders.
+    TargetExists
+        If the folder holds files and they must not be replaced.
+    """
+    keys = output.partition_by
+    if sink is None or is_pipe(sink):
+        raise DataError("partition_by makes folders: name a directory as the sink")
+    root = locate(sink)
+    reader = source.reader()
+    check_keys(reader.schema, keys)
+    inner = pa.schema([field for field in reader.schema if field.name not in keys], reader.schema.metadata)
+    transform = transform_for(inner)
+    match_columns(inner, transform)
+    rows = nbytes = 0
+    with Partitions(root, reader.schema, transform, footer, output, kind) as parts:
+        for whole in reader:
+            for start in range(0, len(whole), BATCH_ROWS):
+                batch = whole.slice(start, BATCH_ROWS)
+                parts.write(batch)
+                rows, nbytes = rows + len(batch), nbytes + batch.nbytes
+                if progress is not None:
+                    progress(rows, source.num_rows, nbytes)
+        parts.commit()
+    return rows
