@@ -16,11 +16,11 @@ from support.files import column_chunk, damage, numbers, sha256, write
 import streamnorm as sn
 from streamnorm import state
 from streamnorm.errors import DataError, NotMergeableError, StreamnormWarning
+from streamnorm.globs import pattern_of
 from streamnorm.ledger import FOOTER_FILES, CountedFile, FoldedFiles, Ledger, absolute, named
 from streamnorm.parquet.footer import read_footer
 from streamnorm.scan import scan_units
 from streamnorm.sources import ParquetInput
-from streamnorm.globs import pattern_of
 from streamnorm.update import FoundFile, found_file, sort_out
 
 METHODS = ("standard", "minmax", "maxabs", "robust")

@@ -37,6 +37,7 @@ from .options import (
     output,
     output_format,
     overwrite,
+    partition_by,
     reading,
     recount,
     require_output,
@@ -189,6 +190,7 @@ def cli(ctx: click.Context) -> None:
     callback=files,
     help="Also save the statistics there, as JSON. OUT has them in any case if it is Parquet or Arrow.",
 )
+@partition_by
 @reading
 @output_format
 @spool
@@ -198,7 +200,7 @@ def normalize(console: Console, source: list[str], sink: str, method: Any, state
     """Fit IN and write it normalized.
 
     IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
-    'trips/*.parquet', or - for standard input. All of them are fitted together.
+    'trips/*.parquet', URIs (s3://bucket/trips/), or - for standard input. All of them are fitted together.
     """
     from . import engine
 
@@ -236,7 +238,8 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
     """Compute the statistics of IN and save them.
 
     IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
-    'trips/*.parquet', or - for standard input. All of them are fitted together. With --update, those are read that
+    'trips/*.parquet', URIs (s3://bucket/trips/), or - for standard input. All of them are fitted together. With
+    --update, those are read that
     are new since, so that a nightly run costs what the day brought.
     """
     from . import engine
@@ -297,6 +300,7 @@ def _update(
     help="Statistics to apply: a JSON file, or a Parquet or Arrow file that streamnorm normalized.",
 )
 @writing
+@partition_by
 @reading
 @output_format
 @running
@@ -325,6 +329,7 @@ def transform(console: Console, source: list[str], sink: str, state: str, **opti
     help="Statistics that IN was normalized by. [default: those that it carries itself]",
 )
 @writing
+@partition_by
 @reading
 @output_format
 @running

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
-from .locations import StorePath, version_of
+from .locations import StorePath, version_found, version_of
 from .row_filter import Bounds, RowFilter
 from .sources import BATCH_ROWS, ParquetInput, locate_damage, one_line, without_state
 
@@ -55,7 +55,7 @@ class Input:
         self._once: Any = None
         with self._reading():
             if path is not None:
-                self._version = version_of(path)
+                self._version = version_found(path)
             opened = self._open()
         self.metadata = opened.schema.metadata or {}
         self.schema = without_state(opened.schema)

@@ -59,7 +59,7 @@ class ArrowStore:
 
     def uri(self, key: str) -> str:
         """The address of a key, without secrets."""
-        return self._shown + (key.lstrip("/") if self._shown.endswith("/") else key)
+        return self._shown + key
 
     def name(self, key: str) -> str:
         """The last part."""
@@ -101,6 +101,13 @@ class ArrowStore:
 
     def remove(self, key: str) -> None:
         """Remove a file."""
+        if self.scheme == "s3":
+            from .s3_upload import MultipartUpload, access_of
+
+            access = access_of(self.filesystem)
+            if access is not None:
+                MultipartUpload(access, key).remove()
+                return
         self.filesystem.delete_file(key)
 
     def refresh(self) -> None:
@@ -114,7 +121,8 @@ def _arrow_info(found: Any) -> Info:
         return Info(None)
     if found.type == FileType.Directory:
         return Info("directory")
-    return Info("file", found.size, (found.size, found.mtime_ns))
+    # A listing has parts of seconds that the answer about one file has not.
+    return Info("file", found.size, (found.size, None if found.mtime_ns is None else found.mtime_ns // 10**9))
 
 
 class FsspecStore:
@@ -305,7 +313,7 @@ class StorePath(os.PathLike[str]):
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
         """Make the folder where folders are made."""
-        if self.store.has_folders:
+        if self.store.has_folders and self.key.strip("/"):
             with self.telling("cannot be written"):
                 self.store.make_folder(self.key)
 
@@ -482,7 +490,7 @@ def expand(path: StorePath, suffixes: tuple[str, ...]) -> list[tuple[StorePath, 
             some = ", ".join(f"*{suffix}" for suffix in suffixes[:9])
             raise DataError(f"{path}: the directory holds no {some} file", file=str(path))
         return files
-    if glob.has_magic(path.key):
+    if glob.has_magic(path.key) and path.store.scheme not in ("http", "https"):  # where ? begins a query
         return _matching(path)
     raise DataError(f"{path}: there is no such file", file=str(path))
 
@@ -529,6 +537,13 @@ def open_arrow(path: Any) -> Any:
     """A file of Arrow's, wherever it lies."""
     place = locate(path)
     return pa.PythonFile(open_binary(place), "r") if isinstance(place, StorePath) else pa.OSFile(os.fsencode(place))
+
+
+def version_found(path: Path | StorePath) -> tuple[Any, ...]:
+    """:func:`version_of` when the file was found: what a listing said of it is not asked for again."""
+    if isinstance(path, StorePath) and isinstance(path.store, ArrowStore) and path.is_file():
+        return path.known().version
+    return version_of(path)
 
 
 def version_of(path: Path | StorePath) -> tuple[Any, ...]:

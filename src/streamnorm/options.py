@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -59,6 +60,25 @@ def _method(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -
     if own and rest is None and ctx.params.get("columns"):
         raise click.BadParameter("with --columns, add a plain METHOD for them beside COLUMN=METHOD", param=param)
     return (rest, own) if own else rest
+
+
+def _types(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, str] | None:
+    """Column to the name of its type."""
+    found: dict[str, str] = {}
+    for value in values:
+        # A decimal has a comma of its own: decimal(10, 2).
+        whole = re.sub(r"\(([^()]*)\)", lambda part: part[0].replace(",", "\0"), value)
+        for item in _split(whole, param):
+            name, equals, kind = (part.replace("\0", ",") for part in item.rpartition("="))
+            if not equals or not name:
+                raise click.BadParameter(f"{item!r} is not NAME=TYPE", param=param)
+            if found.setdefault(name, kind) != kind:
+                raise click.BadParameter(f"column {name!r} is given two types", param=param)
+    if found:
+        from .text_types import types_of
+
+        _check_option(param, types_of, found)
+    return found or None
 
 
 def scaler_of(method: Any) -> Any:
@@ -298,6 +318,22 @@ reading = _together(
         type=click.Choice(FORMATS),
         help="Format of IN. [default: by the suffix; of standard input arrows]",
     ),
+    click.option(
+        "--types",
+        metavar="NAME=TYPE,...",
+        multiple=True,
+        callback=_types,
+        help="Types of columns of CSV and JSON lines, in Arrow's names (fare=float32,zone=string); may be repeated. "
+        "[default: inferred from the first 4 MB]",
+    ),
+)
+
+partition_by = click.option(
+    "--partition-by",
+    metavar="NAME,...",
+    multiple=True,
+    callback=names,
+    help="Columns by whose values rows go to folders of OUT, a directory (year=2024/month=7/part-0.parquet).",
 )
 
 output_format = click.option(

@@ -201,6 +201,10 @@ class MultipartUpload:
                 self._ask("DELETE", {"uploadId": self._id})
             self._id = None
 
+    def remove(self) -> None:
+        """Remove the object that has the name; pyarrow, which could, puts a marker of its folder in its place."""
+        self._ask("DELETE", {})
+
     def _close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)

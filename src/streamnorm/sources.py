@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import DataError
-from .locations import StorePath, expand, locate, version_of
+from .locations import StorePath, expand, locate, version_found, version_of
 from .masking import is_uri, masked
 from .parquet import format as fmt
 from .parquet import thrift
@@ -149,7 +149,7 @@ class ParquetInput:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._version = version_of(path)
+            self._version = version_found(path)
             self.footer: Footer = read_footer(path)
             with self.open(range(0)) as file:
                 self.schema = without_state(file.schema_arrow)
