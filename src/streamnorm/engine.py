@@ -288,7 +288,7 @@ def normalize(
     reading = reading_of(format, where, types)
     source, sink, state = (placed(each, filesystem) for each in (source, sink, state))
     source = listed(source, format)
-    exclude = without_keys(scaler, columns, exclude, output.partition_by)
+    exclude = without_keys(scaler, source, columns, exclude, output.partition_by)
     if state is not None:
         check_state_target(locate(state), files_of(source, format), sink, output_format)
     fitting = dict(sample_weight=sample_weight, columns=columns, exclude=exclude, memory=memory, threads=threads)
@@ -320,9 +320,10 @@ def normalize(
                     scaler.fit(kept, **fitting)
                 if isinstance(kept, Path):
                     scaler.summary_.files = Ledger()
-                _run(kept, sink, scaler, False, output, Reading(where=where), progress)
-    if not is_pipe(sink) and is_directory(sink):
-        say_stateless(output_format or find(source, format).format, saved=state is not None)
+                _run(kept, sink, scaler, False, output, Reading(), progress)
+    if not is_pipe(sink) and (is_directory(sink) or output.partition_by):
+        kind = find(source, format).format if is_file_source(source) and not is_pipe(source) else "parquet"
+        say_stateless(output_format or kind, saved=state is not None)
     else:
         say_stateless(sink_format(sink, output_format), saved=state is not None)
     if state is not None:

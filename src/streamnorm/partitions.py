@@ -40,12 +40,13 @@ from .stream import ROW_GROUP_ROWS, Stream, encode_column, match_columns
 from .uploads import StoreFile
 
 OPEN_FILES = 64
+FEW_ROWS = 1 << 14
 PER_COLUMN = 256  # bytes that a column of a small batch takes beside its values
 _IN_NAMES = re.compile(r"[%/=\x00-\x1f]")
 PART_NAME = re.compile(r"part-\d+(?:\.[a-z0-9]+)+")
 
 
-def without_keys(scaler: Any, columns: Any, exclude: Any, keys: Sequence[str]) -> Any:
+def without_keys(scaler: Any, source: Any, columns: Any, exclude: Any, keys: Sequence[str]) -> Any:
     """`exclude` with the columns that become folders.
 
     Raises
@@ -57,7 +58,8 @@ def without_keys(scaler: Any, columns: Any, exclude: Any, keys: Sequence[str]) -
     for name in keys:
         if name in named:
             raise DataError(f"column {name!r} is to be normalized, and to name folders (partition_by)", column=name)
-    return [*(as_names(exclude) or ()), *keys] if keys else exclude
+    inside = [name for name in keys if name not in getattr(source, "key_names", ())]  # of folders, none is fitted
+    return [*(as_names(exclude) or ()), *inside] if inside and columns is None else exclude
 
 
 def check_folder(sink: Any, overwrite: bool) -> set[Any]:
@@ -159,7 +161,7 @@ class _Part:
 
     def pop(self, schema: pa.Schema) -> pa.Table:
         """The rows, no longer held."""
-        table = pa.Table.from_batches(self.batches, schema)
+        table = pa.Table.from_batches(self.batches, schema).combine_chunks()  # few rows at a time make small pages
         self.batches, self.nbytes, self.rows = [], 0, 0
         return table
 
@@ -264,6 +266,10 @@ class Partitions:
         def consume(name: str, made: Any) -> None:
             (writer.append_pages if name in self._transform.maps else writer.append_arrow)(group, name, made)
 
+        if table.num_rows < FEW_ROWS:  # threads would take longer to start
+            for name in writer.arrow_schema.names:
+                consume(name, encode_column(writer, self._bench, self._transform, table, name))
+            return
         for _ in run_ordered(writer.arrow_schema.names, work, consume, threads=self._output.threads):
             pass
 

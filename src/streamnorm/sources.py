@@ -31,6 +31,7 @@ BATCH_ROWS = 131_072  # one megabyte of doubles: fits L2, and makes a data page 
 READ_BUFFER = 1 << 20
 READ_BUFFERS = 2 << 20  # of columns that are read together
 MIN_BUFFER = 1 << 14
+FEW = 4
 STORE_BUFFERS = 4  # times the size where every read is a request to a store
 CHUNKS_AT_ONCE = 1 << 13  # column chunks whose metadata one task's reader holds, 1 kB each in Arrow's objects
 KEPT_CHUNKS = 5_000  # a reader is kept for the next task while its metadata has no more column chunks
@@ -260,9 +261,11 @@ class ParquetInput:
     def _page_need(self, row_group: int, leaf: int, column: str, memory: int) -> int:
         chunk = self.footer.chunk(row_group, leaf)
         whole = chunk.uncompressed_size + chunk.compressed_size
-        if whole <= memory // 16:
+        far = isinstance(self.path, StorePath)
+        if whole <= memory // (FEW if far else 16):
             return whole
-        page = largest_page(self.path, chunk)
+        # In a store, the header of each page is a request: writers make pages of a size, so that the first ones tell.
+        page = largest_page(self.path, chunk, FEW if far else None)
         need = 0 if page is None else page.uncompressed_size + page.compressed_size
         if need > memory:
             raise self.error(

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from streamnorm.errors import DataError
 from streamnorm.parquet import format as fmt
@@ -477,10 +478,11 @@ def _page_header(file: RandomAccess, chunk: ColumnChunk, at: int, end: int) -> t
         window *= 8
 
 
-def largest_page(source, chunk: ColumnChunk) -> Page | None:
-    """The page of a chunk that takes the most memory to read: uncompressed and compressed size together."""
+def largest_page(source, chunk: ColumnChunk, most: int | None = None) -> Page | None:
+    """The page of a chunk, or of its first ones, that takes the most memory to read: uncompressed and compressed size
+    together."""
     return max(
-        page_sizes(source, chunk),
+        islice(page_sizes(source, chunk), most),
         key=lambda page: page.uncompressed_size + page.compressed_size,
         default=None,
     )
