@@ -465,6 +465,17 @@ def test_memory_and_archives_and_a_chain(tmp_path):
     memory.rm("/locations", recursive=True)
 
 
+def test_models_are_kept_in_stores():
+    pytest.importorskip("fsspec")
+    model = sn.nn.Regressor(hidden=(4,), epochs=1, random_state=0).fit(np.arange(40.0).reshape(20, 2), np.arange(20.0))
+    model.save("memory://models/m.safetensors")
+    again = sn.load("memory://models/m.safetensors")
+    np.testing.assert_array_equal(again.predict(np.ones((3, 2))), model.predict(np.ones((3, 2))))
+    assert sn.inspect("memory://models/m.safetensors")["kind"] == "regressor"
+    with pytest.raises(FileExistsError):
+        model.save("memory://models/m.safetensors")
+
+
 def test_the_web(tmp_path):
     pytest.importorskip("aiohttp")
     (tmp_path / "a.csv").write_text("a,b\n1,2\n3,5\n")

@@ -20,8 +20,9 @@ from ._version import __version__
 from .atomic import write_atomically
 from .documents import check_digest, check_format, digest_of, parsed
 from .errors import StateError
-from .state import MAX_BYTES
-from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member
+from .locations import open_binary
+from .state import MAX_BYTES, _finite, _hash, _refuse_literal, _unique
+from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member, _one_line
 
 if TYPE_CHECKING:
     from .text import Vocabulary
@@ -70,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> Vocabulary:
     StateError
         If it is damaged, edited or of an unknown version.
     """
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         data = file.read(MAX_BYTES + 1)
     try:
         return _decode(_parse(data))

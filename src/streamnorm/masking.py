@@ -34,8 +34,8 @@ def masked(text: str) -> str:
 
     Examples
     --------
-    >>> masked("s3://key:secret@bucket/a.parquet?region=eu-west-1&token=abc: no such file")
-    's3://***@bucket/a.parquet?region=eu-west-1&token=***: no such file'
+    >>> masked("s3://key:secret@bucket/a.parquet?region=eu-west-1&token=abc")
+    's3://***@bucket/a.parquet?region=eu-west-1&token=***'
     """
     if "://" not in text and "=" not in text:
         return text

@@ -29,8 +29,7 @@ from .apply import (
     reads_as_dictionary,
     too_short,
 )
-from .atomic import AtomicFile
-from .dry_run import stop
+from .atomic import atomic_file
 from .errors import DataError
 from .features import MISSING
 from .matching import naming
@@ -141,7 +140,7 @@ def predict(
             files, spans, Transform({}), output.compression, {}, output.memory, output.threads,
             predictor=predictor, added=added, allow_missing=missing == "null", meter=meter, copies=copies,
         )  # fmt: skip
-        with AtomicFile(target, overwrite=output.overwrite) as written:
+        with atomic_file(target, overwrite=output.overwrite) as written:
             rows += job.run(written, meter)
             written.commit()
         without += job.without

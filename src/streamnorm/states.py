@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from . import doubts, state
 from .errors import DataError, NotMergeableError, StateError
-from .locations import StorePath, explained, open_arrow, open_binary, placed
+from .locations import explained, open_arrow, open_binary, placed
 from .parquet import format as fmt
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
@@ -29,7 +29,6 @@ def load(path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
     Parameters
     ----------
     path : path or URI
-        Models and vocabularies are files of this machine.
     filesystem : pyarrow.fs.FileSystem, fsspec file system or None
         Where the path lies, if it is no URI; None: on this machine.
 
@@ -49,19 +48,12 @@ def load(path: str | os.PathLike[str], *, filesystem: Any = None) -> Any:
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.load(_here(path, "a model"))
+        return _model_file.load(path)
     if looks_like_vocabulary(path):
-        path = _here(path, "a vocabulary")
         from . import _text_state
 
         return _text_state.load(path)
     return load_scaler(path)
-
-
-def _here(path: Any, what: str) -> Any:
-    if isinstance(path, StorePath):
-        raise StateError(f"{path}: is {what}, which is read from a file of this machine: copy it first")
-    return path
 
 
 def load_scaler(path: str | os.PathLike[str]) -> BaseScaler:
@@ -242,7 +234,7 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.describe(_here(path, "a model"))
+        return _model_file.describe(path)
     scaler = load_scaler(path)
     from . import lineage
 

@@ -76,10 +76,10 @@ def save(model: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
     FileExistsError
         If the file exists and may not be replaced.
     """
-    from ..atomic import AtomicFile
+    from ..atomic import atomic_file
 
     data = dumps(model)
-    with AtomicFile(path, overwrite=overwrite) as file:
+    with atomic_file(path, overwrite=overwrite) as file:
         file.write(data)
         file.commit()
 

@@ -19,7 +19,9 @@ import numpy as np
 
 from ..documents import parsed
 from ..errors import DataError, StateError
-from ..state_values import _Damage, _guard, _one_line
+from ..locations import explained, open_binary
+from ..state import _refuse_literal, _unique
+from ..state_values import _Damage, _one_line
 
 KEY = "streamnorm"  # of our text in the header's metadata
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
@@ -86,7 +88,8 @@ def read_text(path: str | os.PathLike[str]) -> tuple[str, dict[str, tuple[int, .
     """Our text, and the arrays' shapes, without reading the arrays; errors as those of :func:`read`."""
     with _opened(path) as file:
         start = file.read(_LENGTH)
-        size = os.fstat(file.fileno()).st_size
+        size = file.seek(0, os.SEEK_END)
+        file.seek(_LENGTH)
         header = _parse(start + file.read(_header_length(start, size)))
     text = _text(header)
     _check_places(header, size - _LENGTH - _header_length(start, size))
@@ -100,9 +103,10 @@ def damaged(path: str | os.PathLike[str], damage: _Damage) -> StateError:
 
 def _opened(path: str | os.PathLike[str]) -> Any:
     try:
-        return open(path, "rb")
+        return open_binary(path)
     except OSError as error:
-        raise DataError(f"{os.fspath(path)}: cannot be read ({error.strerror})", file=os.fspath(path)) from error
+        why = error.strerror or explained(error)
+        raise DataError(f"{os.fspath(path)}: cannot be read ({why})", file=os.fspath(path)) from error
 
 
 def _header_length(data: bytes, size: int) -> int:
