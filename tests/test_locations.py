@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import streamnorm as sn
-from streamnorm import locations, partitions, s3_upload
+from streamnorm import locations, partition_places, partitions, s3_upload
 from streamnorm.errors import DataError, StreamnormError
 from streamnorm.globs import pattern_of
 from streamnorm.locations import ArrowStore, StorePath, locate
@@ -154,7 +154,7 @@ def test_partitions_of_a_job_that_fails_leave_nothing(s3, monkeypatch):
         raise DataError("the line broke")
 
     monkeypatch.setattr(partitions, "ROW_GROUP_ROWS", 500)  # so that there is something to give up
-    monkeypatch.setattr(partitions._StorePlace, "finish", once_and_fail(partitions._StorePlace.finish))
+    monkeypatch.setattr(partition_places.StorePlace, "finish", once_and_fail(partition_places.StorePlace.finish))
     with pytest.raises(DataError, match="the line broke"):
         sn.transform(batches(), "s3://data/out/", sn.fit(rows), partition_by="zone")
     with pytest.raises(StreamnormError, match="no room"):
@@ -508,6 +508,7 @@ def test_the_web(tmp_path):
         ("s3://key:secret@bucket/a", "s3://***@bucket/a"),
         ("s3://key:se/cr+et@bucket/a", "s3://***@bucket/a"),
         ("https://h/a?X-Amz-Signature=abc&x=1", "https://h/a?X-Amz-Signature=***&x=1"),
+        ("https://h/a?token=a:b: no such file", "https://h/a?token=***: no such file"),
         ("abfs://c@h/a?sv=1&sig=ab%2B&se=2", "abfs://c@h/a?sv=1&sig=***&se=2"),
         ("cannot reach 's3://k:v@b/a' (s3://k:v@b)", "cannot reach 's3://***@b/a' (s3://***@b)"),
         ("gs://anonymous@bucket/a", "gs://anonymous@bucket/a"),
@@ -546,3 +547,5 @@ def test_paths_of_stores_and_of_this_machine_side_by_side(tmp_path):
 def test_a_scheme_that_nobody_knows():
     with pytest.raises(DataError, match=r"nosuch://x/a.parquet: cannot be reached"):
         sn.fit("nosuch://x/a.parquet")
+    with pytest.raises(DataError, match=r"s3:///: names no bucket"):
+        sn.fit("s3:///")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import streamnorm as sn
-from streamnorm import partitions
+from streamnorm import partition_places
 from streamnorm.errors import DataError
 
 ROWS = 6_000
@@ -91,20 +91,20 @@ def test_many_folders_have_one_file_each_and_few_are_open(tmp_path, monkeypatch)
     rows = 40_000
     data = pa.table({"k": np.arange(rows) % 200, "x": np.random.default_rng(0).normal(size=rows)})
     most = 0
-    write = partitions._LocalFile.write
+    write = partition_places.LocalFile.write
 
     def watched(self, data):
         nonlocal most
         most = max(most, len(os.listdir("/proc/self/fd")))
         return write(self, data)
 
-    monkeypatch.setattr(partitions._LocalFile, "write", watched)
+    monkeypatch.setattr(partition_places.LocalFile, "write", watched)
     before = len(os.listdir("/proc/self/fd"))
     batches = [data.slice(start, 500) for start in range(0, rows, 500)]
     scaler = sn.fit(data, columns="x")
     assert sn.transform(batches, tmp_path / "out", scaler, partition_by="k", memory="16MB") == rows
     assert layout(tmp_path / "out") == sorted(f"k={k}/part-0.parquet" for k in range(200))
-    assert most <= before + partitions.OPEN_FILES + 8
+    assert most <= before + partition_places.OPEN_FILES + 8
     part = pq.ParquetFile(tmp_path / "out" / "k=7" / "part-0.parquet")
     assert part.num_row_groups > 1  # it was written to in between
     read = ds.dataset(tmp_path / "out", partitioning="hive").to_table()

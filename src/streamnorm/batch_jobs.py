@@ -20,7 +20,8 @@ from .ledger import Ledger
 from .lineage import Origin, root_of
 from .matching import columns_in
 from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
-from .partitions import check_folder, write_partitions
+from .partition_places import check_folder
+from .partitions import write_partitions
 from .plan import describe_columns
 from .row_filter import check_weights
 from .scalers import BaseScaler

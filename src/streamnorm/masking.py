@@ -13,7 +13,7 @@ _CHAIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*::)+[A-Za-z][A-Za-z0-9+.\-]+://
 _USER = re.compile(r"(?<=://)[^/?#\s:@'\"]*:[^\s'\"]*?@(?=[A-Za-z0-9\[][^\s@'\"]*)", re.ASCII)
 _SECRET = re.compile(
     r"([?&;][^=&;\s]*(?:secret|token|passw|signature|credential|access_?key|api_?key|\bsig\b|\bkey\b)[^=&;\s]*=)"
-    r"[^&;\s'\"#]*",
+    r"[^&;\s'\"#]*?(?=:?\s|:?$|[&;'\"#])",  # a colon after it is the message's
     re.IGNORECASE,
 )
 HIDDEN = "***"

@@ -11,39 +11,30 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import os
 import re
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 
 from .apply import Transform, Workbench
-from .atomic import SUFFIX, TargetExists, check_target, sync_directory
-from .errors import DataError, StreamnormError
+from .errors import DataError
 from .formats import BY_SUFFIX, NULL_KEY, is_pipe
 from .locations import StorePath, locate
 from .parquet.writer import ParquetWriter
+from .partition_places import LocalPlace, StorePlace
 from .pipeline import Outlet, run_ordered
-from .s3_upload import PART
 from .scalers._select import as_names, value_type
 from .sinks import batch_writer
 from .sources import BATCH_ROWS, without_state
 from .stream import ROW_GROUP_ROWS, Stream, encode_column, match_columns
-from .uploads import StoreFile
 
-OPEN_FILES = 64
 FEW_ROWS = 1 << 14
 PER_COLUMN = 256  # bytes that a column of a small batch takes beside its values
 _IN_NAMES = re.compile(r"[%/=\x00-\x1f]")
-PART_NAME = re.compile(r"part-\d+(?:\.[a-z0-9]+)+")
 
 
 def without_keys(scaler: Any, source: Any, columns: Any, exclude: Any, keys: Sequence[str]) -> Any:
@@ -60,31 +51,6 @@ def without_keys(scaler: Any, source: Any, columns: Any, exclude: Any, keys: Seq
             raise DataError(f"column {name!r} is to be normalized, and to name folders (partition_by)", column=name)
     inside = [name for name in keys if name not in getattr(source, "key_names", ())]  # of folders, none is fitted
     return [*(as_names(exclude) or ()), *inside] if inside and columns is None else exclude
-
-
-def check_folder(sink: Any, overwrite: bool) -> set[Any]:
-    """The files that are in a folder which parts are to be written to; none of one that is not there yet.
-
-    Raises
-    ------
-    DataError
-        If it is a file.
-    TargetExists
-        If it holds files that must not be replaced.
-    """
-    root = locate(sink)
-    if root.is_file():
-        raise DataError(f"{root}: is a file, and partition_by makes folders: name a directory", file=str(root))
-    if isinstance(root, StorePath):
-        check_target(root / "part", overwrite=True)
-        there = {path for path, _ in root.files()} if root.exists() else set()
-    else:
-        if not root.exists() and root.parent.is_dir():
-            check_target(root, overwrite=True)
-        there = set(_visible(root))
-    if there and not overwrite:
-        raise TargetExists(f"{root}: holds files already; pass overwrite (--overwrite) to replace its parts")
-    return there
 
 
 def folder_of(names: Sequence[str], values: Sequence[str | None]) -> str:
@@ -195,7 +161,7 @@ class Partitions:
         self._held = 0
         self._bench = Workbench()
         self._limit = output.row_group_size or ROW_GROUP_ROWS
-        self._place = (_StorePlace if isinstance(root, StorePath) else _LocalPlace)(root, output)
+        self._place = (StorePlace if isinstance(root, StorePath) else LocalPlace)(root, output)
 
     def __enter__(self) -> Partitions:
         return self
@@ -292,178 +258,6 @@ class Partitions:
             self._finish(part)  # one by one: the next needs its room
             self._open.pop(part.folder, None)
         self._place.commit()
-
-
-class _LocalFile:
-    """A file that is appended to, and is open only now and then."""
-
-    closed = False
-
-    def __init__(self, path: Path, target: Path) -> None:
-        self.path, self.target = path, target
-        self._file: IO[bytes] | None = None
-
-    def write(self, data: Any) -> int:
-        """Append it all."""
-        view = memoryview(data).cast("B")
-        try:
-            if self._file is None:
-                self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
-            done = 0
-            while done < len(view):
-                done += self._file.write(view[done:])
-        except OSError as error:
-            why = f"cannot be written ({error.strerror}); nothing was left behind"
-            raise StreamnormError(f"{self.target}: {why}") from error
-        return len(view)
-
-    def flush(self) -> None:
-        """Nothing is buffered here."""
-
-    def close(self) -> None:
-        """Until there is more to write."""
-        if self._file is not None:
-            self._file.close()
-        self._file = None
-
-
-class _LocalPlace:
-    """A folder of this machine, whose files are made in a hidden one within it."""
-
-    most_open = OPEN_FILES
-
-    def __init__(self, root: Path, output: Any) -> None:
-        self._root, self._overwrite = root, output.overwrite
-        self._made: list[_LocalFile] = []
-        self._began = not root.is_dir()
-        check_folder(root, self._overwrite)
-        root.mkdir(parents=True, exist_ok=True)
-        self._clear_stale()
-        self._stage = root / f".{os.getpid()}{SUFFIX}"
-        try:
-            self._stage.mkdir()
-            self._lock = open(self._stage / "lock", "xb")  # noqa: SIM115
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except FileExistsError:
-            raise StreamnormError(f"{root}: another run of this process is writing it") from None
-        except OSError as error:
-            raise StreamnormError(f"{root}: cannot be written ({error.strerror})") from error
-
-    def _clear_stale(self) -> None:
-        """Remove what runs that died have left."""
-        for found in self._root.glob(f".*{SUFFIX}"):
-            with contextlib.suppress(OSError), open(found / "lock", "rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(found)
-
-    def create(self, name: str) -> _LocalFile:
-        """A file for this name."""
-        file = _LocalFile(self._stage / str(len(self._made)), self._root / name)
-        self._made.append(file)
-        return file
-
-    def set_aside(self, file: _LocalFile) -> bool:
-        """Close it for now."""
-        file.close()
-        return True
-
-    def finish(self, file: _LocalFile) -> None:
-        """It is whole."""
-        file.close()
-        descriptor = os.open(file.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def commit(self) -> None:
-        """Give the files their names, and remove the parts of an earlier run."""
-        check_folder(self._root, self._overwrite)
-        folders = set()
-        try:
-            for file in self._made:
-                file.target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file.path, file.target)
-                folders.add(file.target.parent)
-        except OSError as error:
-            for file in self._made:
-                if not file.path.exists():
-                    file.target.unlink(missing_ok=True)
-            raise StreamnormError(f"{error.filename2 or self._root}: cannot be written ({error.strerror})") from error
-        for folder in folders:
-            sync_directory(folder)
-        written = {file.target for file in self._made}
-        for path in [path for path in _visible(self._root) if self._overwrite and PART_NAME.fullmatch(path.name)]:
-            if path not in written:
-                path.unlink()
-                with contextlib.suppress(OSError):  # other files are in the folder
-                    path.parent.rmdir()
-
-    def discard(self) -> None:
-        """Remove what is not in its place."""
-        for file in self._made:
-            file.close()
-        shutil.rmtree(self._stage, ignore_errors=True)
-        self._lock.close()
-        if self._began:
-            try:
-                self._root.rmdir()
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-                    raise
-
-
-def _visible(root: Path) -> Iterator[Path]:
-    """The files below that are not hidden."""
-    for path in root.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(root).parts):
-            yield path
-
-
-class _StorePlace:
-    """A folder of a store, where a file that is complete is visible."""
-
-    def __init__(self, root: StorePath, output: Any) -> None:
-        self._root, self._overwrite = root, output.overwrite
-        self.most_open = max(2, min(OPEN_FILES, output.memory // 4 // PART))
-        self._open: list[Any] = []
-        self._done: list[StorePath] = []
-        self._there = check_folder(root, output.overwrite)
-
-    def create(self, name: str) -> Any:
-        """A file for this name."""
-        file = StoreFile(self._root / name, overwrite=True, in_flight=0)
-        self._open.append(file)
-        return file
-
-    def set_aside(self, file: Any) -> bool:
-        """Not possible: the end of a part has to be sent."""
-        del file
-        return False
-
-    def finish(self, file: Any) -> None:
-        """Complete it."""
-        file.commit()
-        self._open.remove(file)
-        self._done.append(file.target)
-
-    def commit(self) -> None:
-        """Remove the parts of an earlier run."""
-        written = set(self._done)
-        for path in self._there:
-            if PART_NAME.fullmatch(path.name) and path not in written:
-                path.unlink(missing_ok=True)
-        self._done = []
-
-    def discard(self) -> None:
-        """Give up what is under way, and remove what was completed of a job that failed."""
-        for file in self._open:
-            file.__exit__(None, None, None)
-        self._open = []
-        for path in self._done:
-            with contextlib.suppress(StreamnormError):
-                path.unlink(missing_ok=True)
-        self._done = []
 
 
 def write_partitions(

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from . import doubts, state
 from .errors import DataError, NotMergeableError, StateError
-from .locations import explained, open_arrow, open_binary, placed
+from .locations import open_arrow, open_binary, placed
 from .parquet import format as fmt
 from .parquet.footer import read_footer
 from .scalers import AffineMap, BaseScaler
+from .stores import explained
 from .summary import ColumnSummary, Summary
 
 ARROW_FILE, ARROW_STREAM = b"ARROW1\0\0", b"\xff\xff\xff\xff"  # with which IPC files and streams begin

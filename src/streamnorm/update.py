@@ -19,7 +19,7 @@ from typing import Any
 from .errors import DataError, NotMergeableError, StreamnormWarning
 from .globs import pattern_of
 from .ledger import HASH_DIGITS, CountedFile, Ledger, absolute, named, short_hash
-from .locations import StorePath, explained, locate
+from .locations import StorePath, locate
 from .masking import is_uri
 from .matching import columns_of, matching_columns
 from .parquet.footer import footer_bytes
@@ -28,6 +28,7 @@ from .scalers import BaseScaler
 from .scalers._paths import asked_for, check_place, is_list, places_in, storage_type
 from .scalers._select import as_names
 from .sources import ParquetInput, check_same_types, find_files, is_file_source
+from .stores import explained
 from .summary import ColumnSummary
 
 logger = logging.getLogger("streamnorm")

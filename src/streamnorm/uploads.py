@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from .errors import StreamnormError
-from .locations import ArrowStore, StorePath, explained
+from .locations import StorePath
+from .stores import ArrowStore, explained
 
 logger = logging.getLogger("streamnorm")
 

@@ -19,9 +19,10 @@ import numpy as np
 
 from ..documents import parsed
 from ..errors import DataError, StateError
-from ..locations import explained, open_binary
+from ..locations import open_binary
 from ..state import _refuse_literal, _unique
 from ..state_values import _Damage, _one_line
+from ..stores import explained
 
 KEY = "streamnorm"  # of our text in the header's metadata
 MAX_HEADER = 100_000_000  # bytes; the format's own limit
