@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
+from support import children
 
 import streamnorm as sn
 from streamnorm import locations, partition_places, partitions, s3_upload
@@ -33,6 +34,8 @@ s3fs = pytest.importorskip("s3fs")
 
 KEYS = dict(AWS_ACCESS_KEY_ID="AKIATEST", AWS_SECRET_ACCESS_KEY="hush/hush+hush", AWS_DEFAULT_REGION="us-east-1")
 ROWS = 3_000
+MB = 10**6
+CLIENT = 25 * MB  # what Arrow's client of S3 takes, and the parts that are on their way
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +251,21 @@ def test_a_folder_is_listed_once(s3, monkeypatch):
     counts.listed = 0
     sn.normalize("s3://data/t/", "s3://data/out/", "robust")
     assert counts.listed <= 2  # what is read, and what is in the way
+
+
+NORMALIZE = "import sys, streamnorm as sn; sn.normalize(*sys.argv[1:], memory='32MB', threads=2)"
+
+
+def test_memory_is_bounded(s3):
+    values = np.random.default_rng(0).normal(size=2_500_000)
+    data = parquet(pa.table({f"c{i}": values for i in range(4)}), compression="none", use_dictionary=False,
+                   row_group_size=2_500_000)  # fmt: skip
+    assert len(data) > 75 * MB
+    put(s3, "a.parquet", data)
+    done = children.measure(NORMALIZE, "s3://data/a.parquet", "s3://data/b.parquet", "robust")
+    assert done.status == 0, done.err
+    assert done.peak <= (32 + 80) * MB + CLIENT
+    assert s3.head_object(Bucket="data", Key="b.parquet")["ContentLength"] > 75 * MB
 
 
 def test_a_file_that_changes_is_noticed(s3):
