@@ -185,7 +185,7 @@ class Counted:
     """Counts the requests of each kind that go to a store."""
 
     def __init__(self, monkeypatch):
-        self.read = self.opened = self.asked = self.listed = 0
+        self.read = self.reads = self.opened = self.asked = self.listed = 0
         own = {name: getattr(ArrowStore, name) for name in ("open", "info", "listing")}
 
         def opened(store, key):
@@ -211,6 +211,7 @@ class CountedFile(io.RawIOBase):
     def read(self, count=-1):
         data = self.file.read(count)
         self.counts.read += len(data)
+        self.counts.reads += 1
         return data
 
     def seek(self, offset, whence=0):
@@ -239,6 +240,15 @@ def test_columns_and_row_groups_that_are_not_needed_are_not_read(s3, monkeypatch
     scaler = sn.fit("s3://data/a.parquet", columns="c3", where="k < 5000")
     assert scaler.summary_.rows == 5000
     assert counts.read < 2 * len(data) / 11 / 4 + 2 * FIRST_WINDOW
+
+
+def test_a_large_chunk_of_small_pages_takes_few_requests(s3, monkeypatch):
+    values = pa.table({"x": np.random.default_rng(0).normal(size=1_000_000)})
+    data = parquet(values, compression="none", use_dictionary=False, data_page_size=1 << 16)
+    put(s3, "a.parquet", data)
+    counts = Counted(monkeypatch)
+    sn.fit("s3://data/a.parquet", memory="16MB")
+    assert counts.reads <= len(data) / LAST_WINDOW + 12 and counts.read < 1.1 * len(data)
 
 
 def test_a_folder_is_listed_once(s3, monkeypatch):
