@@ -451,6 +451,9 @@ def test_the_command_line(s3, tmp_path):
     assert json.loads(run("inspect", "s3://data/s.json", "--json"))["path"] == "s3://data/s.json"
     said = run("fit", "s3://AKIA:hushhush@data/none.parquet", "-o", "s3://AKIA:hushhush@data/x.json", code=1)
     assert "hushhush" not in said and "none.parquet: there is no such file" in said
+    said = run("export", "s3://data/s.json", "--to", "sql", "--table", "t", "-o", "s3://A:hushhush@data/t.sql",
+               "--log-format", "json")  # fmt: skip
+    assert "hushhush" not in said and "s3://***@data" in said
 
 
 # ------------------------------------------------------------------------------------------------ other stores

@@ -100,7 +100,9 @@ class Console:
             return  # it is not
         if LEVELS[level] < LEVELS["warning" if self.quiet and self.level != "error" else self.level]:
             return
+        message = masked(message)
         if self.as_json:
+            fields = {name: masked(value) if isinstance(value, str) else value for name, value in fields.items()}
             now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             line: dict[str, Any] = {"time": now, "level": level, "event": _ENDS.get(event, event), "job": self.job}
             line |= {"command": self.command, "version": __version__, "message": message}
@@ -113,7 +115,7 @@ class Console:
 
     def error(self, message: str, exit_code: int, event: str = "error", **fields: Any) -> None:
         """The line that tells why the program ends."""
-        message = masked(one_line(message))
+        message = one_line(message)
         if not self.as_json:
             message = f"streamnorm: {message}"
         self.say(event, message, level="error", exit_code=exit_code, **fields)
@@ -130,7 +132,7 @@ class Console:
 
     def traceback(self, error: BaseException) -> None:
         """Where an unexpected error came from, for --verbose."""
-        text = masked("".join(traceback.format_exception(error)).rstrip())
+        text = "".join(traceback.format_exception(error)).rstrip()
         self.say("traceback", text, level="error")
 
     def _write(self, line: str) -> None:
