@@ -163,7 +163,7 @@ def test_memory_of_lists_that_the_file_has_folded(folder):
         ("fixed", "v", {}),
         ("list", "v[*]", {}),
         ("list", "v", {"dtype": "float64"}),
-        ("nulls", "v[*]", {"dtype": "float64"}),
+        ("nulls", "v[*]", {}),
         ("fixed", "id", {}),
     ],
 )
