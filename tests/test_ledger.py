@@ -389,7 +389,8 @@ def test_nothing_new_says_so(data, caplog):
     with caplog.at_level(logging.INFO, "streamnorm"):
         again = quietly(sn.fit, data, update=scaler)
     assert again is not scaler and state.dumps(again) == state.dumps(scaler)
-    assert caplog.messages == ["nothing is new: the 3 files were counted before"]
+    said = [record.getMessage() for record in caplog.records if not record.event.startswith(("job.", "pass."))]
+    assert said == ["nothing is new: the 3 files were counted before"]
 
 
 def test_a_new_file_without_rows_is_counted_too(data):

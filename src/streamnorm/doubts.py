@@ -193,11 +193,11 @@ def tell_what_is_new(scaler: Any, before: Any) -> None:
 
 def _warn(found: Mapping[Any, Sequence[Doubt]]) -> None:
     for warning in grouped(found):
-        warnings.warn(warning, stacklevel=_level_of_the_caller())
+        warnings.warn(warning, stacklevel=level_of_the_caller())
 
 
-def _level_of_the_caller() -> int:
-    """How many frames above `_warn`'s, counting that as 1, this package was called."""
+def level_of_the_caller() -> int:
+    """The `stacklevel` of a warning for whoever called this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame, level = frame.f_back, level + 1

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .doubts import level_of_the_caller
 from .errors import DataError, NotMergeableError, StreamnormWarning
 from .globs import pattern_of
 from .ledger import HASH_DIGITS, CountedFile, Ledger, absolute, named, short_hash
@@ -325,7 +326,7 @@ def _warn_of_vanished(ledger: Ledger, source: Any, here: set[str], absent: Itera
     if gone:
         what = "a counted file is" if len(gone) == 1 else f"{len(gone):,} counted files are"
         text = f"{what} no longer there: {named(sorted(gone))}; the rows stay counted"
-        warnings.warn(StreamnormWarning(text, code="vanished-files"), stacklevel=5)  # where sn.fit was called
+        warnings.warn(StreamnormWarning(text, code="vanished-files"), stacklevel=level_of_the_caller())
 
 
 def _region(source: Any) -> Callable[[str], bool]:
