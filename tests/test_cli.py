@@ -46,7 +46,7 @@ def column(path, name):
 
 @pytest.mark.parametrize("name", JOBS)
 def test_every_keyword_of_the_library_has_its_option_with_its_default(name):
-    given_otherwise = {"source", "sink", "path", "scaler", "scalers", "progress", "filesystem"}
+    given_otherwise = {"source", "sink", "path", "scaler", "scalers", "progress", "a", "b", "filesystem"}
     keywords = inspect.signature(getattr(sn, name)).parameters
     known = {parameter.name: parameter for parameter in cli.commands[name].params}
     missing = set(keywords) - given_otherwise - set(known)

@@ -61,8 +61,9 @@ def test_options_are_the_keywords_of_the_library_with_its_defaults():
     keywords = inspect.signature(sn.compare).parameters
     otherwise = {"model", "random_state", "journal", "progress"}
     assert set(keywords) - otherwise <= set(known)
-    own = {"sink", "seed", "as_json", "overwrite", "verbose", "quiet", "log_format"}
-    assert set(known) - set(keywords) - own == set(cli_compare.OF_THE_MODEL)
+    own = {"sink", "seed", "as_json"} | {parameter.name for parameter in cli.commands["train"].params}
+    assert set(known) - set(keywords) - own == set()
+    assert set(cli_compare.OF_THE_MODEL) <= set(known)
     for name in ("folds", "seeds", "alpha"):
         assert f"[default: {keywords[name].default}]" in known[name].help
     assert "[default: 100_000]" in known["rows"].help and keywords["rows"].default == 100_000
@@ -168,7 +169,16 @@ def test_json_lines_tell_of_each_training(rides):
         jsonschema.validate(line, schema)
     told = [line for line in lines if line["event"] == "training"]
     assert [line["runs"] for line in told] == [0, 1, 2, 3, 4] and told[-1]["seconds_left"] == 0
-    assert lines[-1]["event"] == "done" and lines[-1]["runs"] == 4 and lines[-1]["verdict"]
+    (done,) = (line for line in lines if "verdict" in line)
+    assert done["runs"] == 4 and done["verdict"].startswith("No difference")
+
+
+def test_a_dry_run_trains_nothing_and_leaves_nothing(rides, monkeypatch):
+    monkeypatch.setattr(library, "Trainer", None)
+    result = run(*QUICK, "-o", "out.json", "--dry-run")
+    assert "rides.parquet: 300 rows" in result.stdout and "writes out.json" in result.stdout
+    assert "'zone'" in fails(1, *QUICK, "-o", "out.json", "--dry-run", "--group", "zone")
+    assert os.listdir() == ["rides.parquet"]
 
 
 # ------------------------------------------------------------------------------------------------ going on

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     )
     from .images import ImageFolder
     from .kernels import Extrema, Moments
+    from .report.advise import Advice, advise
     from .report.compare import compare
     from .report.comparison import Comparison
+    from .report.describe import ColumnDescription, Description, describe
+    from .report.drift import Drift, diff
+    from .report.pages import report
     from .scalers import ColumnScaler, MaxAbsScaler, MinMaxScaler, Normalizer, RobustScaler, StandardScaler
     from .series import Windows
     from .states import inspect, load, merge
@@ -72,6 +76,8 @@ __all__ = [
     "advise",
     "batches",
     "compare",
+    "describe",
+    "diff",
     "fit",
     "inspect",
     "inverse",
@@ -100,6 +106,9 @@ _NAMES_IN = {
     "kernels": ("Extrema", "Moments"),
     "report.compare": ("compare",),
     "report.comparison": ("Comparison",),
+    "report.advise": ("Advice", "advise"),
+    "report.describe": ("ColumnDescription", "Description", "describe"),
+    "report.drift": ("Drift", "diff"),
     "scalers": ("ColumnScaler", "MaxAbsScaler", "MinMaxScaler", "Normalizer", "RobustScaler", "StandardScaler"),
     "series": ("Windows",),
     "states": ("inspect", "load", "merge"),

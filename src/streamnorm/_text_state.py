@@ -21,8 +21,8 @@ from .atomic import write_atomically
 from .documents import check_digest, check_format, digest_of, parsed
 from .errors import StateError
 from .locations import open_binary
-from .state import MAX_BYTES, _finite, _hash, _refuse_literal, _unique
-from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member, _one_line
+from .state import MAX_BYTES
+from .state_values import MAX_EXACT, _check_keys, _Damage, _guard, _member
 
 if TYPE_CHECKING:
     from .text import Vocabulary

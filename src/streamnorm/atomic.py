@@ -232,6 +232,8 @@ def check_target(target: str | os.PathLike[str], *, overwrite: bool) -> None:
         raise StreamnormError(f"{path}: is a device or a pipe; name an ordinary file")
     if not overwrite and os.path.lexists(path):
         raise exists_already(path)
+    if path.suffix != SPOOL:
+        dry_run.note_output(path)
 
 
 def exists_already(path: Any) -> TargetExists:

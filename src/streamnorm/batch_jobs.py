@@ -19,7 +19,7 @@ from .intake import Intake, check_typed, intake_of, of_files
 from .ledger import Ledger
 from .lineage import Origin, root_of
 from .matching import columns_in
-from .outputs import Output, is_directory, plan_paths, state_entry, transform_of
+from .outputs import Output, is_directory, lineage_of, plan_paths, state_entry, transform_of
 from .partition_places import check_folder
 from .partitions import write_partitions
 from .plan import describe_columns
@@ -47,12 +47,15 @@ class Reading:
         Of its files; None: by their names.
     condition : Condition or None
         Which rows.
+    where : str or None
+        The text of it, which stays where rows have passed it before.
     types : mapping of str to pyarrow.DataType, or None
         Of columns of text.
     """
 
     format: str | None = None
     condition: Condition | None = None
+    where: str | None = None
     types: Mapping[str, pa.DataType] | None = None
 
 
@@ -65,7 +68,7 @@ def reading_of(format: str | None, where: str | None, types: Mapping[str, Any] |
         If there is no such format or type, or the condition is none.
     """
     check_format(format)
-    return Reading(format, None if where is None else parse(where), None if types is None else types_of(types))
+    return Reading(format, None if where is None else parse(where), where, None if types is None else types_of(types))
 
 
 def fitting_stream(
@@ -194,7 +197,8 @@ def _partition(
         intake = stream.open_stream(source) if intake is None else intake
     data = intake.stream() if isinstance(intake, Intake) else intake
     transform_for = _transform_for(scaler, undo, output, intake)
-    return write_partitions(data, sink, transform_for, state_entry(scaler, undo), output, kind, progress)
+    entry = {} if kind in TEXT else _entry(intake, scaler, undo, output, reading, None)
+    return write_partitions(data, sink, transform_for, entry, output, kind, progress)
 
 
 def _kind(found: Found, sink: Any, output: Output, folder: bool) -> str:
@@ -248,16 +252,15 @@ def _write_one(
 ) -> Any:
     data = source.stream() if isinstance(source, Intake) else source
     transform_for = _transform_for(scaler, undo, output, source)
-    entry = {} if sink is None else _entry(source, sink, scaler, undo, output, reading, root)
+    stateless = sink is None or sink_format(sink, output.format) in TEXT
+    entry = {} if stateless else _entry(source, scaler, undo, output, reading, root)
     return stream.run(data, sink, transform_for, entry, output, progress)
 
 
 def _entry(
-    source: Any, sink: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, root: str | None
+    source: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, root: str | None
 ) -> dict[bytes, bytes]:
     """State and lineage, for formats that have room for them."""
-    if sink_format(sink, output.format) in TEXT:
-        return {}
     origins = source.origins() if isinstance(source, Intake) else [Origin(None, source.num_rows)]
     lineage = lineage_of(scaler, undo, output, reading.where)
     return {**state_entry(scaler, undo), **lineage.entry(origins, root)}

@@ -17,7 +17,9 @@ import click
 
 from . import cli_jobs
 from ._version import __version__
+from .cli_advise import advise
 from .cli_compare import compare
+from .cli_diff import diff
 from .cli_export import export
 from .cli_parts import ReaderGone, check_own_target, say_done, standard_output
 from .cli_report import report
@@ -422,6 +424,8 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
 
 
 cli.add_command(compare)
+cli.add_command(advise)
+cli.add_command(diff)
 cli.add_command(export)
 cli.add_command(report)
 cli.add_command(train)

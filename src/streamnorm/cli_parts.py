@@ -11,6 +11,7 @@ from typing import TextIO
 import click
 
 from .console import Console, one_line
+from .dry_run import stop
 from .masking import masked
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 from .config import Given
 from .errors import StreamnormWarning
+from .logs import LOGGER, new_job_id
 from .masking import masked
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ class Console:
     def error(self, message: str, exit_code: int, event: str = "error", **fields: Any) -> None:
         """The line that tells why the program ends."""
         message = one_line(message)
-        if not self.as_json:
+        if self.as_json:
+            fields = {"error": message, "seconds": round(self.seconds, 3), **fields}
+        else:
             message = f"streamnorm: {message}"
         self.say(event, message, level="error", exit_code=exit_code, **fields)
 

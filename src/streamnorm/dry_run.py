@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -77,12 +78,14 @@ def note_input(
         plan.inputs.setdefault(os.fsdecode(os.fspath(path)), facts)
 
 
-def note_output(path: str | os.PathLike[str]) -> None:
+def note_output(path: Any) -> None:
     """A file may be written, as far as can be told."""
     plan = _plan.get()
     if plan is not None:
         name = os.fsdecode(os.fspath(path))
-        plan.outputs.setdefault(name, {"exists": os.path.lexists(name)})
+        if name not in plan.outputs:
+            local = isinstance(path, str | bytes | Path)
+            plan.outputs[name] = {"exists": os.path.lexists(name) if local else path.exists()}
         plan.folders.add(os.path.dirname(os.path.abspath(name)))
 
 

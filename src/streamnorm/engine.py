@@ -31,6 +31,7 @@ from .formats import find, is_pipe, listed, sink_format
 from .intake import intake_of
 from .ledger import Ledger
 from .locations import locate, placed
+from .logs import logged, passing
 from .making import make_scaler
 from .outputs import (
     Output,
@@ -320,7 +321,7 @@ def normalize(
                     scaler.fit(kept, **fitting)
                 if isinstance(kept, Path):
                     scaler.summary_.files = Ledger()
-                _run(kept, sink, scaler, False, output, Reading(), progress)
+                _run(kept, sink, scaler, False, output, Reading(where=where), progress)
     if not is_pipe(sink) and (is_directory(sink) or output.partition_by):
         kind = find(source, format).format if is_file_source(source) and not is_pipe(source) else "parquet"
         say_stateless(output_format or kind, saved=state is not None)

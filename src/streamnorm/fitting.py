@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from .formats import ParquetPaths, listed
 from .intake import intake_of
 from .ledger import Ledger
 from .locations import placed
+from .logs import logged, passing, sizes
 from .making import make_scaler
 from .matching import log_columns, log_sources, matching_columns, naming
 from .memory import TIGHT, parse_memory, sketch_error
@@ -156,11 +158,7 @@ def fit(
     """
     if isinstance(source, (list, tuple)) and not source:
         find_files(source)  # raises
-    rules = {
-        name: value
-        for name, value in dict(constant=constant, infinite=infinite, ddof=ddof, eps=eps).items()
-        if value is not None
-    }
+    rules = dict(preset=preset, constant=constant, infinite=infinite, ddof=ddof, eps=eps)
     reading = reading_of(format, where, types)
     source = placed(source, filesystem)
     if update is not None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from .dry_run import note_input
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
 from .locations import StorePath, version_found, version_of
@@ -487,6 +488,19 @@ def open_input(
 
     Of columns of text, `types` are given, and not inferred.
     """
+    file = _opened(path, format, like, memory, types)
+    if format != "parquet":
+        note_input(file.path, format, None, None if path is None else _size_of(path))
+    return file
+
+
+def _size_of(path: Path | StorePath) -> int | None:
+    return path.known().size if isinstance(path, StorePath) else path.stat().st_size
+
+
+def _opened(
+    path: Path | None, format: str, like: Any, memory: int, types: Mapping[str, pa.DataType] | None
+) -> Any:
     schema = None if like is None else like.schema
     if format == "parquet" and path is not None:
         return ParquetFile(path, memory)

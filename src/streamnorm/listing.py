@@ -72,6 +72,8 @@ def as_table(
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns{_files(said['file_count'])}, digest {said['digest']}", **_PLAIN)
+    for line in lineage_lines(said["lineage"]) if said.get("lineage") else ():
+        terminal.print(one_line(line), **_PLAIN)
     cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
     if any(shapes):
         cells = {"name": cells.pop("name"), _SHAPE: list(shapes), **cells}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,13 @@ from typing import Any, TypeVar
 
 from ._version import __version__
 from .dry_run import Stopped, stop
+from .masking import masked
 
 LOGGER = logging.getLogger("streamnorm")
 JOB_VARIABLE = "STREAMNORM_JOB_ID"
 SHOWN = 20  # inputs that a record names; their number is said in any case
 
 _current: ContextVar[dict[str, Any] | None] = ContextVar("streamnorm_job", default=None)
-_SECRET = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +51,7 @@ def place(path: str | os.PathLike[str]) -> str:
     >>> place("s3://key:secret@bucket/trips.parquet")
     's3://***@bucket/trips.parquet'
     """
-    return _SECRET.sub("***", os.fsdecode(os.fspath(path)))
+    return masked(os.fsdecode(os.fspath(path)))
 
 
 @contextmanager
@@ -80,7 +79,7 @@ def job(command: str, source: Any, sink: Any = None) -> Iterator[dict[str, Any]]
     except BaseException as error:
         fields = {key: getattr(error, key, None) for key in ("file", "row_group", "column")}
         known = {key: value for key, value in fields.items() if value is not None}
-        known |= {"error": str(error) or type(error).__name__, "seconds": _seconds(began)}
+        known |= {"error": masked(str(error)) or type(error).__name__, "seconds": _seconds(began)}
         log("job.failed", f"{command} failed: {known['error']}", level=logging.ERROR, **known)
         raise
     finally:

@@ -15,9 +15,13 @@ import pyarrow as pa
 from . import state, stream
 from .apply import ParquetJob, Transform, common_schema
 from .atomic import atomic_file, check_target, exists_already
+from .dry_run import note_columns, note_output, stop
 from .errors import DataError, StreamnormError
 from .formats import PIPE, check_format, is_pipe, output_name
+from .lineage import Lineage, of_parquet, root_of
 from .locations import StorePath, locate
+from .logs import passing, sizes
+from .masking import masked
 from .matching import columns_of, log_columns, matching_columns
 from .memory import parse_memory
 from .parquet.format import Compression
@@ -129,6 +133,8 @@ def plan_paths(
                 raise DataError(f"{path}: another input goes to {target}, too; write them one by one", file=str(path))
             targets[target] = [path]
         _check_in_folder(folder, targets, overwrite)
+        for target in targets:
+            note_output(target)
     return targets
 
 
@@ -212,7 +218,8 @@ def write_files(
             memory,
             output.threads,
         )
-        with atomic_file(target, overwrite=output.overwrite) as file:
+        said = {"target": masked(str(target)), **sizes(files)}
+        with passing("write", **said), atomic_file(target, overwrite=output.overwrite) as file:
             rows += job.run(file, meter)
             for each in files:
                 if isinstance(each.path, StorePath):

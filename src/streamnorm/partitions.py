@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +22,14 @@ import numpy as np
 import pyarrow as pa
 
 from .apply import Transform, Workbench
+from .dry_run import note_output
 from .errors import DataError
 from .formats import BY_SUFFIX, NULL_KEY, is_pipe
 from .locations import StorePath, locate
+from .logs import passing
+from .masking import masked
 from .parquet.writer import ParquetWriter
-from .partition_places import LocalPlace, StorePlace
+from .partition_places import LocalPlace, StorePlace, check_folder
 from .pipeline import Outlet, run_ordered
 from .scalers._select import as_names, value_type
 from .sinks import batch_writer
@@ -288,7 +292,12 @@ def write_partitions(
     transform = transform_for(inner)
     match_columns(inner, transform)
     rows = nbytes = 0
-    with Partitions(root, reader.schema, transform, footer, output, kind) as parts:
+    check_folder(root, output.overwrite)
+    note_output(root)
+    with (
+        passing("write", target=masked(os.fsdecode(os.fspath(root)))),
+        Partitions(root, reader.schema, transform, footer, output, kind) as parts,
+    ):
         for whole in reader:
             for start in range(0, len(whole), BATCH_ROWS):
                 batch = whole.slice(start, BATCH_ROWS)

@@ -30,6 +30,7 @@ from .apply import (
     too_short,
 )
 from .atomic import atomic_file
+from .dry_run import stop
 from .errors import DataError
 from .features import MISSING
 from .matching import naming

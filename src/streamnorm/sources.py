@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .dry_run import note_input
 from .errors import DataError
 from .locations import StorePath, expand, locate, version_found, version_of
 from .masking import is_uri, masked

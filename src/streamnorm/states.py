@@ -231,11 +231,16 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
     StateError
         If there is no state, or it is damaged.
     """
+    return inspected(path)[0]
+
+
+def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
+    """What :func:`inspect` says, and the statistics, of which a model has none."""
     path = placed(path)
     if looks_like_model(path):
         from .nn import _model_file
 
-        return _model_file.describe(path)
+        return _model_file.describe(path), Summary()
     scaler = load_scaler(path)
     from . import lineage
 

@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .apply import Transform, Workbench
-from .atomic import AtomicFile, atomic_file
+from .atomic import SPOOL, AtomicFile, atomic_file
 from .errors import DataError
 from .formats import is_pipe, sink_format
 from .locations import StorePath, locate
+from .logs import passing, place
 from .memory import give_back
 from .parquet.encode import encode_arrow
 from .parquet.writer import ParquetWriter
@@ -171,11 +172,13 @@ def run(
     kind = sink_format(sink, output.format)
     if is_pipe(sink):
         match_columns(reader.schema, transform)
-        return _write_batches(reader, source.num_rows, StandardOutput(kind), sink, kind, transform, footer, progress)
+        with passing("write", target="-"):
+            out = StandardOutput(kind)
+            return _write_batches(reader, source.num_rows, out, sink, kind, transform, footer, progress)
     if os.fspath(sink).endswith("/") or locate(sink).is_dir():
         raise DataError(f"{os.fspath(sink)}: is a directory, and data in memory has no file name: name a file")
     match_columns(reader.schema, transform)
-    with atomic_file(sink, overwrite=output.overwrite) as file:
+    with passing("write", target=place(sink)), atomic_file(sink, overwrite=output.overwrite) as file:
         if kind == "parquet":
             rows = _write(reader, source.num_rows, file, transform, footer, output, progress)
         else:
@@ -285,7 +288,7 @@ def spooled(source: Stream, sink: Any, memory: int) -> Iterator[Path]:
         beside = Path(tempfile.gettempdir(), "streamnorm")
     else:
         beside = Path(os.fspath(locate(sink)).rstrip("/"))
-    with AtomicFile(beside.with_name(beside.name + ".spool"), overwrite=True) as file:
+    with AtomicFile(beside.with_name(beside.name + SPOOL), overwrite=True) as file:
         _spool(source.reader(), file, memory // 16)
         give_back()
         yield file.path

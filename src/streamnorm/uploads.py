@@ -14,6 +14,7 @@ import os
 from types import TracebackType
 from typing import Any, Protocol
 
+from . import dry_run
 from .errors import StreamnormError
 from .locations import StorePath
 from .stores import ArrowStore, explained
@@ -54,6 +55,7 @@ class StoreFile:
         from .atomic import check_target
 
         check_target(target, overwrite=overwrite)
+        dry_run.stop()
         self.target, self.closed = target, False
         self._overwrite, self._written, self._pid = overwrite, 0, os.getpid()
         with self._telling():
@@ -148,6 +150,7 @@ def check_store_target(path: StorePath, *, overwrite: bool) -> None:
         bucket = StorePath(path.store, path.key.lstrip("/").split("/", 1)[0])
         if bucket.info().kind is None:
             raise StreamnormError(f"{path}: there is no bucket {bucket}; make it first")
+    dry_run.note_output(path)
 
 
 def _upload_to(target: StorePath, in_flight: int) -> Upload:

@@ -96,19 +96,19 @@ def to_sql(
     if dialect not in _DIALECTS:
         raise ValueError(f"dialect must be one of {', '.join(map(repr, _DIALECTS))}, got {dialect!r}")
     spoken = _DIALECTS[dialect]
-    mapped = named_columns(scaler, "SQL")
-    known = _own_columns(columns, [column.name for column in mapped])
+    features = named_columns(scaler, "SQL")
+    known = _own_columns(columns, [column.name for column in features])
     kept = [passthrough] if isinstance(passthrough, str) else list(passthrough or ())
-    _check_unique([*kept, *(column.name for column in mapped)], spoken)
+    _check_unique([*kept, *(column.name for column in features)], spoken)
     lines = [f"  {_SOURCE}.{spoken.quote(name)} AS {spoken.quote(name)}" for name in kept]
-    for column in mapped:
+    for column in features:
         x = _value(column.name, known, spoken)
         if scaler.summary_[column.name].lists is None:
-            y = _mapped(x, column, spoken, inverse)
+            y = mapped(column, x, spoken, inverse)
         elif spoken.each is None:
             raise StreamnormError(f"column {column.name!r} holds lists, which {spoken.title} cannot map: leave it out")
         else:
-            y = spoken.each(x, _mapped(_ITEM, column, spoken, inverse))
+            y = spoken.each(x, mapped(column, _ITEM, spoken, inverse))
         lines.append(f"  {y} AS {spoken.quote(column.name)}")
     query = "SELECT\n" + ",\n".join(lines) + f"\nFROM {spoken.quote_path(table, 'table')} AS {_SOURCE}"
     return query if view is None else f"CREATE VIEW {spoken.quote_path(view, 'view')} AS\n{query}"
@@ -145,7 +145,8 @@ def _value(name: str, known: set[str], spoken: Dialect) -> str:
     return x if asked is None else f"{x}[{int(name[len(asked) - 2 : -1]) + 1}]"
 
 
-def _mapped(x: str, column: MappedColumn, spoken: Dialect, inverse: bool) -> str:
+def mapped(column: MappedColumn, x: str, spoken: Dialect, inverse: bool) -> str:
+    """The map of a column over what `x` says, or its inverse, as an expression."""
     y = spoken.double(x, column.kind)
     bare = True  # whether y needs no parentheses as the left operand of what follows
     for operator, number in column.steps(inverse):
@@ -184,8 +185,8 @@ class Dialect:
     double: Callable[[str, str | None], str]
     number: Callable[[float], str]
     clip: Callable[[str, str, str], str]
-    field: Callable[[str, str], str] | None  # of a struct; None: no way to look inside of columns
-    each: Callable[[str, str], str] | None  # of a list, by what becomes of `item`
+    field: Callable[[str, str], str] | None = None  # of a struct; None: no way to look inside of columns
+    each: Callable[[str, str], str] | None = None  # of a list, by what becomes of `item`
 
     def quote(self, name: str) -> str:
         """An identifier in quotes; ValueError if it cannot be one."""
@@ -286,15 +287,14 @@ def _signed(text: str) -> str:
     return f"({text})" if text.startswith("-") else text  # two minus signs begin a comment
 
 
-DUCKDB = Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip)
+DUCKDB = Dialect(
+    "DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip, _duckdb_field, _duckdb_each
+)
 _DIALECTS = {
-    "duckdb": Dialect("DuckDB", False, 3, None, False, _duckdb_double, _duckdb_number, _duckdb_clip,
-                      _duckdb_field, _duckdb_each),  # fmt: skip
-    "sqlite": Dialect("SQLite", False, 2, None, True, _sqlite_double, _sqlite_number, _sqlite_clip, None,
-                      None),  # fmt: skip
+    "duckdb": DUCKDB,
+    "sqlite": Dialect("SQLite", False, 2, None, True, _sqlite_double, _sqlite_number, _sqlite_clip),
     "postgresql": Dialect(
-        "PostgreSQL", True, 3, 63, False, _postgresql_double, _postgresql_number, _postgresql_clip,
-        _postgresql_field, None,
+        "PostgreSQL", True, 3, 63, False, _postgresql_double, _postgresql_number, _postgresql_clip, _postgresql_field
     ),
 }
 DIALECTS = tuple(_DIALECTS)

@@ -20,8 +20,7 @@ import numpy as np
 from ..documents import parsed
 from ..errors import DataError, StateError
 from ..locations import open_binary
-from ..state import _refuse_literal, _unique
-from ..state_values import _Damage, _one_line
+from ..state_values import _Damage, _guard, _one_line
 from ..stores import explained
 
 KEY = "streamnorm"  # of our text in the header's metadata

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._rows import words
+from ..dry_run import stop
 from ..errors import DataError
 from ..features import nulls
 from ..formats import find, is_pipe
@@ -146,6 +147,7 @@ def take_sample(
     row_bytes = _row_bytes(schema, names, len(features))
     allowed = max(1, int(size // row_bytes))
     limit = allowed if rows is None else min(rows, allowed)
+    stop()  # what follows reads the data
     batches = stream.stream(names).reader()
     needed = list(dict.fromkeys([*wanted.targets, *extra]))
     table, seen, left_out = _smallest(batches, names, needed, limit, seed)

@@ -23,6 +23,7 @@ from ..errors import DataError
 from ..memory import RANK_ERROR
 from ..summary import ColumnSummary, Summary
 from ._buffers import missing_rows
+from ._elementary import _ElementaryScaler
 from ._frames import Frame
 from ._inputs import as_matrix, kind_of
 from ._nested import floats_array, floats_of, rows_of
