@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from conftest import bits, same
 
@@ -332,6 +333,31 @@ def test_the_version_of_the_wrapper_stays():
 
     wrapped = v1.from_native(pa.table({"x": [1.0, 3.0]}))
     assert type(StandardScaler().fit_transform(wrapped)) is type(wrapped)
+
+
+@pytest.mark.filterwarnings("ignore:Dask support is moving:FutureWarning")  # of narwhals
+def test_frames_of_dask_stay_lazy(tmp_path):
+    pd, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    frame = pd.DataFrame(
+        {"fare": np.where(np.arange(1000) % 7, np.sin(np.arange(1000)), np.nan), "n": np.arange(1000) % 9},
+        index=2 * np.arange(1000),
+    ).assign(zone=list("wxyz") * 250)
+    lazy = dd.from_pandas(frame, npartitions=5)
+    scaler = RobustScaler().fit(lazy)
+    assert bits(scaler) == bits(RobustScaler().fit(frame)) and list(scaler.summary_) == ["fare", "n"]
+    result = scaler.transform(lazy)
+    assert type(result) is type(lazy) and result.npartitions == 5
+    expected = scaler.transform(frame)
+    made = result.compute(scheduler="processes", num_workers=1)  # the function travels to another process
+    pd.testing.assert_frame_equal(made, expected.assign(zone=made["zone"]), check_exact=True)
+    assert made["zone"].tolist() == frame["zone"].tolist() and result.dtypes.to_dict() == made.dtypes.to_dict()
+    back = scaler.inverse_transform(result).compute(scheduler="sync")
+    np.testing.assert_allclose(back["fare"], frame["fare"], atol=1e-15)
+    sn.normalize(lazy, tmp_path / "out.parquet", "robust")
+    written = pq.read_table(tmp_path / "out.parquet")["fare"].to_numpy()
+    np.testing.assert_array_equal(written, expected["fare"])
+    wrapped = pytest.importorskip("narwhals").from_native(lazy)
+    assert bits(RobustScaler().fit(wrapped)) == bits(scaler) and type(scaler.transform(wrapped)) is type(wrapped)
 
 
 def test_frames_of_libraries_that_are_seldom_there(monkeypatch):

@@ -1,9 +1,10 @@
-"""Queries, which give rows when they are run: polars LazyFrames, DuckDB relations, pyarrow Datasets and Scanners.
+"""Queries, which give rows when they are run: frames that are lazy, relations, pyarrow Datasets and Scanners.
 
 Design: a fit asks for the columns that it needs, and runs the query in batches. A transform runs nothing: a LazyFrame
-comes back with an expression a column, which polars may push other work past and run in its streaming engine; a
-DuckDB relation with a projection in SQL, which computes the very same doubles. Turned down for DuckDB: a relation over
-a reader of our batches, which could be run only once, and not while its connection runs the query that feeds it.
+comes back with an expression a column, which polars may push other work past and run in its streaming engine; a frame
+of Dask with a function for each partition; a DuckDB relation with a projection in SQL, which computes the very same
+doubles. Turned down for DuckDB: a relation over a reader of our batches, which could be run only once, and not while
+its connection runs the query that feeds it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..errors import DataError
+from . import _dask
 
 BATCH_ROWS = 131_072
 SCAN: dict[str, Any] = dict(batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1)  # the defaults hold 0.7 GB
@@ -22,7 +24,7 @@ SCAN: dict[str, Any] = dict(batch_size=BATCH_ROWS, batch_readahead=2, fragment_r
 
 def is_query(X: Any) -> bool:
     """Whether X is one, without importing a library to find out."""
-    return _is_lazy(X) or _is_relation(X) or _is_scan(X)
+    return _is_lazy(X) or _is_relation(X) or _is_scan(X) or _dask.is_dask(X)
 
 
 def _is_lazy(X: Any) -> bool:
@@ -49,6 +51,8 @@ def schema_of(X: Any) -> pa.Schema:
         return pa.schema([(name, _polars_type(empty.get_column(name))) for name in empty.columns])
     if _is_relation(X):
         return _relation_reader(X.limit(0)).schema
+    if _dask.is_dask(X):
+        return _dask.schema_of(X)
     return X.projected_schema if _is_scanner(X) else X.schema
 
 
@@ -67,6 +71,8 @@ def projected(X: Any, names: Sequence[str]) -> Any:
         from ..export.sql import DUCKDB
 
         return X.project(", ".join(map(DUCKDB.quote, names)))
+    if _dask.is_dask(X):
+        return X[list(names)]
     return X if _is_scanner(X) else X.scanner(columns=list(names), **SCAN)
 
 
@@ -81,6 +87,8 @@ def _lies_in(feature: str, column: str, schema: pa.Schema) -> bool:
 
 def batches(X: Any) -> Iterator[Any]:
     """The rows, as tables of some library: no more of them at a time than the query's own engine holds."""
+    if _dask.is_dask(X):
+        return _dask.partitions(X)
     if not _is_lazy(X):
         return _read(X)
     if hasattr(X, "collect_batches"):
@@ -103,6 +111,8 @@ def reader(X: Any) -> pa.RecordBatchReader:
     """The rows as record batches, from the beginning."""
     if _is_relation(X):
         return _relation_reader(X)
+    if _dask.is_dask(X):
+        return _dask.reader(X)
     if _is_scanner(X):
         return X.to_reader()
     if _is_lazy(X):
@@ -135,6 +145,8 @@ def mapped(X: Any, schema: pa.Schema, maps: Mapping[str, Any], mapped: Mapped, i
     """
     if _is_lazy(X):
         return _mapped_lazily(X, schema, list(maps), mapped)
+    if _dask.is_dask(X):
+        return _dask.mapped(X, lambda frame: mapped(frame, list(maps)))
     return _mapped_in_sql(X, schema, maps, inverse) if _is_relation(X) else None
 
 
