@@ -103,8 +103,8 @@ class Transforms(ScikitLearnContract):
         Returns
         -------
         ndarray, tensor, frame, query or column
-            Of the kind of X: a LazyFrame for a LazyFrame, a frame of Dask or a DuckDB relation for one, a reader for a reader, a
-            Dataset or a Scanner, a generator for an iterator, a pyarrow Table for other Arrow streams.
+            Of the kind of X: a LazyFrame for a LazyFrame, a frame of Dask or a DuckDB relation for one, a reader for a
+            reader, a Dataset or a Scanner, a generator for an iterator, a pyarrow Table for other Arrow streams.
             float16, float32 and float64 stay, all else becomes float64. Nulls and NaN stay, and infinities pass
             through, unless ``infinite="null"``.
 
