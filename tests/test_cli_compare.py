@@ -59,7 +59,7 @@ def numbers_of(text):
 def test_options_are_the_keywords_of_the_library_with_its_defaults():
     known = {parameter.name: parameter for parameter in cli.commands["compare"].params}
     keywords = inspect.signature(sn.compare).parameters
-    otherwise = {"model", "random_state", "journal", "progress"}
+    otherwise = {"model", "random_state", "journal", "progress", "filesystem"}
     assert set(keywords) - otherwise <= set(known)
     own = {"sink", "seed", "as_json"} | {parameter.name for parameter in cli.commands["train"].params}
     assert set(known) - set(keywords) - own == set()

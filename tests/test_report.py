@@ -185,7 +185,7 @@ def folder(data, tmp_path, monkeypatch):
 
 
 def test_every_keyword_has_its_option():
-    keywords = set(inspect.signature(sn.report).parameters) - {"progress"}
+    keywords = set(inspect.signature(sn.report).parameters) - {"progress", "filesystem"}
     options = {parameter.name for parameter in cli.commands["report"].params}
     assert keywords <= options
     help_text = next(p.help for p in cli.commands["report"].params if p.name == "method")

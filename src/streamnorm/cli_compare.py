@@ -1,10 +1,12 @@
 """The command that compares scalers and norm layers."""
 
 # Design: the options are the keywords of `compare`, and those of `train` that make the model. The journal has no
-# option: it lies beside the output while there is work to be done, and a command that is run again finds it.
+# option: it lies beside the output while there is work to be done, and a command that is run again finds it. Of an
+# output in a store, whose files cannot be appended to, it lies in the current directory.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ import click
 from .cli_parts import check_own_target, standard_output
 from .cli_train import NONE, NORMS, SCALERS, _in_terms_of_options, _network, _with, options_named
 from .console import Console, one_line
+from .masking import is_uri, masked
 from .options import METHODS, data, example, files, given, names, reading, running
 from .options import overwrite as overwrite_option
 
@@ -191,18 +194,21 @@ def compare(
 
             stdout.write(as_text(found, tty=stdout.isatty()))
     diverged = sum(run.diverged for run in found.runs)
-    also = "" if sink is None else f", wrote {sink}"
+    also = "" if sink is None else f", wrote {masked(sink)}"
     console.say(
         "done",
         one_line(f"compared {len(found.figures)} combinations in {len(found.runs)} trainings in "
                  f"{console.seconds:.1f} s{also}"),
         runs=len(found.runs), diverged=diverged, rows=found.settings["rows"], seconds=round(console.seconds, 3),
-        best=found.best.name, verdict=found.verdict, **({} if sink is None else {"target": sink}),
+        best=found.best.name, verdict=found.verdict, **({} if sink is None else {"target": masked(sink)}),
     )  # fmt: skip
 
 
 def _beside(sink: str) -> str:
     """The journal of an output."""
+    if is_uri(sink):
+        name = os.path.basename(sink)
+        return f".{name}.{hashlib.sha256(sink.encode()).hexdigest()[:8]}{JOURNAL}"
     folder, name = os.path.split(sink)
     return os.path.join(folder, f".{name}{JOURNAL}")
 

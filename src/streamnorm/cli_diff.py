@@ -8,7 +8,8 @@ import click
 
 from .cli_parts import check_own_target, standard_output
 from .console import Console
-from .options import example, files, given, names, output, overwrite, reading, running
+from .masking import masked
+from .options import example, given, names, output, overwrite, reading, running
 
 EXIT_CROSSED = 3
 
@@ -22,8 +23,8 @@ def _limit(name: str, text: str) -> Any:
     epilog="Exit codes: 3 where a column is past a threshold, was removed or has changed its type; 0 if none.\n\n"
     + example("diff stats.json trips.parquet -o drift.html"),
 )
-@click.argument("a", metavar="A", type=click.Path(), callback=files)
-@click.argument("b", metavar="B", type=click.Path(), callback=files)
+@click.argument("a", metavar="A", type=click.Path())
+@click.argument("b", metavar="B", type=click.Path())
 @output("HTML page to write, beside the table on standard output.", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_limit("psi", "Threshold of the population stability index. [default: 0.2]")
@@ -40,8 +41,11 @@ def diff(console: Console, a: str, b: str, sink: str | None, as_json: bool, over
     """Say what has changed from A to B, column by column.
 
     A and B are each a state (a JSON file, or a file that streamnorm normalized, which stands for the data that it was
-    fitted on), or data: a file, a directory or a pattern such as 'trips/*.parquet'.
+    fitted on), or data: a file, a directory, a pattern such as 'trips/*.parquet', a URI, or - for standard input, which
+    one of the two can be.
     """
+    if a == b == "-":
+        raise click.UsageError("standard input (-) can be one of A and B, and not both")
     if sink is not None:
         check_own_target(sink, overwrite, others=[a, b], what="the page")
     from .report import drift as drifting
@@ -55,5 +59,5 @@ def diff(console: Console, a: str, b: str, sink: str | None, as_json: bool, over
     with standard_output() as stdout:
         stdout.write((drift.to_json() if as_json else drift.table()) + "\n")
     if sink is not None:
-        console.say("done", f"wrote the page to {sink}", target=sink)
+        console.say("done", f"wrote the page to {masked(sink)}", target=masked(sink))
     return EXIT_CROSSED if drift.drifted else 0

@@ -12,6 +12,7 @@ import click
 
 from .cli_parts import check_own_target, standard_output
 from .console import Console
+from .masking import masked
 from .options import example, files, names, output, overwrite, settings
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def export(
                 stdout.write(_text(scaler, target, wanted))
             return
         _write(scaler, target, sink, wanted)
-    console.say("done", f"wrote {target} to {sink}", target=sink)
+    console.say("done", f"wrote {target} to {masked(sink)}", target=masked(sink))
 
 
 def _check_options(ctx: click.Context, target: str, sink: str | None, options: dict[str, Any]) -> None:

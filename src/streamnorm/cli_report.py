@@ -78,7 +78,7 @@ def report(
     given_state = pages.is_state(source)
     if given_state:
         asked = {"state": state, "method": method, **options}
-        for name in ("state", "method", "columns", "exclude", "where", "format"):
+        for name in ("state", "method", "columns", "exclude", "where", "format", "types"):
             if asked.get(name) is not None:
                 flag = "--input-format" if name == "format" else f"--{name}"
                 raise click.UsageError(f"{flag} goes with data, and {source[0]} is a state", ctx)

@@ -15,6 +15,7 @@ import click
 
 from .cli_parts import check_own_target, say_done
 from .console import Console, one_line
+from .masking import masked
 from .options import METHODS, PARQUET_OUT, WITH_OUTPUT, encoding, example, files, given, inputs, names, output, running
 from .options import overwrite as overwrite_option
 
@@ -310,14 +311,14 @@ def _say_trained(console: Console, model: Any, sink: str) -> None:
             f"trained {epochs} epoch{'' if epochs == 1 else 's'} on {'' if rows is None else f'{rows:,} rows of '}"
             f"{features} column{'' if features == 1 else 's'} in {seconds:.2f} s"
             + ("" if speed is None else f" ({speed:,.0f} rows/s)")
-            + f": {said}{best}; wrote {sink}"
+            + f": {said}{best}; wrote {masked(sink)}"
         ),
         rows=rows,
         features=features,
         epochs=epochs,
         seconds=round(seconds, 3),
         rows_per_s=None if speed is None else round(speed),
-        target=sink,
+        target=masked(sink),
         **losses,
     )
 

@@ -143,6 +143,17 @@ def looks_like_vocabulary(path: str | os.PathLike[str]) -> bool:
     return b'"streamnorm-vocabulary"' in _first_bytes(path, 200)
 
 
+def is_state(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as the JSON of a state does.
+
+    Raises
+    ------
+    DataError
+        If there is no such file.
+    """
+    return b'"streamnorm-state"' in _first_bytes(path, 200)
+
+
 def is_parquet(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like Parquet.
 

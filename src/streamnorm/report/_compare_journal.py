@@ -18,10 +18,20 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import StreamnormError
+from ..locations import StorePath
+from ..masking import is_uri, masked
 from ._compare_runs import Run, Task
 
 VERSION = 1
 logger = logging.getLogger("streamnorm")
+
+
+def check_local(path: Any) -> None:
+    """Raise StreamnormError if a journal would lie in a store, whose files cannot be appended to."""
+    if isinstance(path, StorePath) or (isinstance(path, str) and is_uri(path)):
+        raise StreamnormError(
+            f"{masked(str(path))}: a journal is appended to, which stores cannot do: name a file of this machine"
+        )
 
 
 class Journal:

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .._rows import words
+from ..batch_jobs import Reading, reading_of
 from ..dry_run import stop
 from ..errors import DataError
 from ..features import nulls
@@ -31,7 +32,6 @@ from ..scalers._inputs import kind_of
 from ..scalers._select import check_columns, is_numeric_when_named
 from ..sources import is_file_source
 from ..stream import Stream, open_stream
-from ..where import parse
 
 SLACK = 1.25  # of the rows held while sampling, to those of the sample
 SPARE_ROWS = 1 << 14  # held beyond it in any case, so that small samples are not sorted out for every batch
@@ -109,7 +109,14 @@ class Sample:
 
 
 def take_sample(
-    source: Any, wanted: Wanted, rows: int | None, seed: int, memory: str | int, where: str | None, format: str | None
+    source: Any,
+    wanted: Wanted,
+    rows: int | None,
+    seed: int,
+    memory: str | int,
+    where: str | None,
+    format: str | None,
+    types: Mapping[str, Any] | None = None,
 ) -> Sample:
     """Read a source once and keep at most so many of its rows.
 
@@ -121,7 +128,7 @@ def take_sample(
         None: as many as the memory allows.
     seed : int
         Of the choice.
-    memory, where, format
+    memory, where, format, types
         As for :func:`streamnorm.fit`.
 
     Raises
@@ -131,7 +138,7 @@ def take_sample(
     """
     size = parse_memory(memory)
     steady_allocator()
-    stream = _opened(source, wanted, where, format, size)
+    stream = _opened(source, reading_of(format, where, types), size)
     schema = stream.schema
     for name in (wanted.group, wanted.time):
         if name is not None and schema.names.count(name) != 1:
@@ -166,12 +173,11 @@ def take_sample(
     return sample
 
 
-def _opened(source: Any, wanted: Wanted, where: str | None, format: str | None, memory: int) -> Any:
+def _opened(source: Any, reading: Reading, memory: int) -> Any:
     """The source as an Intake, or as what has the same schema and stream."""
-    condition = None if where is None else parse(where)
     if not is_pipe(source) and is_file_source(source):
-        return of_files(find(source, format), condition, memory, None)
-    intake = intake_of(source, format, condition, memory, None)
+        return of_files(find(source, reading.format), reading.condition, memory, None, reading.types)
+    intake = intake_of(source, reading.format, reading.condition, memory, None, reading.types)
     if intake is not None:
         return intake
     if kind_of(source) == "array":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,6 +149,8 @@ def advise(
     exclude: str | Sequence[str] | None = None,
     where: str | None = None,
     format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -160,7 +162,7 @@ def advise(
     source : path, list of paths, glob, directory, or data
         As for :func:`~streamnorm.fit`; read once. Or what is known already: a :class:`Description`, or a fitted
         scaler, whose state knows less.
-    columns, exclude, where, format, memory, threads, progress
+    columns, exclude, where, format, types, filesystem, memory, threads, progress
         As for :func:`~streamnorm.describe`.
 
     Returns
@@ -194,7 +196,8 @@ def advise(
     elif isinstance(source, BaseScaler):
         description = Description.from_state(source)
     else:
-        reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format)
+        reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format, types=types)
+        reading["filesystem"] = filesystem
         description = describe(source, **reading, memory=memory, threads=threads, progress=progress)
     return Advice(tuple(map(_column_advice, looks(description.columns))), description)
 

@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from .._version import __version__
 from ..errors import DataError
+from ..locations import placed
 from ..memory import parse_memory
 from ..nn._regressor_network import check_scaling, read_recipe
 from ..nn.regressor import Regressor
 from ..scalers import METHODS
 from ..scalers._inputs import as_matrix, kind_of
 from ._compare_folds import Folds, make_folds
-from ._compare_journal import Journal
+from ._compare_journal import Journal, check_local
 from ._compare_runs import Run, Task, Trainer, tasks_of, usable_threads
 from ._compare_sample import Sample, Wanted, number_columns, take_sample
 from .comparison import Comparison
@@ -52,6 +53,8 @@ def compare(
     exclude: str | Sequence[str] | None = None,
     where: str | None = None,
     format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
     random_state: int = 0,
     alpha: float = 0.05,
     reach: float | None = None,
@@ -92,7 +95,7 @@ def compare(
     model : Regressor or None
         What to train: its parameters but for scaler, norm and random_state. None: ``Regressor()``. Missing inputs are
         imputed where there are any.
-    columns, exclude, where, format
+    columns, exclude, where, format, types, filesystem
         As for :func:`streamnorm.fit`.
     random_state : int, default 0
         The first seed.
@@ -102,7 +105,8 @@ def compare(
         The loss of training whose first epoch is the measure of convergence. None: nine tenths of the way from that of
         predicting the mean to the lowest one of any combination.
     journal : path or None
-        A file that keeps each run as it is done, from which a call with the same data and options goes on.
+        A file of this machine, as it is appended to, that keeps each run as it is done, from which a call with the same
+        data and options goes on.
     memory : str or int, default "256MB"
         Bound of the sample and of what is trained on at a time.
     threads : int or None
@@ -153,10 +157,12 @@ def compare(
         raise ValueError("folds go by group or by time: give one of the two")
     model = own_model(model, norm_names)
     workers = usable_threads(threads)
-    source, names = _named(source, target)
+    if journal is not None:
+        check_local(journal)
+    source, names = _named(placed(source, filesystem), target)
     embed = [model.embed] if isinstance(model.embed, str) else list(model.embed or ())
     wanted = Wanted(names, columns, exclude, embed, group, time)
-    sample = take_sample(source, wanted, rows, random_state, memory, where, format)
+    sample = take_sample(source, wanted, rows, random_state, memory, where, format, types)
     dealt = make_folds(sample, folds, random_state, group, time)
     notes = _look(sample, rows, model, [name for name in (*names, group, time) if name is not None])
     trainer = Trainer(sample, dealt, model, named)

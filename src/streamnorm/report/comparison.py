@@ -402,12 +402,12 @@ class Comparison:
         overwrite : bool, default False
             Whether the file may be there already.
         """
-        from ..atomic import AtomicFile
+        from ..atomic import atomic_file
         from .compare_page import as_page
 
         make = as_page if check_suffix(path) == ".html" else Comparison.to_json
         data = make(self).encode()
-        with AtomicFile(path, overwrite=overwrite) as file:
+        with atomic_file(path, overwrite=overwrite) as file:
             file.write(data)
             file.commit()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
@@ -233,6 +233,8 @@ def describe(
     exclude: str | Sequence[str] | None = None,
     where: str | None = None,
     format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -247,7 +249,7 @@ def describe(
         None: every number, boolean, date and time. A column of lists, or a field of a struct, when it is named.
     exclude : str, sequence of str, or None
         Columns to leave out.
-    where, format, memory, threads, progress
+    where, format, types, filesystem, memory, threads, progress
         As for :func:`~streamnorm.fit`. The result has the same bits for any number of threads.
 
     Returns
@@ -261,7 +263,8 @@ def describe(
     """
     from .measuring import measure
 
-    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format)
+    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format, types=types)
+    reading["filesystem"] = filesystem
     return measure(source, **reading, memory=memory, threads=threads, progress=progress)[0]
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,12 +17,13 @@ import pyarrow as pa
 from ..errors import DataError, StateError
 from ..fitting import DEFAULT_MEMORY
 from ..formats import format_by_name, is_pipe
+from ..locations import locate, placed
 from ..memory import MIN_MEMORY, parse_memory
 from ..scalers import BaseScaler
 from ..scalers._paths import each_of, place_of
 from ..sources import is_file_source
 from ..state import _encode_float
-from ..states import is_arrow, is_parquet, load_scaler
+from ..states import is_arrow, is_parquet, is_state, load_scaler
 from ..summary import ColumnSummary, Summary
 from .measures import kolmogorov_smirnov, population_stability_index, shift_and_ratio
 from .measuring import observe
@@ -176,6 +176,8 @@ def diff(
     exclude: str | Sequence[str] | None = None,
     where: str | None = None,
     format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -191,9 +193,9 @@ def diff(
     a, b : scaler, path, list of paths, glob, directory, or data
         Before and after. A fitted scaler, the file that it was saved to, or a file that streamnorm normalized stands
         for the data that it was fitted on; anything else is data, which is read once.
-    columns, exclude, where, format, memory, threads, progress
-        As for :func:`~streamnorm.describe`; `where` and `format` of data alone. Where one side is a state, its columns
-        are compared.
+    columns, exclude, where, format, types, filesystem, memory, threads, progress
+        As for :func:`~streamnorm.describe`; `where`, `format` and `types` of data alone. Where one side is a state, its
+        columns are compared.
     max_psi : float, default 0.2
         Threshold of the population stability index.
     max_ks : float, default 0.18
@@ -226,7 +228,9 @@ def diff(
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
             raise ValueError(f"max_{name} must be a number that is not negative, got {limit!r}")
-    reading: dict[str, Any] = dict(where=where, format=format, memory=memory, threads=threads, progress=progress)
+    reading: dict[str, Any] = dict(where=where, format=format, types=types, filesystem=filesystem)
+    reading |= dict(memory=memory, threads=threads, progress=progress)
+    a, b = placed(a, filesystem), placed(b, filesystem)
     scalers = [_state_of(side, format) for side in (a, b)]
     names = [_name_of(side, which) for side, which in ((a, "a"), (b, "b"))]
     if scalers == [None, None]:  # the statistics of both are held at a time
@@ -251,14 +255,16 @@ def _state_of(source: Any, format: str | None) -> BaseScaler | None:
         return source
     if isinstance(source, (list, tuple)) and len(source) == 1 and isinstance(source[0], str | os.PathLike):
         [source] = source
-    if not isinstance(source, str | os.PathLike) or is_pipe(source) or not Path(source).is_file():
+    if not isinstance(source, str | os.PathLike) or is_pipe(source) or not locate(source).is_file():
         return None
     if is_parquet(source) or is_arrow(source):
         try:
             return load_scaler(source)
         except StateError:
             return None
-    return load_scaler(source) if format is None and format_by_name(source) is None else None
+    if is_state(source) or (format is None and format_by_name(source) is None):
+        return load_scaler(source)  # which says what is wrong with a file that is no data either
+    return None
 
 
 def _name_of(source: Any, which: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..errors import BadRow, DataError
 from ..formats import Found, find, is_pipe
 from ..intake import intake_of
 from ..ledger import CountedFile
+from ..locations import placed
 from ..matching import log_columns, naming
 from ..memory import parse_memory, sketch_error
 from ..pipeline import resolve_threads
@@ -51,17 +52,21 @@ def observe(
     exclude: Names,
     where: str | None,
     format: str | None,
+    types: Mapping[str, Any] | None,
+    filesystem: Any,
     memory: str | int,
     threads: int | None,
     progress: Progress | None,
 ) -> tuple[Seen, Found | None]:
     """What one pass over a source finds, and the files that it was over."""
     size = parse_memory(memory)
-    reading = reading_of(format, where)
+    reading = reading_of(format, where, types)
+    source = placed(source, filesystem)
     files = is_file_source(source) and not is_pipe(source)
     found = find(source, reading.format) if files else None
     keys = set() if columns is None or callable(columns) else set(as_names(columns) or ())
-    intake = intake_of(source, reading.format, reading.condition, size, keys)
+    listed = source if found is None else found
+    intake = intake_of(listed, reading.format, reading.condition, size, keys, reading.types)
     if found is not None and intake is None:
         inputs = [ParquetInput(path) for path in found.files]
         return _of_files(inputs, columns, exclude, size, resolve_threads(threads, size), progress), found

@@ -437,9 +437,9 @@ class Page:
         StreamnormError
             If the file exists and `overwrite` is false, or cannot be written.
         """
-        from ..atomic import AtomicFile
+        from ..atomic import atomic_file
 
-        with AtomicFile(sink, overwrite=overwrite) as file:
+        with atomic_file(sink, overwrite=overwrite) as file:
             file.write(self.render().encode("utf-8"))
             file.commit()
 

@@ -6,18 +6,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from .. import doubts
+from .. import doubts, states
 from ..atomic import check_target
 from ..fitting import DEFAULT_MEMORY, fit
+from ..formats import is_pipe
+from ..locations import locate, placed
 from ..making import make_scaler
 from ..scalers import BaseScaler, ColumnScaler
 from ..scan import Progress
-from ..states import load_scaler
 from ..summary import Summary
 from .advise import Advice, advise
 from .describe import Description
@@ -40,6 +41,8 @@ def report(
     exclude: str | Sequence[str] | None = None,
     where: str | None = None,
     format: str | None = None,
+    types: Mapping[str, Any] | None = None,
+    filesystem: Any = None,
     title: str | None = None,
     memory: str | int = DEFAULT_MEMORY,
     threads: int | None = None,
@@ -58,14 +61,16 @@ def report(
         Data as for :func:`~streamnorm.fit`, of which only columns of numbers, booleans, dates and times are described.
         Of a state (a JSON file that was saved, or a fitted scaler) the page shows as much as it knows: histograms need
         quantiles, which a :class:`RobustScaler` has.
-    sink : path
+    sink : path or URI
         The HTML file.
     method : {"advise", "standard", "minmax", "maxabs", "robust"}, scaler, or mapping
         Which scaler is shown: "advise" the one that :func:`~streamnorm.advise` proposes for each column; others
         as for :func:`~streamnorm.fit`; a fitted scaler as it is, so that new data are seen as it maps them. Not for
         a state, which has its own.
-    columns, exclude, where, format, memory, threads, progress
+    columns, exclude, where, format, types, memory, threads, progress
         As for :func:`~streamnorm.fit`.
+    filesystem : pyarrow.fs.FileSystem, fsspec file system or None
+        Where `source` and `sink` lie, if they are no URIs; None: on this machine.
     title : str, optional
         Of the page; None: the name of the file, or of the first of them.
     overwrite : bool, default False
@@ -94,17 +99,20 @@ def report(
     1000
     """
     required("altair"), required("vl_convert")
-    check_target(os.fspath(sink), overwrite=overwrite)
-    reading = dict(columns=columns, exclude=exclude, where=where, format=format)
+    source, sink = placed(source, filesystem), placed(sink, filesystem)
+    check_target(sink, overwrite=overwrite)
+    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format, types=types)
     if is_state(source):
         own = not (isinstance(method, str) and method == ADVISE)
         if own or any(value is not None for value in reading.values()):
-            raise ValueError("method, columns, exclude, where and format go with data: a state has its own")
-        scaler: BaseScaler | None = source if isinstance(source, BaseScaler) else load_scaler(source)
+            raise ValueError("method, columns, exclude, where, format and types go with data: a state has its own")
+        scaler: BaseScaler | None = source if isinstance(source, BaseScaler) else states.load_scaler(source)
         description, summary = Description.from_state(scaler), scaler.summary_
         advice = advise(description)
     else:
-        description, summary = measure(source, **reading, memory=memory, threads=threads, progress=progress)
+        description, summary = measure(
+            source, **reading, filesystem=None, memory=memory, threads=threads, progress=progress
+        )
         advice = advise(description)
         options = {**reading, "memory": memory, "threads": threads}
         scaler = _chosen(source, method, advice, description, summary, options)
@@ -119,10 +127,9 @@ def is_state(source: Any) -> bool:
         return True
     if isinstance(source, list) and len(source) == 1:
         source = source[0]
-    if not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):
+    if not isinstance(source, (str, os.PathLike)) or is_pipe(source) or not locate(source).is_file():
         return False
-    with open(source, "rb") as file:
-        return b'"streamnorm-state"' in file.read(200)
+    return states.is_state(source)
 
 
 def _chosen(
