@@ -131,7 +131,8 @@ def test_the_index_knows_ties_and_empty_bins():
         (np.array([(np.array(values) <= edge).sum() for edge in [*edges, math.inf]]), len(values))
         for values in ([0.0] * 90 + [1.0] * 10, [0.0] * 50 + [2.0] * 50)
     )
-    shares = [(np.diff(np.append(0, counts)) + 0.5) / (n + 0.5 * len(counts)) for counts, n in (p, q)]
+    bins = [np.diff(np.append(0, counts))[[0, 2]] for counts, _ in (p, q)]  # the one between is empty on both sides
+    shares = [(counts + 0.5) / (n + 1) for counts, (_, n) in zip(bins, (p, q), strict=True)]
     true = float(((shares[1] - shares[0]) * np.log(shares[1] / shares[0])).sum())
     assert population_stability_index(a, b) == pytest.approx(true)
     far = sn.QuantileSketch().update([100.0] * 50)
@@ -248,3 +249,50 @@ def test_the_command_line(folder, sides):
     assert "no such file" in fails(1, "diff", a, "nowhere.json")
     fails(2, "diff", a, b, "--max-psi", -1)
     assert "data file" in fails(2, "diff", a, b, "-o", a)
+
+
+@pytest.mark.parametrize("few", [1, 7, 30])
+def test_a_constant_that_stays_has_not_drifted_however_few_rows_there_are(few):
+    a = pa.table({"c": [3.14] * 500, "stars": [1, 2, 3, 4, 5] * 100})
+    drift = sn.diff(a, pa.table({"c": [3.14] * 5 * few, "stars": [1, 2, 3, 4, 5] * few}))
+    assert drift["c"].psi == 0 and drift["c"].crossed == ()
+    assert drift["stars"].crossed == ()
+
+
+@pytest.mark.parametrize("seed, n, m", [(9, 2158, 981), (34, 2158, 981), (56, 390, 1163), (1, 4300, 4201)])
+def test_the_distance_of_samples_that_are_held_whole_is_exact(seed, n, m):
+    rng = np.random.default_rng(seed)
+    a, b = np.exp(3 * rng.normal(size=n)), 1.1 * np.exp(3 * rng.normal(size=m))
+    at = np.sort(np.concatenate([a, b]))
+    below = [np.searchsorted(np.sort(values), at, side="right") / len(values) for values in (a, b)]
+    true = np.abs(below[0] - below[1]).max()
+    sketches = [sn.QuantileSketch().update(values) for values in (a, b)]
+    assert [sketch.rank_error for sketch in sketches] == [0, 0]
+    assert kolmogorov_smirnov(*sketches) == pytest.approx((true, true, true), abs=1e-12)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_side_without_values_is_drift(turned):
+    full, empty = pa.table({"x": [1.0, 2.0, 3.0]}), pa.table({"x": pa.array([], pa.float64())})
+    drift = sn.diff(*((empty, full) if turned else (full, empty)))
+    assert drift["x"].crossed == ("empty",) and "no values" in drift.table()
+    given = sn.StandardScaler.from_statistics([2.0], [1.0], columns=["x"])  # of values that nobody counted
+    assert sn.diff(given, full)["x"].count_a is None and "empty" not in sn.diff(given, full)["x"].crossed
+
+
+def test_so_few_values_that_chance_makes_a_drift_are_said():
+    rng = np.random.default_rng(0)
+    few = sn.diff(pa.table({"x": rng.normal(size=30)}), pa.table({"x": rng.normal(size=60)}))
+    assert "column 'x' has so few values (30 and 60) that chance alone makes a PSI of about 0.45" in few.table()
+    assert "chance alone" in few.to_html()
+    many = sn.diff(pa.table({"x": rng.normal(size=3000)}), pa.table({"x": rng.normal(size=3000)}))
+    assert "chance" not in many.table()
+
+
+def test_the_index_of_two_samples_of_one_source_is_what_chance_makes_of_it():
+    rng = np.random.default_rng(0)
+    found = [
+        population_stability_index(*(sn.QuantileSketch().update(rng.normal(size=n)) for n in (300, 200)))
+        for _ in range(200)
+    ]
+    assert np.mean(found) == pytest.approx(9 * (1 / 300 + 1 / 200), rel=0.15)

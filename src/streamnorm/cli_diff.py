@@ -20,7 +20,7 @@ def _limit(name: str, text: str) -> Any:
 
 @click.command(
     options_metavar="[OPTIONS]",
-    epilog="Exit codes: 3 where a column is past a threshold, was removed or has changed its type; 0 if none.\n\n"
+    epilog="Exit codes: 3 where a column is past a threshold, was removed or emptied, or has changed its type; 0 if none.\n\n"
     + example("diff stats.json trips.parquet -o drift.html"),
 )
 @click.argument("a", metavar="A", type=click.Path())

@@ -64,7 +64,8 @@ class ColumnDrift:
     nulls_a, nulls_b : float or None
         Shares of nulls and NaN.
     crossed : tuple of str
-        The thresholds that it is past: "psi", "ks", "shift", "nulls"; and "removed", "type".
+        The thresholds that it is past: "psi", "ks", "shift", "nulls"; and "removed", "type", and "empty" where one side
+        has values and the other has none.
     """
 
     name: str | int
@@ -112,7 +113,7 @@ class Drift:
 
     @property
     def drifted(self) -> list[ColumnDrift]:
-        """The columns that are past a threshold, were removed, or have changed their type."""
+        """The columns that are past a threshold, were removed or emptied, or have changed their type."""
         return [column for column in self.columns if column.crossed]
 
     def __getitem__(self, name: str | int) -> ColumnDrift:
@@ -335,8 +336,11 @@ def _compared(a: _Side, b: _Side, limits: dict[str, float]) -> Drift:
 def _column(name: Any, a: _Side, b: _Side, limits: dict[str, float]) -> ColumnDrift:
     first, second = a.summary[name], b.summary[name]
     said: dict[str, Any] = {"name": name, "type_a": a.types[name] or None, "type_b": b.types[name] or None}
-    said |= {"count_a": first.stats.count, "count_b": second.stats.count}
+    counts = [None if column.given is not None else column.stats.count for column in (first, second)]
+    said |= dict(zip(("count_a", "count_b"), counts, strict=True))
     crossed = []
+    if None not in counts and bool(counts[0]) != bool(counts[1]):  # an empty file has no figures that could be past
+        crossed.append("empty")
     if _kind(first) and _kind(second) and _family(first, a.types[name]) != _family(second, b.types[name]):
         said["status"] = "type"
         crossed.append("type")

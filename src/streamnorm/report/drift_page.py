@@ -14,8 +14,10 @@ from .page import Html, Page, section, table, tag
 if TYPE_CHECKING:
     from .drift import ColumnDrift, Drift
 
+CHANCE_BINS = 9  # one less than bins: PSI of two samples of one source is 9 (1/n + 1/m) on average (Yurdakul 2018)
 SHOWN = 200  # columns that have not drifted, in text
-WORDS = {"psi": "PSI", "ks": "KS", "shift": "shift", "nulls": "nulls", "removed": "removed", "type": "type"}
+WORDS = {"psi": "PSI", "ks": "KS", "shift": "shift", "nulls": "nulls", "removed": "removed", "type": "type",
+         "empty": "no values"}  # fmt: skip
 HEAD = ("column", "PSI", "KS", "KS from", "to", "shift", "ratio", "nulls before", "after", "past")
 EXPLAINED = (
     ("PSI", "population stability index over the deciles of the first, with half a value added to each bin"),
@@ -60,7 +62,10 @@ def heading(drift: Drift) -> str:
     """What was compared, and the outcome."""
     count, all_of_them = len(drift.drifted), len(drift.columns)
     outcome = f"{count:,} of {all_of_them:,} columns {'has' if count == 1 else 'have'} drifted"
-    a, b = f"{drift.a} ({drift.of_a}, {drift.rows_a:,} rows)", f"{drift.b} ({drift.of_b}, {drift.rows_b:,} rows)"
+    a, b = (
+        f"{name} ({of}, {rows:,} row{'' if rows == 1 else 's'})"
+        for name, of, rows in ((drift.a, drift.of_a, drift.rows_a), (drift.b, drift.of_b, drift.rows_b))
+    )
     return one_line(f"{a} and {b}: {outcome}")
 
 
@@ -81,6 +86,29 @@ def unknown(drift: Drift) -> str | None:
     )
 
 
+def few(drift: Drift) -> str | None:
+    """Which columns have so few values that their PSI may be chance, and how large that makes it."""
+    found = [
+        (CHANCE_BINS * (1 / column.count_a + 1 / column.count_b), column)
+        for column in drift.columns
+        if column.psi is not None and column.count_a and column.count_b
+    ]
+    found = [(psi, column) for psi, column in found if psi > drift.limits["psi"] / 2]
+    if not found:
+        return None
+    psi, column = max(found, key=lambda each: each[0])
+    which = f"column {column.name!r} has" if len(found) == 1 else f"{len(found):,} columns have"
+    return one_line(
+        f"{which} so few values ({column.count_a:,} and {column.count_b:,}{'' if len(found) == 1 else ' at the fewest'}) "
+        f"that chance alone makes a PSI of {'up to ' if len(found) > 1 else ''}about {psi:.2g}: compare more rows"
+    )
+
+
+def notes(drift: Drift) -> list[str]:
+    """What to know about the figures."""
+    return [note for note in (unknown(drift), few(drift)) if note]
+
+
 def as_text(drift: Drift) -> str:
     """The table for a terminal."""
     columns = ordered(drift)
@@ -95,8 +123,7 @@ def as_text(drift: Drift) -> str:
     if len(columns) > len(shown):
         lines.append(f"and {len(columns) - len(shown):,} more columns that have not drifted")
     lines.append(limits(drift))
-    note = unknown(drift)
-    return "\n".join([*lines, note] if note else lines)
+    return "\n".join([*lines, *notes(drift)])
 
 
 def as_table(drift: Drift, caption: str | None = None) -> Html:
@@ -117,8 +144,6 @@ def as_page(drift: Drift) -> str:
     """One page that needs nothing else."""
     page = Page("Drift", subtitle=heading(drift))
     page.add(section("Columns", as_table(drift, "Those past a threshold first"), tag("p", limits(drift))))
-    note = unknown(drift)
-    if note:
-        page.add(tag("p", note))
+    page.add(*(tag("p", note) for note in notes(drift)))
     page.add(section("What the figures are", table(["figure", "meaning"], EXPLAINED, caption="Figures")))
     return page.render()

@@ -13,7 +13,6 @@ from .shape import NORMAL_QUARTILES
 SMOOTHING = 0.5  # values that each bin is given beforehand
 CONFIDENCE = 0.99
 _GRID = 1024
-_EXACT_GRID = 4096
 
 
 def population_stability_index(a: Any, b: Any) -> float | None:
@@ -22,6 +21,8 @@ def population_stability_index(a: Any, b: Any) -> float | None:
     The sum over the bins of (q - p) ln(q / p), with p and q the shares of a bin: N. Siddiqi, Credit Risk Scorecards
     (2006); B. Yurdakul, Statistical Properties of Population Stability Index (2018). Equal deciles make one bin. Each
     bin is given half a value beforehand, so that an empty one has a logarithm: p = (count + 1/2) / (n + bins / 2).
+    Bins that are empty on both sides, as between equal deciles, are none: half a value there would be a larger share
+    of the smaller side, and so look like a change.
 
     Examples
     --------
@@ -33,14 +34,15 @@ def population_stability_index(a: Any, b: Any) -> float | None:
     if not a.count or not b.count:
         return None
     edges = np.unique(a.quantile(np.arange(1, 10) / 10))
-    p, q = (_shares(sketch, edges) for sketch in (a, b))
+    counts = np.array([_counts(sketch, edges) for sketch in (a, b)])
+    counts = counts[:, counts.max(axis=0) > 0] + SMOOTHING
+    p, q = counts / counts.sum(axis=1, keepdims=True)
     return float(((q - p) * np.log(q / p)).sum())
 
 
-def _shares(sketch: Any, edges: np.ndarray) -> np.ndarray:
+def _counts(sketch: Any, edges: np.ndarray) -> np.ndarray:
     shares = np.diff(np.concatenate([[0.0], sketch.rank(edges), [1.0]]))
-    counts = np.maximum(shares, 0.0) * sketch.count
-    return (counts + SMOOTHING) / (counts.sum() + SMOOTHING * len(counts))
+    return np.maximum(shares, 0.0) * sketch.count
 
 
 def kolmogorov_smirnov(a: Any, b: Any) -> tuple[float, float, float] | None:
@@ -74,8 +76,15 @@ def kolmogorov_smirnov(a: Any, b: Any) -> tuple[float, float, float] | None:
 
 
 def _ranks(sketch: Any) -> np.ndarray:
-    number = min(sketch.count, _EXACT_GRID) if sketch.rank_error == 0 else _GRID
-    return np.linspace(0.0, 1.0, max(2, number))
+    """Where to look; of a sketch that holds its values whole, the fractions at which its quantiles are these values."""
+    number = sketch.count if sketch.rank_error == 0 else _GRID
+    if number < 2:
+        return np.array([0.0, 1.0])
+    steps = np.arange(number)
+    ranks = steps / (number - 1)
+    for end in (np.inf, -np.inf):  # a quantile between two values, if only by rounding, is none of them
+        ranks = np.where(ranks * (number - 1) == steps, ranks, np.clip(np.nextafter(steps / (number - 1), end), 0, 1))
+    return ranks
 
 
 def _error(sketch: Any, points: int) -> float:
