@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from support.commands import run
+from support.commands import fails, run
 
 import streamnorm as sn
 from streamnorm import lineage, listing
 from streamnorm.lineage import DEPTH, PARENTS, Lineage, Origin
 from streamnorm.parquet.footer import read_footer
-from streamnorm.state import LINEAGE_KEY
+from streamnorm.state import FOOTER_KEY, LINEAGE_KEY
 
 TABLE = pa.table({"fare": [2.0, 4.0, 9.0], "tip": [1, 2, 5], "zone": ["a", "b", "a"]})
 
@@ -187,3 +187,76 @@ def test_names_in_a_lineage_cannot_play_with_the_terminal(trips):
     os.rename("trips.parquet", "a\x1b[31m.parquet")
     sn.normalize("a\x1b[31m.parquet", "o.parquet")
     assert "\x1b" not in run("inspect", "o.parquet").stdout
+
+
+def test_predictions_say_by_which_model_and_from_which_files(trips):
+    model = sn.nn.Regressor(hidden=(2,), norm=None, epochs=1, random_state=0).fit("trips.parquet", target="tip")
+    model.save("m.safetensors")
+    os.makedirs("in")
+    for i in range(2):
+        sn.normalize("trips.parquet", f"in/{i}.parquet", columns="tip")
+    predict = ("predict", "m.safetensors", "in", "-o", "out/", "--missing", "null")
+    run(*predict)
+    said = lineage.read_file("out/1.parquet")
+    assert (said["operation"], said["streamnorm"]) == ("predict", sn.__version__)
+    assert said["digest"] == sn.inspect("m.safetensors")["digest"]
+    assert said["model"] == {"class": "Regressor", "version": 1, "features": ["fare"]}
+    assert said["columns"] == [{"name": "prediction", "method": "predict", "target": "tip"}]
+    footer = read_footer(Path("in/1.parquet"))
+    [file] = said["inputs"]
+    assert file == {"name": "1.parquet", "size": footer.file_size, "rows": 3, "footer": footer.sha256[:32]}
+    assert said["parents"] == [lineage.read_file("in/1.parquet")] and said["options"] == {"missing": "null"}
+    text = run("inspect", "out/1.parquet").stdout
+    assert "predicted by streamnorm" in text and f"from 1.parquet by the model {said['digest']}" in text
+    before = Path("out/1.parquet").read_bytes()
+    run(*predict, "--overwrite")
+    assert Path("out/1.parquet").read_bytes() == before
+    assert pq.read_table("out/1.parquet").column_names == ["fare", "tip", "zone", "prediction"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_an_output_without_statistics_shows_its_lineage(suffix, trips):
+    sn.normalize("trips.parquet", "n.parquet", "minmax")
+    sn.inverse("n.parquet", f"r.{suffix}")
+    said = sn.inspect(f"r.{suffix}")
+    assert said["lineage"]["operation"] == "inverse"
+    assert (said["scaler"], said["digest"], said["columns"]) == (None, None, [])
+    text = run("inspect", f"r.{suffix}").stdout.splitlines()
+    assert text[0] == f"r.{suffix}: carries no statistics"
+    assert text[1].startswith("restored by streamnorm") and text[2].startswith("normalized before that")
+    assert json.loads(run("inspect", f"r.{suffix}", "--json").stdout)["lineage"] == said["lineage"]
+    assert "no columns to show: leave --columns out" in fails(1, "inspect", f"r.{suffix}", "--columns", "fare")
+    with pytest.raises(sn.StateError, match="carries no streamnorm state"):
+        sn.load(f"r.{suffix}")
+    assert "carries no streamnorm state" in fails(1, "inspect", "trips.parquet")
+    damaged = pq.read_table("n.parquet").replace_schema_metadata({FOOTER_KEY: b"{", LINEAGE_KEY: b'{"format": 1}'})
+    pq.write_table(damaged, "damaged.parquet")
+    assert "damaged.parquet" in fails(1, "inspect", "damaged.parquet")
+
+
+def test_data_in_memory_pass_on_what_they_carry(trips):
+    scaler = sn.normalize("trips.parquet", "o.arrow")
+    parent = lineage.read_file("o.arrow")
+    table = pa.ipc.open_file("o.arrow").read_all()
+    for source in (table, table.to_reader(), table.to_batches()[0], table.to_batches()):
+        sn.transform(source, "t.parquet", scaler, overwrite=True)
+        assert lineage.read_file("t.parquet")["parents"] == [parent]
+    for options in ({}, {"where": "tip < 9"}, {"spool": True}):
+        sn.normalize(table.to_reader() if "spool" in options else table, "t.arrow", overwrite=True, **options)
+        assert lineage.read_file("t.arrow")["parents"] == [parent]
+    sn.transform(TABLE, "t.arrow", scaler, overwrite=True)
+    assert "parents" not in lineage.read_file("t.arrow")
+
+
+def test_text_in_a_store_is_told_by_a_sample_like_any(trips):
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    pc.write_csv(TABLE, "trips.csv")
+    memory.pipe("/lineage/deep/trips.csv", Path("trips.csv").read_bytes())
+    sn.normalize("trips.csv", "a.arrow")
+    sn.normalize("memory://lineage/deep/trips.csv", "b.arrow")
+    assert Path("a.arrow").read_bytes() == Path("b.arrow").read_bytes()
+    memory.pipe("/lineage/other.csv", Path("trips.csv").read_bytes())
+    sn.normalize("memory://lineage/**/*.csv", "c.arrow")
+    names = [file["name"] for file in lineage.read_file("c.arrow")["inputs"]]
+    assert sorted(names) == ["deep/trips.csv", "other.csv"]
+    memory.rm("/lineage", recursive=True)

@@ -261,7 +261,8 @@ def _entry(
     source: Any, scaler: BaseScaler, undo: bool, output: Output, reading: Reading, root: str | None
 ) -> dict[bytes, bytes]:
     """State and lineage, for formats that have room for them."""
-    origins = source.origins() if isinstance(source, Intake) else [Origin(None, source.num_rows)]
+    held = isinstance(source, Intake)
+    origins = source.origins() if held else [Origin(None, source.num_rows, metadata=source.metadata)]
     lineage = lineage_of(scaler, undo, output, reading.where)
     return {**state_entry(scaler, undo), **lineage.entry(origins, root)}
 

@@ -416,6 +416,8 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     from .errors import DataError
     from .summary import near_matches
 
+    if said["scaler"] is None:
+        raise DataError(f"{said['path']}: carries no statistics, and so no columns to show: leave --columns out")
     by_name = {str(column["name"]): column for column in said["columns"]}
     for name in wanted:
         if name not in by_name:

@@ -70,7 +70,8 @@ class Intake:
         def reader() -> pa.RecordBatchReader:
             return pa.RecordBatchReader.from_batches(schema, batches())
 
-        return Stream(reader, self.rereadable, self._num_rows if self._rows is None else None)
+        known = self.metadata[0][1] if len(self.metadata) == 1 else {}
+        return Stream(reader, self.rereadable, self._num_rows if self._rows is None else None, known)
 
 
 def of_files(
@@ -214,8 +215,16 @@ def of_memory(source: Any, condition: Condition) -> Intake:
             yield batch.select(list(names))
 
     schema = without_state(first.schema)
-    return Intake(schema, stream.rereadable, [], rows, None, batches, lambda names: schema)
-
+    return Intake(
+        schema,
+        stream.rereadable,
+        [("data in memory", dict(first.schema.metadata or {}))],
+        rows,
+        None,
+        batches,
+        lambda names: schema,
+        origins=lambda: [Origin(None, metadata=first.schema.metadata or {})],
+    )
 
 
 def intake_of(

@@ -11,16 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
 from . import state
 from ._version import __version__
 from .ledger import FOOTER_FILES, HASH_DIGITS, short_hash
+from .locations import StorePath, open_binary
 from .scalers import METHODS, AffineMap, BaseScaler
 from .state import LINEAGE_KEY
 
@@ -49,7 +50,7 @@ class Origin:
         Of its schema, where its own lineage may be.
     """
 
-    path: Path | None
+    path: Path | StorePath | None
     rows: int | None = None
     size: int | None = None
     footer: str | None = None
@@ -95,6 +96,37 @@ class Lineage:
             "fitted": {"rows": summary.rows, "files": summary.files.count},
             "columns": _columns(scaler),
         }
+        self._begin(head)
+
+    @classmethod
+    def of_model(cls, model: Any, added: Sequence[str], options: Mapping[str, Any]) -> Self:
+        """The lineage of outputs to which a fitted Regressor has added columns of predictions."""
+        from .nn import _model_file
+
+        made = cls.__new__(cls)
+        targets = model.target_names_ or [None] * len(added)
+        made._begin(
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "streamnorm": __version__,
+                "operation": "predict",
+                "digest": _model_file.digest_of(model),
+                "model": {
+                    "class": type(model).__name__,
+                    "version": _model_file.VERSION,
+                    "features": list(model.feature_names_in_),
+                },
+                "options": {name: value for name, value in options.items() if value is not None},
+                "columns": [
+                    {"name": name, "method": "predict", "target": target}
+                    for name, target in zip(added, targets, strict=True)
+                ],
+            }
+        )
+        return made
+
+    def _begin(self, head: dict[str, Any]) -> None:
         self._head = _plain(head)
         self.nbytes = len(self._head)
 
@@ -110,11 +142,18 @@ class Lineage:
 
 def root_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
     """The folder that all of these lie in or below; None if there is none."""
-    parents = {os.path.dirname(os.path.abspath(path)) for path in paths}
+    parents = {os.path.dirname(_whole_name(path)) for path in paths}
     try:
         return os.path.commonpath(parents) if parents else None
     except ValueError:
         return None
+
+
+def _whole_name(path: Any) -> str:
+    """The name from the root on; of a store, from its kind on."""
+    if isinstance(path, StorePath):
+        return os.path.normpath(f"/{path.store.scheme}/{path.key}")
+    return os.path.abspath(path)
 
 
 def read(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any] | None:
@@ -159,23 +198,27 @@ def _columns(scaler: BaseScaler) -> list[dict[str, Any]]:
 def _file(origin: Origin, root: str | None) -> dict[str, Any]:
     if origin.path is None:
         return {"name": None, "rows": origin.rows}
-    name = os.path.basename(origin.path)
-    if root is not None:
-        name = os.path.abspath(origin.path)[len(root) :].lstrip(os.sep)
+    whole = _whole_name(origin.path)
+    name = os.path.basename(whole) if root is None else whole[len(root) :].lstrip(os.sep)
     name = os.fsencode(name).decode("utf-8", "backslashreplace").replace(os.sep, "/")
     said: dict[str, Any] = {"name": name, "size": origin.size, "rows": origin.rows}
     if origin.footer is not None:
         return said | {"footer": origin.footer}
-    said["size"] = os.stat(origin.path).st_size
-    return said | {"sample": sample_hash(origin.path)}
+    said["size"] = _size_of(origin.path)
+    return said | {"sample": None if said["size"] is None else sample_hash(origin.path)}
+
+
+def _size_of(path: Any) -> int | None:
+    """Bytes of a file; None of one that is not told by the store it lies in."""
+    return path.known().size if isinstance(path, StorePath) else os.stat(path).st_size
 
 
 def sample_hash(path: str | os.PathLike[str]) -> str:
     """A hash of a file's size and of evenly spaced pieces of it, the first and the last bytes among them."""
-    size = os.stat(path).st_size
+    size = _size_of(path) or 0
     hashed = hashlib.sha256(f"{size}\n".encode())
     last = max(0, size - SAMPLE_BYTES)
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         for start in sorted({last * i // (SAMPLES - 1) for i in range(SAMPLES)}):
             file.seek(start)
             hashed.update(file.read(SAMPLE_BYTES))
@@ -253,15 +296,19 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+_MADE = {"transform": "normalized", "inverse": "restored", "predict": "predicted"}
+
+
 def lines(lineage: Mapping[str, Any]) -> list[str]:
     """What people are shown of a lineage: a line for each generation."""
     found: list[str] = []
     generation: list[Any] = [lineage]
     while generation and len(found) < 2 * DEPTH:
         for one in generation[:PARENTS]:
-            made = {"transform": "normalized", "inverse": "restored"}.get(str(one.get("operation")), "made")
+            made = _MADE.get(str(one.get("operation")), "made")
             by = f" by streamnorm {one.get('streamnorm', '?')}" if not found else " before that"
-            found.append(f"{made}{by} from {_named_inputs(one)}{_named_options(one)}")
+            of_model = f" by the model {one.get('digest')}" if one.get("operation") == "predict" else ""
+            found.append(f"{made}{by} from {_named_inputs(one)}{of_model}{_named_options(one)}")
         parents = [one.get("parents") for one in generation]
         generation = [p for each in parents if isinstance(each, list) for p in each if isinstance(p, dict)]
     return found

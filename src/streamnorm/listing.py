@@ -70,6 +70,11 @@ def as_table(
     from .lineage import lines as lineage_lines
 
     terminal = Console(file=text, force_terminal=tty, width=None if tty else UNLIMITED)
+    if said["scaler"] is None:
+        terminal.print(f"{one_line(said['path'])}: carries no statistics", **_PLAIN)
+        for line in lineage_lines(said["lineage"]):
+            terminal.print(one_line(line), **_PLAIN)
+        return text.getvalue()
     terminal.print(f"{one_line(said['path'])}: {said['scaler']}{_params(said['params'])}", **_PLAIN)
     terminal.print(f"{len(said['columns'])} columns{_files(said['file_count'])}, digest {said['digest']}", **_PLAIN)
     for line in lineage_lines(said["lineage"]) if said.get("lineage") else ():

@@ -33,6 +33,7 @@ from .atomic import atomic_file
 from .dry_run import stop
 from .errors import DataError
 from .features import MISSING
+from .lineage import Lineage, of_parquet, root_of
 from .matching import naming
 from .outputs import Output, OutputOptions, plan_targets
 from .parquet import format as fmt
@@ -128,6 +129,8 @@ def predict(
     log_columns("predicting", model.target_names_ or [], needed, inputs[0].schema.names)
     meter = ProgressMeter(progress, inputs)
     predictor = ColumnPredictor(model)
+    origin = Lineage.of_model(model, added, {"missing": missing if missing != "error" else None})
+    root = root_of(file.path for file in inputs)
     rows = without = 0
     for target, files in targets.items():
         assert target is not None
@@ -138,7 +141,8 @@ def predict(
         if change:
             logger.info("%s: %s", target, change, extra={"event": "row_groups", "target": str(target)})
         job = PredictionJob(
-            files, spans, Transform({}), output.compression, {}, output.memory, output.threads,
+            files, spans, Transform({}), output.compression, origin.entry(map(of_parquet, files), root), output.memory,
+            output.threads,
             predictor=predictor, added=added, allow_missing=missing == "null", meter=meter, copies=copies,
         )  # fmt: skip
         with atomic_file(target, overwrite=output.overwrite) as written:

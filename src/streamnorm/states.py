@@ -229,7 +229,8 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
         (of a Normalizer, its ``norm``);
         ``file_count``, the number of files that were counted, and ``files``: a list of dicts with ``path`` (None in
         the footer of an output), ``size``, ``footer`` and ``rows``, without files of which the number alone is known;
-        ``lineage``, what an output says of where it comes from (docs/jobs.md), or None;
+        ``lineage``, what an output says of where it comes from (docs/jobs.md), or None; an output that has a lineage
+        and no state, such as a restored one, has no ``columns``, and its ``scaler`` and ``digest`` are None;
         ``warnings``, a list of dicts with ``code`` and ``text``, as a fit would tell them; and where there are
         quantiles, ``certificates`` of them at 99 %, dicts as :class:`~streamnorm.certificates.Certificate`, and
         ``sketch_error``, the rank error that the sketch was made for.
@@ -252,9 +253,14 @@ def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
         from .nn import _model_file
 
         return _model_file.describe(path), Summary()
-    scaler = load_scaler(path)
     from . import lineage
 
+    metadata = _schema_metadata(path)
+    if metadata is not None and state.FOOTER_KEY not in metadata and (said := lineage.read(metadata)) is not None:
+        without: dict[str, Any] = {"scaler": None, "params": {}, "digest": None}
+        without |= {"lineage": said, "file_count": 0, "files": [], "columns": []}
+        return {"path": os.fspath(path), **without}, Summary()
+    scaler = load_scaler(path)
     maps, found = scaler._all_maps(), doubts.doubts(scaler)
     methods = scaler._methods(dict.fromkeys(scaler.summary_, pa.float64()))
     said = {
@@ -262,7 +268,7 @@ def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
         "scaler": type(scaler).__name__,
         "params": scaler.get_params(deep=False),
         "digest": scaler.digest(),
-        "lineage": lineage.read_file(path),
+        "lineage": lineage.read(metadata),
         "file_count": scaler.summary_.files.count,
         "files": [{**file._asdict(), "path": file.path or None} for file in scaler.summary_.files],
         "columns": [
@@ -273,6 +279,13 @@ def inspected(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Summary]:
         ],
     }
     return said, scaler.summary_
+
+
+def _schema_metadata(path: str | os.PathLike[str]) -> dict[bytes, bytes] | None:
+    """Where a Parquet or Arrow IPC file has its state and its lineage; None of other files."""
+    if is_parquet(path):
+        return read_footer(path).key_value_metadata
+    return arrow_metadata(path) if is_arrow(path) else None
 
 
 def _describe_column(column: ColumnSummary, m: AffineMap) -> dict[str, Any]:

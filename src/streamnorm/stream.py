@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +42,15 @@ ROW_GROUP_ROWS = 1 << 20
 
 @dataclass(frozen=True)
 class Stream:
-    """A source of record batches: ``reader()`` starts at the beginning as often as `rereadable` allows."""
+    """A source of record batches: ``reader()`` starts at the beginning as often as `rereadable` allows.
+
+    Its `metadata` is what the source's schema has, as far as that is known before it is read: where a lineage may be.
+    """
 
     reader: Callable[[], pa.RecordBatchReader]
     rereadable: bool
     num_rows: int | None = None
+    metadata: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """The batches from the beginning."""
@@ -63,15 +67,16 @@ def open_stream(source: Any) -> Stream:
     """
     if isinstance(source, Stream):
         return source
+    metadata = _metadata_of(source)
     if isinstance(source, pa.RecordBatchReader):
-        return Stream(lambda: source, False)
+        return Stream(lambda: source, False, metadata=metadata)
     source, reader = arrow_of(source)
     if reader is not None:
-        return Stream(reader, True)
+        return Stream(reader, True, metadata=metadata)
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
     if isinstance(source, pa.Table):
-        return Stream(source.to_reader, True, source.num_rows)
+        return Stream(source.to_reader, True, source.num_rows, metadata)
     if isinstance(source, np.ndarray):
         return Stream(lambda: _matrix_table(source).to_reader(), True, len(source))
     if _is_pandas(source):
@@ -83,8 +88,16 @@ def open_stream(source: Any) -> Stream:
     if hasattr(source, "__arrow_c_array__"):
         return open_stream(pa.record_batch(source))
     if hasattr(source, "__iter__"):
-        return Stream(lambda: _reader_of_parts(source), isinstance(source, (list, tuple)))
+        return Stream(lambda: _reader_of_parts(source), isinstance(source, (list, tuple)), metadata=metadata)
     raise TypeError(f"cannot read a {type(source).__name__}: give paths, Arrow data, a data frame or arrays")
+
+
+def _metadata_of(source: Any) -> Mapping[bytes, bytes]:
+    """What the schema of Arrow's own data has, or that of the first of its batches."""
+    if isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    schema = getattr(source, "schema", None)
+    return (schema.metadata or {}) if isinstance(schema, pa.Schema) else {}
 
 
 def _is_pandas(source: Any) -> bool:

@@ -89,6 +89,18 @@ save_regressor = save
 
 def dumps(model: Any) -> bytes:
     """The bytes of a model file: the same for the same model."""
+    content, arrays = _encode(model)
+    return tensors.to_bytes(arrays, json.dumps(content, ensure_ascii=False, allow_nan=False))
+
+
+def digest_of(model: Any) -> str:
+    """The digest that the file of a model has, if this version of streamnorm writes it."""
+    digest: str = _encode(model)[0]["digest"]
+    return digest
+
+
+def _encode(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description of a model, with its digest, and its arrays."""
     from .sequential import Sequential
 
     if isinstance(model, Sequential):
@@ -101,7 +113,7 @@ def dumps(model: Any) -> bytes:
         content |= {"kind": "regressor", "regressor": encode_regressor(model)}
     content = {"format": FORMAT, "version": VERSION, "streamnorm": __version__, **content}
     content["digest"] = _digest(content, arrays)
-    return tensors.to_bytes(arrays, json.dumps(content, ensure_ascii=False, allow_nan=False))
+    return content, arrays
 
 
 def load(path: str | os.PathLike[str]) -> Any:
