@@ -1,6 +1,7 @@
 """Settings from a file and from the environment, for every command and option there is."""
 
 import json
+import re
 
 import click
 import pyarrow as pa
@@ -78,6 +79,40 @@ def test_every_option_of_every_command_is_set_from_file_and_environment(name, pa
     assert params[param.name] == value and given.origins[param.name] == f"STREAMNORM_{every}"
     params, given = parsed(name, env={f"STREAMNORM_{one}": text, f"STREAMNORM_{every}": "nonsense"})
     assert params[param.name] == value and given.origins[param.name] == f"STREAMNORM_{one}"
+
+
+FLAGS = [(name, param) for name, param in EVERY if getattr(param, "is_flag", False)]
+
+
+@pytest.mark.parametrize(("name", "param"), FLAGS, ids=[f"{name}-{config.key_of(param)}" for name, param in FLAGS])
+def test_every_flag_that_a_file_turns_on_is_turned_off_on_the_command_line(name, param, trips, monkeypatch):
+    key = config.key_of(param)
+    off = f"--no-{key.replace('_', '-')}"
+    monkeypatch.setattr(param, "expose_value", True)
+    settings(f"{key} = true\n[{name}]\n{key} = true\n")
+    env = {f"STREAMNORM_{key.upper()}": "true"}
+    assert parsed(name, env=env)[0][param.name] is True
+    assert parsed(name, [off], env)[0][param.name] is False
+    shown = run(name, "--help").stdout
+    assert f"--{key.replace('_', '-')}" in shown
+    assert set(re.findall(r"--no-[a-z-]+", shown)) == {"--no-overwrite"}  # in the sentence about all
+
+
+def test_flags_that_are_turned_off(trips, monkeypatch):
+    settings('overwrite = true\nexact = true\nquiet = true\njson = true\ndry_run = true\ninverse = true\n')
+    both = ("trips.parquet", "-o", "o.parquet", "--no-dry-run")
+    assert run("normalize", *both).stderr == ""
+    assert "wrote 3 rows" in run("normalize", *both, "--no-quiet").stderr
+    assert run("--no-quiet", "normalize", *both).stderr == ""  # the settings are those of the command
+    assert "exists already" in fails(1, "normalize", *both, "--no-overwrite")
+    assert run("normalize", *both[:-1]).stdout.startswith('{\n  "dry_run": true')
+    assert run("normalize", *both[:-1], "--no-json").stdout.startswith("dry run of normalize")
+    assert sn.load("o.parquet").get_params()["exact"] is True
+    run("fit", "trips.parquet", "-o", "s.json", "--no-exact", "--no-dry-run")
+    assert sn.load("s.json").get_params()["exact"] is False
+    assert "does not go with" in fails(2, "export", "s.json", "--to", "sklearn", "--no-dry-run")
+    run("export", "s.json", "--to", "sklearn", "--no-inverse", "--no-dry-run")
+    assert run("--quiet", "fit", "trips.parquet", "-o", "s.json", "--no-dry-run", "--no-quiet").stderr
 
 
 def test_no_two_parameters_of_a_command_have_one_key():

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Thread
 
 import pyarrow as pa
 import pyarrow.csv as pc
@@ -247,6 +249,72 @@ def test_what_knows_nothing_of_it_is_stopped_before_it_changes_a_folder_of_outpu
     assert reached == ["reading"] and listing() == before
     with open("journal", "w"):
         pass  # outside of it, all is as ever
+
+
+def in_a_thread(work):
+    worker = Thread(target=work)
+    worker.start()
+    worker.join()
+
+
+def in_a_pool(work):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: work(), range(4)))
+
+
+def in_a_thread_of_a_thread(work):
+    in_a_thread(lambda: in_a_pool(work))
+
+
+@pytest.mark.parametrize("way", [in_a_thread, in_a_pool, in_a_thread_of_a_thread])
+def test_threads_that_are_started_in_a_dry_run_belong_to_it(way, trips, capfd):
+    before, reached = listing(), []
+
+    def write():
+        reached.append("reading")
+        with open("journal", "a"):
+            reached.append("writing")
+
+    def work():
+        reached.append("reading")
+        dry_run.stop()
+        reached.append("working")
+
+    for task in (write, work):
+        with dry_run.planning() as plan:
+            dry_run.note_output("o.html")
+            way(task)
+            {}["what the thread was to bring"]
+        assert plan.stopped and listing() == before and set(reached) == {"reading"}
+    assert capfd.readouterr().err == ""
+    way(write)
+    assert "writing" in reached and os.path.exists("journal")
+
+
+def test_what_goes_wrong_before_the_work_is_told_in_a_dry_run(trips):
+    with pytest.raises(KeyError), dry_run.planning():
+        in_a_thread(lambda: None)
+        raise KeyError
+
+
+def test_jobs_of_other_threads_go_on_during_a_dry_run(trips):
+    begin, done = Event(), Event()
+
+    def job():
+        begin.wait(9)
+        with open("o.txt", "w"):
+            sn.normalize("trips.parquet", "o.parquet")
+        done.set()
+
+    other = Thread(target=job)
+    other.start()
+    with dry_run.planning():
+        dry_run.note_output("o.txt")
+        begin.set()
+        assert done.wait(9)
+        dry_run.stop()
+    other.join()
+    assert os.path.exists("o.parquet")
 
 
 def test_a_job_after_a_dry_run_runs(trips):

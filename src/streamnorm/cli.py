@@ -50,6 +50,12 @@ from .options import (
     writing,
 )
 
+GROUPS = {
+    "Normalize": ("normalize", "fit", "transform", "inverse"),
+    "Statistics that are saved": ("inspect", "merge", "export"),
+    "Look at data": ("advise", "report", "diff"),
+    "Models": ("train", "predict", "compare"),
+}
 EXIT_FAULT, EXIT_USAGE, EXIT_PIPE = 1, 2, 141
 
 
@@ -73,7 +79,6 @@ class Program(click.Group):
             sys.stdout.flush()  # here, where a full disk or a closed pipe can be told
         return result
 
-
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
         cli_jobs.join(cmd)
         super().add_command(cmd, name)
@@ -82,9 +87,20 @@ class Program(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
-        if name is not None and command is not None:
+        if name is not None and command is not None and not ctx.resilient_parsing:  # as when a shell completes it
             command = cli_jobs.bound(ctx, name, command, ctx.obj.args, self.commands)
         return name, command, rest
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for, each with the whole first sentence of its help."""
+        named = {name for group in GROUPS.values() for name in group}
+        groups = {**GROUPS, "Other commands": tuple(name for name in self.list_commands(ctx) if name not in named)}
+        width = max(map(len, self.commands))
+        for title, group in groups.items():
+            rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(limit=200)) for name in group]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
 
 def _wants_json(args: Sequence[str]) -> bool:
@@ -425,6 +441,7 @@ def _columns_of(said: dict[str, Any], wanted: list[str]) -> list[dict[str, Any]]
     return [by_name[name] for name in dict.fromkeys(wanted)]
 
 
+cli_jobs.let_turn_off(cli)
 cli.add_command(compare)
 cli.add_command(advise)
 cli.add_command(diff)

@@ -44,7 +44,8 @@ def _set(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 def _set_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     console = ctx.find_object(Console)
-    if value and console is not None and not console.dry_run:
+    asked = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
+    if value and asked and console is not None and not console.dry_run:
         raise click.UsageError("--json goes with --dry-run", ctx)
     if console is not None:
         console.plan_as_json = value

@@ -90,7 +90,7 @@ def export(
 
     STATE is a JSON file, or a Parquet file that streamnorm normalized.
     """
-    wanted = {name: value for name, value in options.items() if value is not None}
+    wanted = {name: value for name, value in options.items() if value is not None and value is not False}
     _check_options(ctx, target, sink, wanted)
     if sink is not None:
         check_own_target(sink, overwrite, others=[path])

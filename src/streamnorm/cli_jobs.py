@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import click
@@ -24,6 +24,26 @@ def join(command: click.Command) -> None:
     """Prepare a command that is added to the program."""
     config.open_to_files(command)
     command.params = [*command.params, *cli_dry_run.options_for(command)]
+    let_turn_off(command)
+
+
+def let_turn_off(command: click.Command) -> None:
+    """Give each flag of a command its ``--no-`` form, which beats what a file or the environment turns on.
+
+    The forms stand in no list of options, which would be twice as long: one sentence of the help tells of them.
+    """
+    for param in config.settable(command):
+        if isinstance(param, click.Option) and param.is_flag and not param.secondary_opts:
+            long = max(param.opts, key=len)
+            param.secondary_opts = [f"--no-{long.removeprefix('--')}"]
+            param.get_help_record = partial(_help_record, param)  # type: ignore[method-assign]
+
+
+def _help_record(param: click.Option, ctx: click.Context) -> Any:
+    """The line of an option, without the name that turns it off."""
+    plain = copy.copy(param)
+    plain.secondary_opts = []
+    return click.Option.get_help_record(plain, ctx)
 
 
 def bound(

@@ -4,7 +4,10 @@
 # so its checks, their order and its errors are those of the run, and a command that is new has them, too. On the way
 # there, whoever opens a file, checks a target or chooses columns tells it here. Turned down: a planner beside each
 # job, which would promise what the job then refuses. A command that knows nothing of this, and begins a file of its own
-# beside its output, is stopped by an audit hook of Python's, which sees it before it is made.
+# beside its output, is stopped by an audit hook of Python's, which sees it before it is made. Threads that are started
+# on the way belong to the dry run: Python passes no context variables on to them (before 3.14), so from the first dry
+# run on, `Thread.start` does, where it is called in one. Turned down: one plan for the process, which would stop the
+# jobs of other threads, too.
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 
@@ -36,6 +41,8 @@ class Plan:
         Where these are, in which nothing is to change.
     scaler, features, schema
         What is normalized, and by what; None if it did not come to that.
+    stopped : bool
+        Whether it has ended, here or in a thread.
     """
 
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -44,6 +51,7 @@ class Plan:
     scaler: Any = None
     features: Sequence[Any] = ()
     schema: Any = None
+    stopped: bool = False
 
 
 _plan: ContextVar[Plan | None] = ContextVar("streamnorm_dry_run", default=None)
@@ -56,15 +64,21 @@ def planning() -> Iterator[Plan]:
     _watch()
     token = _plan.set(plan)
     try:
-        with suppress(Stopped):
-            yield plan
+        yield plan
+    except Stopped:
+        pass
+    except Exception:
+        if not plan.stopped:  # else it was a thread that has stopped, and what it was to bring is missing
+            raise
     finally:
         _plan.reset(token)
 
 
 def stop() -> None:
     """End a dry run; what follows reads data or changes files."""
-    if _plan.get() is not None:
+    plan = _plan.get()
+    if plan is not None:
+        plan.stopped = True
         raise Stopped
 
 
@@ -102,10 +116,19 @@ _watching: list[bool] = []
 
 
 def _watch() -> None:
-    """Install the hook, once: Python has no way to take it back, and outside of a dry run it does nothing."""
+    """Install the hooks, once: Python has no way to take one back, and outside of a dry run they do nothing."""
     if not _watching:
         _watching.append(True)
         sys.addaudithook(_audit)
+        start = Thread.start
+
+        @wraps(start)
+        def start_as_part(thread: Thread) -> None:
+            if _plan.get() is not None:
+                _pass_on(thread)
+            start(thread)
+
+        Thread.start = start_as_part  # type: ignore[method-assign]
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
@@ -120,4 +143,16 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     else:
         inside = os.path.dirname(path) in plan.folders and (event != "open" or bool(args[2] & _WRITING))
     if inside:
+        plan.stopped = True
         raise Stopped
+
+
+def _pass_on(thread: Thread) -> None:
+    """Let a thread that is about to start run in a copy of this context, and end where the dry run does."""
+    context, run = copy_context(), thread.run
+
+    def run_as_part() -> None:
+        with suppress(Stopped):
+            context.run(run)
+
+    thread.run = run_as_part  # type: ignore[method-assign]

@@ -150,7 +150,13 @@ def piped(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 def _setting(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """--verbose, --quiet and --log-format go to the console, from before or after the name of the command."""
     console = ctx.find_object(Console)
-    if console is None or not value:
+    if console is None:
+        return
+    if value is False:
+        if ctx.get_parameter_source(str(param.name)) is click.core.ParameterSource.COMMANDLINE:
+            setattr(console, str(param.name), False)  # --no-quiet, which may follow one before the command's name
+        return
+    if not value:
         return
     if param.name == "log_format":
         console.as_json = value == "json"
@@ -179,7 +185,10 @@ def _flag(*names: str, text: str) -> Callable[[F], F]:
     return click.option(*names, is_flag=True, expose_value=False, is_eager=True, callback=_setting, help=text)
 
 
-_CONFIG = "File that options come from where the command line has none. [default: streamnorm.toml, if there is one]"
+_CONFIG = (
+    "File that options come from where the command line has none. --no-overwrite and its like turn off the flags "
+    "in it. [default: streamnorm.toml, if there is one]"
+)
 
 settings = _together(
     click.option("--config", metavar="FILE", type=click.Path(), expose_value=False, is_eager=True, help=_CONFIG),
