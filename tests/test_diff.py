@@ -12,6 +12,7 @@ import pytest
 from support.commands import fails, run
 
 import streamnorm as sn
+from streamnorm.cells import width_of
 from streamnorm.report import drift as drift_module
 from streamnorm.report import measuring
 from streamnorm.report.drift import MAX_KS, MAX_PSI, MAX_SHIFT
@@ -271,6 +272,12 @@ def test_the_distance_of_samples_that_are_held_whole_is_exact(seed, n, m):
     assert kolmogorov_smirnov(*sketches) == pytest.approx((true, true, true), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [200, 207, 1000, 3777])
+def test_a_sample_that_is_held_whole_has_no_distance_from_itself(n):
+    x = np.random.default_rng(n).normal(size=n)
+    assert kolmogorov_smirnov(sn.QuantileSketch().update(x), sn.QuantileSketch().update(x)) == (0, 0, 0)
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_side_without_values_is_drift(turned):
     full, empty = pa.table({"x": [1.0, 2.0, 3.0]}), pa.table({"x": pa.array([], pa.float64())})
@@ -296,3 +303,19 @@ def test_the_index_of_two_samples_of_one_source_is_what_chance_makes_of_it():
         for _ in range(200)
     ]
     assert np.mean(found) == pytest.approx(9 * (1 / 300 + 1 / 200), rel=0.15)
+
+
+NAMES = ["\u65e5\u672c\u8a9e", "long_" * 80, "", "fare"]
+
+
+def test_the_table_fits_a_terminal_whatever_the_names():
+    rng = np.random.default_rng(0)
+    data = pa.table([rng.normal(size=90) for _ in NAMES], names=NAMES)
+    drift = sn.diff(data, data)
+    narrow = drift.table(60).splitlines()
+    assert max(map(width_of, narrow)) <= 60
+    assert "no room for KS from, to, ratio" in " ".join(narrow)
+    assert any(line.startswith("(no name)") for line in narrow)
+    places = {width_of(line[: line.index("0.000")]) for line in narrow if "0.000" in line}
+    assert len(places) == 1  # figures stand below each other
+    assert max(map(width_of, drift.table().splitlines()[1:])) < 160

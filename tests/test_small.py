@@ -135,3 +135,16 @@ def test_a_notebook_shows_the_first_of_thousands_of_columns():
 def test_a_notebook_shows_empty_and_unnamed_summaries():
     assert "0 rows, 0 columns" in Summary()._repr_html_()
     assert '<th scope="row">1</th>' in sn.MinMaxScaler().fit([[1, 2], [3, 4]]).summary_._repr_html_()
+
+
+def test_a_long_name_leaves_room_for_figures_when_inspected(tmp_path, monkeypatch):
+    from streamnorm import listing
+
+    table = pa.table([[1.0, 2.0, 9.0], [1.0, 2.0, 9.0]], names=["long_" * 80, ""])
+    sn.fit(table, "robust").save(tmp_path / "s.json")
+    said = sn.inspect(tmp_path / "s.json")
+    monkeypatch.setenv("COLUMNS", "60")
+    for tty in (True, False):
+        lines = listing.as_table(said, said["columns"], 0, tty=tty).splitlines()
+        assert any(line.startswith("(no name) ") and " 3 " in line for line in lines)
+        assert any(line.startswith("long_") and "…" in line and " 3 " in line for line in lines)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .cli_parts import check_own_target, say_done, standard_output
+from .cli_parts import check_own_target, say_done, standard_output, terminal_width
 from .console import Console
 from .options import data, example, files, given, names, overwrite, running
 from .options import reading as reading_options
@@ -69,6 +69,6 @@ def advise(
                 fitted = fitting.fit(source, advice.scaler(), progress=progress, **reading)
             fitted.save(state)
     with standard_output() as stdout:
-        stdout.write((advice.to_json() if as_json else advice.table()) + "\n")
+        stdout.write((advice.to_json() if as_json else advice.table(terminal_width(stdout))) + "\n")
     if state is not None:
         say_done(console, "fitted", fitted.summary_.rows, "into", state)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .cli_parts import check_own_target, standard_output
+from .cli_parts import check_own_target, standard_output, terminal_width
 from .console import Console
 from .masking import masked
 from .options import example, given, names, output, overwrite, reading, running
@@ -20,7 +20,8 @@ def _limit(name: str, text: str) -> Any:
 
 @click.command(
     options_metavar="[OPTIONS]",
-    epilog="Exit codes: 3 where a column is past a threshold, was removed or emptied, or has changed its type; 0 if none.\n\n"
+    epilog="Exit codes: 3 where a column is past a threshold, was removed or emptied, or has changed its type; "
+    "0 if none.\n\n"
     + example("diff stats.json trips.parquet -o drift.html"),
 )
 @click.argument("a", metavar="A", type=click.Path())
@@ -57,7 +58,7 @@ def diff(console: Console, a: str, b: str, sink: str | None, as_json: bool, over
 
             write_atomically(sink, drift.to_html().encode())
     with standard_output() as stdout:
-        stdout.write((drift.to_json() if as_json else drift.table()) + "\n")
+        stdout.write((drift.to_json() if as_json else drift.table(terminal_width(stdout))) + "\n")
     if sink is not None:
         console.say("done", f"wrote the page to {masked(sink)}", target=masked(sink))
     return EXIT_CROSSED if drift.drifted else 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import TextIO
 
 import click
@@ -27,6 +29,8 @@ def standard_output() -> Iterator[TextIO]:
     stop()
     if sys.stdout is None:
         raise StreamnormError("standard output is closed")
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that an ASCII locale has no characters for
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -34,6 +38,11 @@ def standard_output() -> Iterator[TextIO]:
         raise ReaderGone from None
     except OSError as error:
         raise StreamnormError(f"standard output cannot be written ({error.strerror})") from error
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """The width of the terminal that a stream goes to; None if it is none."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 def check_own_target(path: str, overwrite: bool, others: Sequence[str] = (), what: str = "the statistics") -> None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from io import StringIO
 from typing import Any
 
+from .cells import name_cell
 from .console import one_line
 from .doubts import Doubt, grouped
 
@@ -80,6 +81,7 @@ def as_table(
     for line in lineage_lines(said["lineage"]) if said.get("lineage") else ():
         terminal.print(one_line(line), **_PLAIN)
     cells = {key: [_cell(key, column) for column in columns] for key in _keys(columns)}
+    cells["name"] = [_name(column["name"], terminal) for column in columns]
     if any(shapes):
         cells = {"name": cells.pop("name"), _SHAPE: list(shapes), **cells}
     left_out = [key for key in _print_table(terminal, cells) if key != _SHAPE]
@@ -120,7 +122,7 @@ def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> 
         cells: dict[str, list[str]] = {key: [] for key in ("name", "quantile", "value", "ranks", "values")}
         for i, (name, each) in enumerate(rows):
             value, low, high = _apart(each["value"], each["value_low"], each["value_high"])
-            cells["name"].append("" if i and rows[i - 1][0] == name else one_line(name))
+            cells["name"].append("" if i and rows[i - 1][0] == name else _name(name, terminal))
             cells["quantile"].append("median" if each["q"] == 0.5 else f"{100 * each['q']:g} %")
             cells["value"].append(value)
             cells["ranks"].append("exact" if each["exact"] else _ranks(each["low"], each["high"]))
@@ -134,6 +136,11 @@ def _print_certificates(terminal: Any, columns: Sequence[Mapping[str, Any]]) -> 
         names = ", ".join(one_line(name) for name in exact) if rows else "all columns"
         terminal.print(f"{'' if rows else chr(10)}the quantiles of {names} are exact", **_PLAIN)
     return left_out
+
+
+def _name(name: object, terminal: Any) -> str:
+    """A column's name, which leaves room for figures."""
+    return name_cell(name, None if terminal.width == UNLIMITED else terminal.width)
 
 
 def _apart(*values: float) -> list[str]:

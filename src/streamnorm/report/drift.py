@@ -128,11 +128,18 @@ class Drift:
     def __len__(self) -> int:
         return len(self.columns)
 
-    def table(self) -> str:
-        """A line for each column, those that have drifted first."""
+    def table(self, width: int | None = None) -> str:
+        """A line for each column, those that have drifted first.
+
+        Parameters
+        ----------
+        width : int, optional
+            Of the terminal: names are cut to a third of it, and figures that there is no room for are left out and
+            named. None: all of them.
+        """
         from .drift_page import as_text
 
-        return as_text(self)
+        return as_text(self, width)
 
     def to_json(self) -> str:
         """As RFC 8259 JSON; infinities are strings, as in state files."""

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
+from ..cells import name_cell, padded, width_of
 from ..console import one_line
 from .page import Html, Page, section, table, tag
 
@@ -19,6 +21,8 @@ SHOWN = 200  # columns that have not drifted, in text
 WORDS = {"psi": "PSI", "ks": "KS", "shift": "shift", "nulls": "nulls", "removed": "removed", "type": "type",
          "empty": "no values"}  # fmt: skip
 HEAD = ("column", "PSI", "KS", "KS from", "to", "shift", "ratio", "nulls before", "after", "past")
+# Where there is no room.
+LEFT_OUT_FIRST = (("KS from", "to"), ("ratio",), ("nulls before", "after"), ("shift",), ("KS",), ("PSI",))
 EXPLAINED = (
     ("PSI", "population stability index over the deciles of the first, with half a value added to each bin"),
     ("KS", "the largest distance of the two distribution functions, and the interval that it lies in at 99 %"),
@@ -97,10 +101,12 @@ def few(drift: Drift) -> str | None:
     if not found:
         return None
     psi, column = max(found, key=lambda each: each[0])
-    which = f"column {column.name!r} has" if len(found) == 1 else f"{len(found):,} columns have"
+    counts = f"{column.count_a:,} and {column.count_b:,}"
+    one = len(found) == 1
+    which = f"column {column.name!r} has" if one else f"{len(found):,} columns have"
     return one_line(
-        f"{which} so few values ({column.count_a:,} and {column.count_b:,}{'' if len(found) == 1 else ' at the fewest'}) "
-        f"that chance alone makes a PSI of {'up to ' if len(found) > 1 else ''}about {psi:.2g}: compare more rows"
+        f"{which} so few values ({counts}{'' if one else ' at the fewest'}) that chance alone makes a PSI of "
+        f"{'' if one else 'up to '}about {psi:.2g}: compare more rows"
     )
 
 
@@ -109,21 +115,33 @@ def notes(drift: Drift) -> list[str]:
     return [note for note in (unknown(drift), few(drift)) if note]
 
 
-def as_text(drift: Drift) -> str:
-    """The table for a terminal."""
+def as_text(drift: Drift, width: int | None = None) -> str:
+    """The table for a terminal of that width, or for whoever reads all of it."""
     columns = ordered(drift)
     shown = columns[: len(drift.drifted) + SHOWN]
-    rows = [list(HEAD), *map(cells, shown)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
+    rows = [list(HEAD), *([name_cell(column.name, width), *cells(column)[1:]] for column in shown)]
+    widths = [max(width_of(row[i]) for row in rows) for i in range(len(HEAD))]
     last = len(HEAD) - 1
+    kept = list(range(len(HEAD)))
+    for heads in LEFT_OUT_FIRST:
+        if width is not None and sum(widths[i] + 2 for i in kept) - 2 > width:
+            kept = [i for i in kept if HEAD[i] not in heads]
     lines = [heading(drift)]
     for row in rows:
-        line = [row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in range(1, last)), row[last]]
+        line = [padded(row[i], widths[i], right=0 < i < last) for i in kept]
         lines.append("  ".join(line).rstrip())
+    below = []
     if len(columns) > len(shown):
-        lines.append(f"and {len(columns) - len(shown):,} more columns that have not drifted")
-    lines.append(limits(drift))
-    return "\n".join([*lines, *notes(drift)])
+        below.append(f"and {len(columns) - len(shown):,} more columns that have not drifted")
+    below.append(limits(drift))
+    below += notes(drift)
+    left_out = [HEAD[i] for i in range(len(HEAD)) if i not in kept]
+    if left_out:
+        below.append(f"no room for {', '.join(left_out)}: a wider terminal, a pipe or --json has them")
+    if width is not None:
+        below = [line for text in below for line in textwrap.wrap(text, width)]
+        lines[:1] = textwrap.wrap(lines[0], width)
+    return "\n".join([*lines, *below])
 
 
 def as_table(drift: Drift, caption: str | None = None) -> Html:

@@ -66,7 +66,7 @@ def kolmogorov_smirnov(a: Any, b: Any) -> tuple[float, float, float] | None:
     """
     if not a.count or not b.count:
         return None
-    grid = np.unique(np.concatenate([a.quantile(_ranks(a)), b.quantile(_ranks(b))]))
+    grid = np.unique(np.concatenate([_points(a), _points(b)]))
     ahead = np.nextafter(grid, -math.inf)
     at_a, at_b, before_a, before_b = a.rank(grid), b.rank(grid), a.rank(ahead), b.rank(ahead)
     distance = float(max(np.abs(at_a - at_b).max(), np.abs(before_a - before_b).max()))
@@ -75,16 +75,27 @@ def kolmogorov_smirnov(a: Any, b: Any) -> tuple[float, float, float] | None:
     return distance, max(0.0, distance - error), min(1.0, max(distance, float(between)) + error)
 
 
-def _ranks(sketch: Any) -> np.ndarray:
-    """Where to look; of a sketch that holds its values whole, the fractions at which its quantiles are these values."""
-    number = sketch.count if sketch.rank_error == 0 else _GRID
-    if number < 2:
-        return np.array([0.0, 1.0])
-    steps = np.arange(number)
-    ranks = steps / (number - 1)
-    for end in (np.inf, -np.inf):  # a quantile between two values, if only by rounding, is none of them
-        ranks = np.where(ranks * (number - 1) == steps, ranks, np.clip(np.nextafter(steps / (number - 1), end), 0, 1))
-    return ranks
+def _points(sketch: Any) -> np.ndarray:
+    """Where to look: the values of a sketch that holds them whole, else quantiles."""
+    if sketch.rank_error != 0 or sketch.count < 2:
+        return sketch.quantile(np.linspace(0.0, 1.0, _GRID if sketch.rank_error else 2))
+    steps = np.arange(sketch.count)
+    ranks = steps / (sketch.count - 1)
+    found = sketch.quantile(ranks)
+    # A rank that rounding moved off a value makes a quantile between two of them: the value is beside it.
+    missed = np.flatnonzero(ranks * (sketch.count - 1) != steps)
+    low = sketch.quantile(np.maximum(ranks[missed] * (1 - 1e-15), 0.0))
+    high = sketch.quantile(np.minimum(ranks[missed] * (1 + 1e-15), 1.0))
+    below = sketch.rank(high)
+    high = np.where(sketch.rank(low) >= below, low, high)
+    while True:
+        middle = low / 2 + high / 2
+        inside = (low < middle) & (middle < high)
+        if not inside.any():
+            found[missed] = high
+            return found
+        reached = sketch.rank(middle) >= below
+        high, low = np.where(inside & reached, middle, high), np.where(inside & ~reached, middle, low)
 
 
 def _error(sketch: Any, points: int) -> float:
