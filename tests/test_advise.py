@@ -1,7 +1,11 @@
 """Advice on data whose right answer is known."""
 
 import json
+import math
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +15,9 @@ import pytest
 from support.commands import fails, run
 
 import streamnorm as sn
+from streamnorm.cells import width_of
 from streamnorm.report.advise import rules_table
-from streamnorm.report.rules import RULES
+from streamnorm.report.rules import OF_SKEWNESS, OF_TAILS, RULES
 
 ROWS = 20_000
 GUIDE = Path(__file__).parent.parent / "docs" / "advise.md"
@@ -48,6 +53,9 @@ def columns():
         "clock": (pa.array(rng.integers(0, 86_400, ROWS).astype(np.int32), pa.time32("s")), "time", "passthrough"),
         "took": (pa.array(rng.integers(0, 10**6, ROWS), pa.duration("s")), "bounded", "minmax"),
         "unix": (rng.integers(1_357_000_000, 1_388_000_000, ROWS), "clock", "passthrough"),
+        "seconds": (1.6e9 + np.cumsum(rng.random(ROWS)), "clock", "passthrough"),
+        "since": (pa.array([7] * ROWS, pa.timestamp("us")), "time", "passthrough"),
+        "span": (rng.uniform(-1, 1, ROWS) * 1.7e308, "span", "passthrough"),
         "flag": (rng.integers(0, 2, ROWS), "flag", "passthrough"),
         "truth": (rng.random(ROWS) < 0.3, "flag", "passthrough"),
         "pair": (rng.choice([-4.0, 9.0], ROWS), "pair", "minmax"),
@@ -81,6 +89,49 @@ def test_normal_data_is_standardized_and_uniform_data_is_bounded_whatever_the_dr
 
 def test_every_rule_but_none_else_is_tried(cases):
     assert {rule for _, rule, _ in cases.values()} == {rule.name for rule in RULES}
+
+
+@pytest.mark.parametrize("rows", [50, 100, 300])
+def test_keys_of_few_rows_are_keys(rows):
+    draws = [np.random.default_rng(seed).integers(0, 2**60, rows) for seed in range(20)]
+    rules = [sn.advise(pa.table({"x": draw}))["x"].rule for draw in draws]
+    assert rules.count("key") >= 18
+
+
+def test_chance_is_two_standard_errors_of_the_figures():
+    rng = np.random.default_rng(0)
+    normal = [sn.describe(rng.normal(size=(1000, 1)))[0].quantile_skew for _ in range(200)]
+    uniform = [sn.describe(rng.random((1000, 1)))[0].tail_weight for _ in range(200)]
+    assert np.std(normal) * math.sqrt(1000) == pytest.approx(OF_SKEWNESS, rel=0.15)
+    assert np.std(uniform) * math.sqrt(1000) == pytest.approx(OF_TAILS, rel=0.15)
+
+
+def test_columns_that_no_scaler_takes_do_not_stop_the_others():
+    rng = np.random.default_rng(5)
+    table = pa.table({"x": rng.normal(size=100), "wide": [-1.7e308, 1.7e308] * 50, "inf": np.full(100, np.inf)})
+    advice = sn.advise(table)
+    assert [column.method for column in advice] == ["standard", "passthrough", "passthrough"]
+    assert advice["inf"].reason == "no finite value in any row" and advice["inf"].remarks == ("100 infinite values",)
+    assert advice.scaler().fit(table).transform(table)["wide"].to_pylist() == table["wide"].to_pylist()
+
+
+@pytest.mark.parametrize("code, share", [(-999.0, 0.01), (-99.0, 0.1), (-9999.0, 0.3), (99999.0, 0.05)])
+def test_codes_for_missing_values_are_remarked(code, share):
+    rng = np.random.default_rng(6)
+    x = rng.normal(5, 5, 2000)
+    x[rng.random(2000) < share] = code
+    assert any("code for missing" in remark for remark in sn.advise(pa.table({"x": x}))["x"].remarks)
+    plain = sn.advise(pa.table({"a": np.linspace(-999, 1000, 2000), "b": rng.integers(0, 100, 2000)}))
+    assert not any("code for missing" in remark for column in plain for remark in column.remarks)
+
+
+def test_a_few_values_are_said_to_be_few():
+    assert sn.advise(pa.table({"x": [1.0, 2.0, 3.5]}))["x"].remarks[0].startswith("only 3 values: too few")
+
+
+def test_ends_have_the_digits_that_tell_them_apart():
+    x = 1.6e9 + np.random.default_rng(7).random(500) * 1000
+    assert re.match(r"ends in bounds, 1600000\d+\S* to 1600000[89]\d+", sn.advise(pa.table({"x": x}))["x"].reason)
 
 
 def test_a_reason_has_its_figure(advice):
@@ -181,3 +232,22 @@ def test_the_command_line_refuses_before_it_reads(folder):
     pq.write_table(pa.table({"x": [1, 1]}), "flat.parquet")
     assert "all columns pass through" in fails(1, "advise", "flat.parquet", "--apply", "flat.json")
     assert not Path("flat.json").exists()
+
+
+def test_the_table_fits_a_terminal_whatever_the_names():
+    rng = np.random.default_rng(0)
+    names = ["\u65e5\u672c\u8a9e", "long_" * 80, "", "fare"]
+    advice = sn.advise(pa.table([rng.exponential(size=300) for _ in names], names=names))
+    narrow = advice.table(60).splitlines()
+    assert max(map(width_of, narrow)) <= 60 and any(line.startswith("(no name)") for line in narrow)
+    assert len({width_of(line[: line.index("robust")]) for line in narrow if "robust" in line}) == 1
+    assert max(map(width_of, advice.table().splitlines())) < 200
+
+
+def test_names_that_a_locale_has_no_characters_for_are_spelled_out(tmp_path):
+    pq.write_table(pa.table({"\u65e5": [1.0, 2.0, 5.0]}), tmp_path / "a.parquet")
+    ascii_alone = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for names in (["advise", "a.parquet"], ["diff", "a.parquet", "a.parquet"]):
+        command = [sys.executable, "-m", "streamnorm", *names]
+        done = subprocess.run(command, cwd=tmp_path, env=ascii_alone, capture_output=True, text=True)
+        assert done.returncode == 0 and "\\u65e5" in done.stdout, done.stderr

@@ -5,23 +5,27 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..cells import NARROWEST, name_cell, padded, width_of
 from ..console import one_line
 from ..errors import DataError
 from ..fitting import DEFAULT_MEMORY
 from ..scalers import BaseScaler, ColumnScaler
 from ..scalers._methods import new_scaler
 from .describe import ColumnDescription, Description, describe
-from .rules import MIN_ROWS, PASSTHROUGH, RULES, Look, looks, percent
+from .rules import MIN_ROWS, PASSTHROUGH, RULES, Look, looks, percent, short
 
 if TYPE_CHECKING:
     from ..scan import Progress
 
 MANY_MISSING = 0.2
 LISTED = 1000  # columns that a notebook shows
+_CODES = {-(10**digits - 1) for digits in range(2, 10)}  # -99, -999, ...; and with the other sign at the upper end
+CODE_GAP = 5.0  # times the distance from the median to the other end of the bulk: beyond that it is no part of it
 LOGARITHM = 0.5  # times the skewness that is left in the logarithms' quartiles
 
 
@@ -100,18 +104,28 @@ class Advice:
         }
         return ColumnScaler(methods)
 
-    def table(self) -> str:
-        """A line for each column: name, method, reason; what else to know below it."""
-        rows = [(one_line(column.name), column.method) for column in self.columns]
-        widths = [max((len(row[i]) for row in rows), default=0) for i in (0, 1)]
+    def table(self, width: int | None = None) -> str:
+        """A line for each column: name, method, reason; what else to know below it.
+
+        Parameters
+        ----------
+        width : int, optional
+            Of the terminal: names are cut to a third of it, and lines go on below. None: one line each.
+        """
+        rows = [(name_cell(column.name, width), column.method) for column in self.columns]
+        widths = [max((width_of(row[i]) for row in rows), default=0) for i in (0, 1)]
+        room = None if width is None else max(NARROWEST, width - sum(widths) - 4)
         lines = []
         for (name, method), column in zip(rows, self.columns, strict=True):
-            lines.append(f"{name:{widths[0]}}  {method:{widths[1]}}  {one_line(column.reason)}")
-            lines += [f"{'':{sum(widths) + 4}}- {one_line(remark)}" for remark in column.remarks]
+            said = [one_line(column.reason), *(f"- {one_line(remark)}" for remark in column.remarks)]
+            texts = [line for text in said for line in ([text] if room is None else textwrap.wrap(text, room))]
+            lines.append(f"{padded(name, widths[0])}  {method:{widths[1]}}  {texts[0]}")
+            lines += [f"{'':{sum(widths) + 4}}{text}" for text in texts[1:]]
         if self.description.others:
-            names = ", ".join(map(one_line, list(self.description.others)[:8]))
+            names = ", ".join(name_cell(name, width) for name in list(self.description.others)[:8])
             more = len(self.description.others) - 8
-            lines.append(f"not numbers, so they pass through: {names}" + (f" and {more:,} more" if more > 0 else ""))
+            last = f"not numbers, so they pass through: {names}" + (f" and {more:,} more" if more > 0 else "")
+            lines += [last] if width is None else textwrap.wrap(last, width)
         return "\n".join(lines)
 
     def to_json(self) -> str:
@@ -218,21 +232,38 @@ def _remarks(look: Look, method: str, rule: str) -> Iterator[str]:
     if column.count and column.rows and missing >= MANY_MISSING * column.rows:
         yield f"{percent(missing / column.rows)} null or NaN, which stay so: impute them, or add a flag"
     if column.infinite_count:
-        plural = "s" if column.infinite_count > 1 else ""
-        yield f'{column.infinite_count:,} infinite value{plural}: a fit needs infinite="ignore" or "null"'
+        count = f"{column.infinite_count:,} infinite value{'s' if column.infinite_count > 1 else ''}"
+        yield count if method == PASSTHROUGH else f'{count}: a fit needs infinite="ignore" or "null"'
+    code = _missing_code(column)
+    if code is not None:
+        yield f"{short(code)}, far from all else, is often a code for missing values: make it null first"
     if method == PASSTHROUGH:
         return
+    if column.count is not None and column.count < MIN_ROWS:
+        yield f"only {column.count:,} value{'s' if column.count > 1 else ''}: too few to tell what the column is like"
     adjusted, outliers = column.adjusted_outlier_count, column.outlier_count
     if rule == "outliers" and adjusted is not None and outliers and adjusted < outliers / 2:
         left = percent(look.share(adjusted))
         yield f"skewness more than single values: {left} beyond fences that allow for it (medcouple)"
     if rule in ("outliers", "far", "skewed") and _is_lognormal(column):
         yield "its logarithm is closer to symmetric, and scaling alone keeps the skewness"
-    if column.monotone and (column.count or 0) >= MIN_ROWS:
+    if column.monotone and (column.count or 0) >= MIN_ROWS and rule != "pair":
         yield f"{column.monotone} row by row: sorted by it, or a clock, whose next rows lie outside of any range"
     for doubt in column.warnings:
         if doubt.code in ("digits", "mean", "rank-error"):
             yield doubt.text
+
+
+def _missing_code(column: ColumnDescription) -> Any:
+    """The minimum or maximum, if it is one of the numbers that stand for "missing" and far from the bulk."""
+    q = column.quantiles
+    if any(at not in q for at in (0.05, 0.5, 0.95)) or column.min is None or column.distinct in (None, 1, 2):
+        return None
+    if column.min in _CODES and q[0.5] - float(column.min) > CODE_GAP * (q[0.95] - q[0.5]) > 0:
+        return column.min
+    if -column.max in _CODES and float(column.max) - q[0.5] > CODE_GAP * (q[0.5] - q[0.05]) > 0:
+        return column.max
+    return None
 
 
 def _is_lognormal(column: ColumnDescription) -> bool:

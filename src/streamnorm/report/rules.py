@@ -30,6 +30,7 @@ SPREAD_RATIO = 2.0  # standard deviation over what the quartiles tell of it
 FAR = 25.0  # interquartile ranges between median and extremes; of 10**9 normal values 4.4, of exponential ones 19
 SKEWNESS = 0.2  # Bowley's; of an exponential distribution 0.26
 FLAT_TAILS = 0.64  # tail weight; 0.57 uniform, 1 normal
+OF_SKEWNESS, OF_TAILS = 1.37, 0.57  # standard errors for one value: Bowley's if normal, tail weight if uniform
 ZERO_SHARE = 0.5
 CODES = 32  # different whole numbers
 ROWS_A_CODE = 20
@@ -93,7 +94,10 @@ class Rule:
 
 
 def _empty(look: Look) -> str | None:
-    return "no value in any row" if look.column.count == 0 else None
+    column = look.column
+    if column.count != 0:
+        return None
+    return "no finite value in any row" if column.infinite_count else "no value in any row"
 
 
 def _constant(look: Look) -> str | None:
@@ -113,6 +117,15 @@ def _temporal(look: Look) -> str | None:
     return f"{kind.partition('[')[0]}{order}: new rows lie outside of any range; derive an hour, a weekday or an age"
 
 
+def _span(look: Look) -> str | None:
+    column = look.column
+    if column.min is None or column.max is None or math.isfinite(float(column.max) - float(column.min)):
+        return None
+    return (
+        f"spans more than a float64 can hold, {short(column.min)} to {short(column.max)}: divide it by a constant first"
+    )
+
+
 def _two_values(look: Look) -> bool:
     return look.column.distinct == 2 and look.column.distinct_error == 0
 
@@ -128,7 +141,7 @@ def _pair(look: Look) -> str | None:
     column = look.column
     if not _two_values(look):
         return None
-    return f"two values, {short(column.min)} and {short(column.max)}: they become 0 and 1"
+    return f"two values, {ends(column.min, column.max, ' and ')}: they become 0 and 1"
 
 
 def _named(look: Look) -> str | None:
@@ -143,7 +156,8 @@ def _key(look: Look) -> str | None:
     column = look.column
     if not (column.whole and _is_unique(column) and column.tail_weight is not None) or column.type.startswith("dur"):
         return None
-    if column.tail_weight > FLAT_TAILS or abs(column.quantile_skew or 0.0) > SKEWNESS / 2:
+    skew = abs(column.quantile_skew or 0.0)
+    if column.tail_weight > FLAT_TAILS + _chance(look, OF_TAILS) or skew > SKEWNESS / 2 + _chance(look, OF_SKEWNESS):
         return None
     number = about(column).removesuffix(" different")
     return f"a key: {number} of {column.count:,} values are different, evenly spread whole numbers"
@@ -157,12 +171,12 @@ def _is_unique(column: ColumnDescription) -> bool:
 
 def _clock(look: Look) -> str | None:
     column = look.column
-    if not column.whole or column.count is None or column.count < MIN_ROWS or column.distinct is None:
+    if column.count is None or column.count < MIN_ROWS or column.distinct is None:
         return None
-    unix = _unix_time(column)
+    unix = _unix_time(column) if column.whole or column.monotone else None  # with fractions, in order
     if unix:
         return f"{unix}: new rows lie outside of any range; derive an hour, a weekday or an age"
-    if column.monotone and column.distinct >= column.count / 2:
+    if column.whole and column.monotone and column.distinct >= column.count / 2:
         return f"{column.monotone} row by row, {about(column)}: a clock or a counter, new rows lie outside of any range"
     return None
 
@@ -247,26 +261,26 @@ def _quartile_range(q: dict[float, float]) -> float | None:
 
 def _skewed(look: Look) -> str | None:
     skew = look.column.quantile_skew
-    if skew is None or abs(skew) < SKEWNESS + 2 * _chance(look):
+    if skew is None or abs(skew) < SKEWNESS + _chance(look, OF_SKEWNESS):
         return None
     return f"skewed: {skew:.2f} by its quartiles (symmetric: 0)"
 
 
-def _chance(look: Look) -> float:
-    """About the standard error of a ratio of quantiles of so many values."""
-    return 1 / math.sqrt(look.column.count or 1)
+def _chance(look: Look, error: float) -> float:
+    """Two standard errors of a figure of so many values; `error` is that of one."""
+    return 2 * error / math.sqrt(look.column.count or 1)
 
 
 def _bounded(look: Look) -> str | None:
     column = look.column
     if column.tail_weight is None or column.outlier_count is None:
         return None
-    if column.tail_weight > FLAT_TAILS + _chance(look):
+    if column.tail_weight > FLAT_TAILS + _chance(look, OF_TAILS):
         return None
     if column.fences is None or column.min < column.fences[0] or column.max > column.fences[1]:
         return None
     tails = f"tails {column.tail_weight:.2f} (normal: 1)"
-    return f"ends in bounds, {short(column.min)} to {short(column.max)}, with {tails}"
+    return f"ends in bounds, {ends(column.min, column.max)}, with {tails}"
 
 
 def _rest(look: Look) -> str | None:
@@ -279,18 +293,20 @@ def _rest(look: Look) -> str | None:
 
 
 RULES: Sequence[Rule] = (
-    Rule("empty", "no value at all", _empty, PASSTHROUGH, "there is nothing to fit"),
-    Rule("constant", "no spread, relative to the size of the values", _constant, PASSTHROUGH,
-         "Chan, Golub and LeVeque (1983), as in scikit-learn: what is left is rounding"),
+    Rule("empty", "no finite value at all", _empty, PASSTHROUGH, "there is nothing to fit"),
     Rule("time", "a type of dates or times of day", _temporal, PASSTHROUGH,
          "bounds and means hold for data like that of the fit, and time goes on"),
+    Rule("constant", "no spread, relative to the size of the values", _constant, PASSTHROUGH,
+         "Chan, Golub and LeVeque (1983), as in scikit-learn: what is left is rounding"),
+    Rule("span", "minimum and maximum further apart than a float64 can say", _span, PASSTHROUGH,
+         "IEEE 754: no scale could be computed; a fit refuses such a column"),
     Rule("flag", "a boolean, or 0 and 1 alone", _flag, PASSTHROUGH,
          "Gelman, Scaling regression inputs by dividing by two standard deviations (2008): binary inputs stay"),
     Rule("pair", "two different values", _pair, "minmax", "the same, after coding as 0 and 1"),
     Rule("name", "whole numbers under a name that ends in id, key, uuid, zip or code", _named, PASSTHROUGH,
          "Stevens, On the theory of scales of measurement (1946): nominal numbers have no mean"),
-    Rule("clock", f"whole numbers that never step back and mostly differ, or lie between 1990 and 2100 as Unix time, "
-         f"{MIN_ROWS} values or more", _clock, PASSTHROUGH,
+    Rule("clock", "whole numbers that never step back and mostly differ, or numbers, whole or in order, that lie "
+         f"between 1990 and 2100 as Unix time, {MIN_ROWS} values or more", _clock, PASSTHROUGH,
          "as for times: the next rows lie outside of what was fitted"),
     Rule("key", f"whole numbers, at least {UNIQUE:.0%} of them different, spread evenly, {MIN_ROWS} values or more",
          _key, PASSTHROUGH, "Stevens (1946); distinct values by HyperLogLog, Flajolet et al. (2007)"),
@@ -320,6 +336,18 @@ def short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return f"{value:,}" if isinstance(value, int) and abs(value) >= 10_000 else str(value)
+
+
+def ends(low: Any, high: Any, between: str = " to ") -> str:
+    """Two numbers for people, with as many digits as tell them apart.
+
+    >>> ends(0, 12), ends(1.6e9, 1.6e9 + 2000.25)
+    ('0 to 12', '1600000000 to 1600002000')
+    """
+    if not (isinstance(low, float) and isinstance(high, float) and math.isfinite(high - low) and high > low):
+        return f"{short(low)}{between}{short(high)}"
+    digits = max(6, min(17, 4 + math.ceil(math.log10(max(abs(low), abs(high))) - math.log10(high - low))))
+    return f"{low:.{digits}g}{between}{high:.{digits}g}"
 
 
 def percent(share: float) -> str:
