@@ -14,12 +14,14 @@ import json as text_json
 import logging
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from .csv_blocks import PacedBlocks
 from .dry_run import note_input
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
@@ -29,7 +31,7 @@ from .sources import BATCH_ROWS, ParquetInput, locate_damage, one_line, without_
 
 logger = logging.getLogger("streamnorm")
 
-BLOCK = 1 << 22  # bytes of text that types are inferred from, and that are parsed at a time
+BLOCK = 1 << 22  # bytes of text that types are inferred from, and at most parsed at a time
 LONGEST_LINE = 1 << 26
 NULLS = ["", "NULL", "null", "NA", "N/A", "n/a", "#N/A"]
 NO_TEXT = "holds bytes that are not UTF-8: convert the file to UTF-8 first"
@@ -193,21 +195,27 @@ class CsvFile(Input):
         from pyarrow import csv
 
         types = self._given if self._given is not None else getattr(self, "schema", None)
-        raw = self.raw()
+        raw, start = self.raw(), b""
         if types is None:
             start = _read(raw, 2 * BLOCK)
             types = self._given = self._infer(start)
-            # What was read is read again: a pipe cannot be turned back.
-            raw = pa.PythonFile(_Again(start, raw), "r")
-        reader = csv.open_csv(
-            raw,
-            read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK),
-            parse_options=csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=types, null_values=NULLS, strings_can_be_null=False, check_utf8=True
-            ),
-        )
-        return _Batches(reader.schema, iter(reader), raw.close)
+        paced = PacedBlocks(start, raw)  # what was read is read again: a pipe cannot be turned back
+        try:
+            reader = csv.open_csv(
+                pa.PythonFile(paced, "r"),
+                read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK),
+                parse_options=csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
+                convert_options=csv.ConvertOptions(
+                    column_types=types, null_values=NULLS, strings_can_be_null=False, check_utf8=True
+                ),
+            )
+        except BaseException:
+            paced.stop()
+            raise
+        paced.opened()
+        batches = _Batches(reader.schema, map(paced.taken, reader), paced.stop)
+        weakref.finalize(batches, paced.stop)  # where nobody closes it, at the latest at the end of the process
+        return batches
 
     def _infer(self, start: bytes) -> pa.Schema:
         from pyarrow import csv
@@ -268,27 +276,6 @@ def _read(raw: Any, count: int) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
-
-
-class _Again:
-    """Bytes that were read ahead, and what follows them."""
-
-    def __init__(self, start: bytes, rest: Any) -> None:
-        self._start, self._rest = memoryview(start), rest
-        self.closed = False
-
-    def read(self, count: int = -1) -> bytes:
-        if len(self._start):
-            part, self._start = self._start[:count], self._start[count:]
-            return bytes(part)
-        return self._rest.read(count)
-
-    def readable(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        self.closed = True
-        self._rest.close()
 
 
 class JsonLines(Input):
@@ -450,7 +437,7 @@ class ParquetFile:
 
     def _group(self, number: int, group: Any, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         width = max(group.total_byte_size / group.num_rows, 8 * len(columns))
-        count = max(1, min(BATCH_ROWS, int(self._memory / 16 / width)))
+        count = max(1, min(BATCH_ROWS, int(self._memory / 64 / width)))
         run = range(number, number + 1)
         try:
             with self._file.open(run, buffer_size=self._file.buffer_size(run, len(columns))) as reader:
