@@ -18,7 +18,9 @@ from .errors import DataError
 from .formats import TEXT, Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
 from .lineage import Origin, of_parquet
+from .memory import steady_allocator
 from .row_filter import RowFilter, filtered, key_bounds
+from .scalers._buffers import scalar_of
 from .scalers._inputs import kind_of
 from .sources import check_same_types, is_file_source, without_state
 from .stream import Stream, open_stream
@@ -68,6 +70,7 @@ class Intake:
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
         def reader() -> pa.RecordBatchReader:
+            steady_allocator()
             return pa.RecordBatchReader.from_batches(schema, batches())
 
         known = self.metadata[0][1] if len(self.metadata) == 1 else {}
@@ -168,7 +171,7 @@ def _select(batch: pa.RecordBatch, names: Sequence[str], keys: Any, path: Path) 
     for name in names:
         if name in keys:
             kind, values = keys[name]
-            columns.append(pa.repeat(pa.scalar(values[path], kind), len(batch)))
+            columns.append(pa.repeat(scalar_of(values[path], kind), len(batch)))
             fields.append(pa.field(name, kind))
         else:
             columns.append(batch.column(name))

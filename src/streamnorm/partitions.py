@@ -30,13 +30,12 @@ from .logs import passing
 from .masking import masked
 from .parquet.writer import ParquetWriter
 from .partition_places import LocalPlace, StorePlace, check_folder
-from .pipeline import Outlet, run_ordered
+from .scalers._buffers import array_of, plain_values
 from .scalers._select import as_names, value_type
 from .sinks import batch_writer
 from .sources import BATCH_ROWS, without_state
-from .stream import ROW_GROUP_ROWS, Stream, encode_column, match_columns
+from .stream import ROW_GROUP_ROWS, Stream, match_columns, write_row_group
 
-FEW_ROWS = 1 << 14
 PER_COLUMN = 256  # bytes that a column of a small batch takes beside its values
 _IN_NAMES = re.compile(r"[%/=\x00-\x1f]")
 
@@ -100,7 +99,7 @@ def split(batch: pa.RecordBatch, keys: Sequence[str]) -> Iterator[tuple[tuple[st
             column = column.cast(column.type.value_type)
         encoded = column.cast(pa.string()).dictionary_encode(null_encoding="encode")
         texts.append(encoded)
-        codes = codes * len(encoded.dictionary) + np.asarray(encoded.indices)
+        codes = codes * len(encoded.dictionary) + plain_values(encoded.indices)
         codes = np.unique(codes, return_inverse=True)[1]
     rest = batch.select([name for name in batch.schema.names if name not in keys])
     order = np.argsort(codes, kind="stable")
@@ -108,7 +107,7 @@ def split(batch: pa.RecordBatch, keys: Sequence[str]) -> Iterator[tuple[tuple[st
     for start, stop in zip(starts, [*starts[1:], len(batch)], strict=True):
         rows = order[start:stop]
         values = tuple(text[int(rows[0])].as_py() for text in texts)
-        yield values, rest.take(pa.array(rows))
+        yield values, rest.take(array_of(rows))
 
 
 class _Part:
@@ -227,21 +226,7 @@ class Partitions:
                 done = self._transform.batch(batch)
                 part.writer.write(pa.RecordBatch.from_arrays(done.columns, schema=schema))
             return
-        writer = part.writer
-        group = writer.begin_row_group(table.num_rows)
-
-        def work(name: str, outlet: Outlet) -> None:
-            outlet.push(encode_column(writer, self._bench, self._transform, table, name), 0)
-
-        def consume(name: str, made: Any) -> None:
-            (writer.append_pages if name in self._transform.maps else writer.append_arrow)(group, name, made)
-
-        if table.num_rows < FEW_ROWS:  # threads would take longer to start
-            for name in writer.arrow_schema.names:
-                consume(name, encode_column(writer, self._bench, self._transform, table, name))
-            return
-        for _ in run_ordered(writer.arrow_schema.names, work, consume, threads=self._output.threads):
-            pass
+        write_row_group(part.writer, self._bench, self._transform, table, self._output.threads)
 
     def _finish(self, part: _Part) -> None:
         """End a file; rows that come later make another."""

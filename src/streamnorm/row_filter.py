@@ -19,10 +19,12 @@ import numpy as np
 import pyarrow as pa
 
 from .errors import DataError
+from .scalers._buffers import scalar_of
 from .scalers._select import value_type
 from .summary import near_matches
 from .where import Both, Column, Compare, Condition, IsIn, IsNull, IsTrue, Node, Not, Value
 
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LONGEST_CHAIN = 16  # of `in` as comparisons; longer lists go by hash
 _FUNCTIONS = {"=": "equal", "!=": "not_equal", "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
 
@@ -181,9 +183,9 @@ class RowFilter:
 
         literals = [self._literals[node.column.name, value] for value in node.values]
         if len(literals) > LONGEST_CHAIN and not pa.types.is_floating(array.type):
-            values = [each.scalar.as_py() for each in literals if each.scalar is not None]
-            found = pc.is_in(array, value_set=pa.array(values, array.type))
-            return pc.if_else(array.is_valid(), found, pa.scalar(None, pa.bool_()))
+            values = [pa.repeat(each.scalar.cast(array.type), 1) for each in literals if each.scalar is not None]
+            found = pc.is_in(array, value_set=pa.concat_arrays([pa.nulls(0, array.type), *values]))
+            return pc.if_else(array.is_valid(), found, scalar_of(None, pa.bool_()))
         mask = literals[0].compare(array, "=")
         for each in literals[1:]:
             mask = pc.or_kleene(mask, each.compare(array, "="))
@@ -229,13 +231,13 @@ class _Literal:
         if pa.types.is_integer(kind) or pa.types.is_decimal(kind):
             self._place(kind, Decimal(value))
         elif pa.types.is_float16(kind):
-            self.scalar = pa.scalar(float(value), pa.float64())
+            self.scalar = scalar_of(float(value), pa.float64())
         elif pa.types.is_floating(kind):
-            self.scalar = pa.scalar(float(value), kind)
+            self.scalar = scalar_of(float(value), kind)
         elif pa.types.is_temporal(kind):
             self.scalar = _moment(kind, value)
         else:
-            self.scalar = pa.scalar(value, _plain(kind))
+            self.scalar = scalar_of(value, _plain(kind))
 
     def _place(self, kind: pa.DataType, value: Decimal) -> None:
         scale = kind.scale if pa.types.is_decimal(kind) else 0
@@ -255,8 +257,8 @@ class _Literal:
             if scale or pa.types.is_decimal(kind):
                 with localcontext() as context:
                     context.prec = 100
-                    return pa.scalar(Decimal(number).scaleb(-scale), kind)
-            return pa.scalar(number, kind)
+                    return scalar_of(Decimal(number).scaleb(-scale), kind)
+            return scalar_of(number, kind)
 
         if below == above:
             self.scalar = scalar(below)
@@ -280,7 +282,7 @@ class _Literal:
 
         test = self._as_test(op)
         if isinstance(test, bool):
-            return pc.if_else(array.is_valid(), pa.scalar(test), pa.scalar(None, pa.bool_()))
+            return pc.if_else(array.is_valid(), scalar_of(test, pa.bool_()), scalar_of(None, pa.bool_()))
         return getattr(pc, _FUNCTIONS[test[0]])(array, test[1])
 
     def can(self, bounds: Bounds, op: str) -> _Can:
@@ -328,8 +330,11 @@ def _reach(kind: pa.DataType) -> tuple[int, int]:
 def _moment(kind: pa.DataType, text: str) -> pa.Scalar:
     """A date or time; where the column has a time zone and the text none, it is UTC."""
     if pa.types.is_time(kind):
-        return pa.scalar(datetime.time.fromisoformat(text.strip()), kind)
-    scalar = pa.scalar(text.strip())
+        time = datetime.time.fromisoformat(text.strip())
+        micros = ((time.hour * 60 + time.minute) * 60 + time.second) * 10**6 + time.microsecond
+        number = micros * _PER_SECOND[kind.unit] // 10**6
+        return scalar_of(number, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+    scalar = scalar_of(text.strip(), pa.string())
     if not pa.types.is_timestamp(kind) or kind.tz is None:
         return scalar.cast(kind)
     try:

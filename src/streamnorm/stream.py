@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .scan import Progress
 
 ROW_GROUP_ROWS = 1 << 20
+FEW_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -238,21 +239,33 @@ def _write(
     bench = Workbench()
     rows = 0
     for table in gathered(reader, output.row_group_size, output.memory // 4):
-        group = writer.begin_row_group(table.num_rows)
-
-        def work(name: str, outlet: Outlet, table: pa.Table = table) -> None:
-            outlet.push(encode_column(writer, bench, transform, table, name), 0)
-
-        def consume(name: str, made: Any, group: int = group) -> None:
-            (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, made)
-
-        for _ in run_ordered(schema.names, work, consume, threads=output.threads):
-            pass
+        write_row_group(writer, bench, transform, table, output.threads)
         rows += table.num_rows
+        del table  # or it would be there until the next one is whole
         if progress is not None:
             progress(rows, total, writer.position)
     writer.close()
     return rows
+
+
+def write_row_group(
+    writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, threads: int
+) -> None:
+    """Transform a table and write it as a row group, its columns side by side."""
+    names, group = writer.arrow_schema.names, writer.begin_row_group(table.num_rows)
+
+    def work(name: str, outlet: Outlet) -> None:
+        outlet.push(encode_column(writer, bench, transform, table, name), 0)
+
+    def consume(name: str, made: Any) -> None:
+        (writer.append_pages if name in transform.maps else writer.append_arrow)(group, name, made)
+
+    if table.num_rows < FEW_ROWS:  # threads would take longer to start
+        for name in names:
+            consume(name, encode_column(writer, bench, transform, table, name))
+        return
+    for _ in run_ordered(names, work, consume, threads=threads):
+        pass
 
 
 def encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform, table: pa.Table, name: str) -> Any:

@@ -1,9 +1,12 @@
-"""Arrow arrays and NumPy ones of each other's buffers.
+"""Arrow arrays and NumPy ones of each other's buffers, and scalars.
 
-Design: by pyarrow's own ``to_numpy``, ``np.asarray`` and ``pa.array`` of an ndarray, pandas is imported wherever it is
-installed, 35 MB that no job over files asks for, and by ``is_null`` the compute functions, 9 MB. What is done here for
-each batch reads the buffers, and is no slower.
+Design: by pyarrow's own ``to_numpy``, ``np.asarray``, ``pa.array`` and ``pa.scalar``, pandas is imported wherever it is
+installed (to ask whether they were given a Series), 38 MB that no job over files asks for, and by ``is_null`` the
+compute functions, 8 MB. What is done here for each batch reads the buffers, and is no slower.
 """
+
+from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,3 +40,26 @@ def plain_values(array: pa.Array) -> np.ndarray | None:
         return None
     buffer = array.buffers()[1] or b""
     return np.frombuffer(buffer, array.type.to_pandas_dtype())[array.offset : array.offset + len(array)]
+
+
+def scalar_of(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """A null, truth value, number or string as a scalar of a type that has such values.
+
+    Raises
+    ------
+    pyarrow.ArrowException
+        If the type has no such value.
+    """
+    if value is None:
+        return pa.nulls(1, kind)[0]
+    if isinstance(value, bool):
+        return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(bytes([value]))])[0]
+    if isinstance(value, float):
+        with np.errstate(over="ignore"):
+            return array_of(np.array([value], f"f{kind.bit_width // 8}"))[0]
+    if isinstance(value, (int, Decimal)):
+        value = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    data = value.encode()
+    ends = pa.py_buffer(np.array([0, len(data)], np.int32))
+    text = pa.Array.from_buffers(pa.string(), 1, [None, ends, pa.py_buffer(data)])[0]
+    return text if kind == pa.string() else text.cast(kind)
