@@ -23,8 +23,8 @@ from support.commands import FARES, IN_OUT, SLOW_MACHINE, TIPS, child, fails, ru
 
 import streamnorm
 import streamnorm as sn
-from streamnorm import engine, options
-from streamnorm.cli import cli
+from streamnorm import cli_jobs, config, engine, options
+from streamnorm.cli import GROUPS, cli
 from streamnorm.console import Console, one_line
 from streamnorm.parquet.format import Compression
 from streamnorm.scalers import METHODS
@@ -105,13 +105,58 @@ def test_help_and_usage_errors_wait_for_no_array_library():
     assert done.stderr.splitlines()[-1] == "[]"
 
 
+def test_the_help_of_the_program_has_each_command_once_and_its_whole_first_sentence():
+    shown = run("--help").stdout
+    listed = [line.split()[0] for line in shown.splitlines() if re.match(r"  [a-z]+  +[A-Z]", line)]
+    assert sorted(listed) == sorted(cli.commands) and "..." not in shown.split("Normalize:")[1]
+    assert "Other commands" not in shown  # none has been forgotten
+    assert [name for group in GROUPS.values() for name in group] == listed
+
+
+def test_options_of_one_name_mean_the_same_and_stand_in_the_same_order():
+    kinds, places = {}, {}
+    for name, command in cli.commands.items():
+        names = [config.key_of(param) for param in command.params if isinstance(param, click.Option)]
+        assert names[: len(set(names) & {"output"})] in ([], ["output"])
+        shared = [key for key in names if key in cli_jobs.SHARED]
+        last = names[-1] == "json" and names[-2] == "dry_run"  # the --json of a dry run
+        assert shared[: len(shared) - last] == [key for key in cli_jobs.SHARED if key in shared[: len(shared) - last]]
+        for param in command.params:
+            key = config.key_of(param)
+            kind = type(param), param.nargs, getattr(param, "is_flag", None), getattr(param, "multiple", None)
+            assert kinds.setdefault(key, kind) == kind or key == "state", (name, key)  # export's argument is a state
+            places.setdefault(key, []).append(name)
+    assert set(cli_jobs.SHARED) <= set(places)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("streamnorm com", {"plain,compare"}),
+        ("streamnorm fit --over", {"plain,--overwrite"}),
+        ("streamnorm fit --no-over", {"plain,--no-overwrite"}),
+        ("streamnorm export s.json --to sq", {"plain,sql"}),
+    ],
+)
+def test_a_shell_completes(words, offered, monkeypatch, tmp_path, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("streamnorm.toml").write_text("this is = no TOML")  # which a shell that completes does not mind
+    for name, value in {"_STREAMNORM_COMPLETE": "bash_complete", "COMP_WORDS": words,
+                        "COMP_CWORD": str(len(words.split()) - 1)}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 0
+    assert set(capfd.readouterr().out.splitlines()) == offered
+
+
 def test_version():
     assert run("--version").stdout == f"streamnorm {sn.__version__}\n"
 
 
 def test_no_command_shows_the_help_and_is_a_usage_error():
     result = run(code=2)
-    assert result.stdout == "" and "Commands:" in result.stderr
+    assert result.stdout == "" and "Usage:" in result.stderr
 
 
 # ------------------------------------------------------------------------------------------------ what is written

@@ -257,8 +257,7 @@ def fit(ctx: click.Context, source: list[str], sink: str | None, method: Any, ov
 
     IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
     'trips/*.parquet', URIs (s3://bucket/trips/), or - for standard input. All of them are fitted together. With
-    --update, those are read that
-    are new since, so that a nightly run costs what the day brought.
+    --update, only those that are new since then are read, so that a nightly run costs what the day brought.
     """
     from . import engine
 
@@ -304,7 +303,7 @@ def _update(
 
 
 @cli.command(
-    options_metavar=WITH_OUTPUT,
+    options_metavar="-o OUT --state FILE [OPTIONS]",
     epilog=example("transform trips.parquet -o normalized.parquet --state stats.json"),
 )
 @data
@@ -325,6 +324,9 @@ def _update(
 @click.pass_obj
 def transform(console: Console, source: list[str], sink: str, state: str, **options: Any) -> None:
     """Normalize IN by statistics that were fitted before.
+
+    IN are files of one format (Parquet, Arrow IPC, CSV, JSON lines), directories of them, patterns such as
+    'trips/*.parquet', URIs (s3://bucket/trips/), or - for standard input.
 
     As part of a pipe: cat x.arrows | streamnorm transform - -o - --state stats.json | ...
     """
@@ -353,7 +355,10 @@ def transform(console: Console, source: list[str], sink: str, state: str, **opti
 @running
 @click.pass_obj
 def inverse(console: Console, source: list[str], sink: str, state: str | None, **options: Any) -> None:
-    """Undo normalize or transform, up to rounding and clipping."""
+    """Undo normalize or transform, up to rounding and clipping.
+
+    IN are files that streamnorm normalized, directories of them, patterns, URIs, or - for standard input.
+    """
     from . import engine, states
 
     scaler = None if state is None else states.load_scaler(state)
@@ -372,7 +377,8 @@ def inverse(console: Console, source: list[str], sink: str, state: str | None, *
 def merge(console: Console, source: list[str], sink: str, overwrite: bool, recount: bool) -> None:
     """Merge statistics: the result has seen what all of STATE have.
 
-    STATE are JSON files, or Parquet files that streamnorm normalized. A file that two of them have counted is an error.
+    STATE are JSON files, or Parquet or Arrow files that streamnorm normalized. A file that two of them have counted
+    is an error.
     """
     from . import states
 

@@ -34,7 +34,7 @@ from .options import reading as reading_options
     help="Columns to look at; may be repeated. [default: every number, boolean, date and time]",
 )
 @click.option(
-    "--exclude", metavar="NAME,...", multiple=True, callback=names, help="Columns to leave alone; may be repeated."
+    "--exclude", metavar="NAME,...", multiple=True, callback=names, help="Columns to leave out; may be repeated."
 )
 @overwrite
 @reading_options

@@ -32,8 +32,16 @@ def _limit(name: str, text: str) -> Any:
 @_limit("ks", "Threshold of the Kolmogorov-Smirnov distance, for the lower end of its interval. [default: 0.18]")
 @_limit("shift", "Threshold of the center's shift, in units of A's scale. [default: 0.45]")
 @_limit("nulls", "Threshold of the change of the share of nulls and NaN. [default: 0.05]")
-@click.option("--columns", metavar="NAME,...", multiple=True, callback=names, help="Columns to compare, no others.")
-@click.option("--exclude", metavar="NAME,...", multiple=True, callback=names, help="Columns to leave out.")
+@click.option(
+    "--columns",
+    metavar="NAME,...",
+    multiple=True,
+    callback=names,
+    help="Columns to compare; may be repeated. [default: all]",
+)
+@click.option(
+    "--exclude", metavar="NAME,...", multiple=True, callback=names, help="Columns to leave out; may be repeated."
+)
 @overwrite
 @reading
 @running

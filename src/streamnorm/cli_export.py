@@ -88,7 +88,7 @@ def export(
 ) -> None:
     """Write the scaler in STATE in the form of another system.
 
-    STATE is a JSON file, or a Parquet file that streamnorm normalized.
+    STATE is a JSON file, or a Parquet or Arrow file that streamnorm normalized.
     """
     wanted = {name: value for name, value in options.items() if value is not None and value is not False}
     _check_options(ctx, target, sink, wanted)

@@ -23,8 +23,22 @@ from .logs import place, places
 def join(command: click.Command) -> None:
     """Prepare a command that is added to the program."""
     config.open_to_files(command)
-    command.params = [*command.params, *cli_dry_run.options_for(command)]
+    ours = cli_dry_run.options_for(command)
+    command.params = [*sorted(command.params, key=_place), *ours]
     let_turn_off(command)
+
+
+# The options that commands share, in the order in which the help of each has them: after its own.
+SHARED = ("where", "input_format", "types", "output_format", "spool", "json", "overwrite", "memory", "threads",
+          "config", "verbose", "quiet", "log_format", "log_level", "job_id")  # fmt: skip
+
+
+def _place(param: click.Parameter) -> int:
+    """Where an option stands in the help: --output first, then what is a command's own, as it has it, then the rest."""
+    if not isinstance(param, click.Option):
+        return -2
+    key = config.key_of(param)
+    return -1 if key == "output" else SHARED.index(key) + 1 if key in SHARED else 0
 
 
 def let_turn_off(command: click.Command) -> None:

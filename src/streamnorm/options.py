@@ -306,7 +306,7 @@ fitting = _together(
         "the fit alone. [default: error]",
     ),
     click.option("--ddof", type=click.IntRange(min=0), metavar="N", help="Divide variances by n - N. [default: 0]"),
-    click.option("--eps", type=float, metavar="X", help="Of --constant floor, add and replace."),
+    click.option("--eps", type=float, metavar="X", help="The number that --constant floor, add and replace go by."),
     click.option(
         "--sample-weight",
         metavar="NAME",
