@@ -120,7 +120,7 @@ def test_the_table_and_the_verdict_are_printed(rides):
     head, _, names, *rows = result.stdout.splitlines()
     assert head == "Predicting fare from 2 columns of 300 rows: 2 folds at random for 1 seed, 4 trainings."
     assert names.split()[:3] == ["scaler", "norm", "R²"] and names.endswith("against the best")
-    assert re.match(r"standard +none +-?[01]\.\d{4} ", rows[0]) and rows[1].startswith("none      none")
+    assert re.match(r"standard +no norm +-?[01]\.\d{4} ", rows[0]) and rows[1].startswith("unscaled  no norm")
     assert "too few folds" in result.stdout.replace("\n", " ")
     assert re.fullmatch(r"compared 2 combinations in 4 trainings in [\d.]+ s", result.stderr.splitlines()[-1])
     assert os.listdir() == ["rides.parquet"]

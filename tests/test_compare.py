@@ -1,6 +1,7 @@
 """Comparisons of scalers and norm layers: what is trained on what, known answers, and what they are kept in."""
 
 import json
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_runs_that_diverge_are_counted_and_said():
     found = compared(noisy(scale=1e6), scalers=["standard", "none"], model=model, folds=2, seeds=2)
     by_name = {each.scaler: each for each in found.figures}
     assert (by_name["standard"].diverged, by_name["none"].diverged, by_name["none"].runs) == (0, 4, 4)
-    assert "unscaled + no norm diverged in 4 of 4 runs." in found.verdict
+    assert "Unscaled + no norm diverged in 4 of 4 runs." in found.verdict
     assert by_name["none"].r2 == -1.0 and by_name["none"].steps is None and by_name["none"].rmse is None
     assert all(run.score == -1.0 for run in found.runs if run.diverged)
     json.loads(found.to_json())  # no NaN in it
@@ -404,6 +405,26 @@ def test_json_and_back(small):
     for text, why in (("[]", "is no comparison"), ("{", "is no comparison"), ('{"comparison": 9}', "format 9")):
         with pytest.raises(sn.StateError, match=why):
             sn.Comparison.from_json(text)
+
+
+def test_what_is_not_scaled_or_normalized_is_called_the_same_everywhere(small, tmp_path):
+    rows = str(small).splitlines()[3:7]
+    assert sum(row.startswith("unscaled ") for row in rows) == sum(" no norm " in row for row in rows) == 2
+    assert not any("none" in row for row in rows)
+    pytest.importorskip("altair"), pytest.importorskip("vl_convert")
+    small.save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert '"unscaled"' in page and '"none"' not in page.partition('id="data-chart-1"')[2].partition("</script>")[0]
+    assert "going without" not in page and ">none<" not in page
+
+
+def test_a_verdict_is_made_of_sentences():
+    found = compared(noisy(scale=1e6), scalers=["standard", "none"], norms=["none", "batch"], folds=3, seeds=3,
+                     model=quick(optimizer="sgd", learning_rate=0.01))  # fmt: skip
+    assert found.verdict[0].isupper() and not re.search(r"[.:!] [a-z]\w* \+", found.verdict)
+    worse = [pair for pair in found.pairs if pair.kind == "norm" and pair.differs]
+    if worse:
+        assert '"no norm" is worse than batch' in found.verdict
 
 
 def test_text_fits_its_width_and_says_the_verdict(small):

@@ -56,3 +56,36 @@ def test_tables_sort_and_say_what_they_are(browser, path):
         assert tab.page.get_by_role("region", name="Verdict").inner_text().strip()
         assert tab.page.locator("[role=img]:not([aria-label])").count() == 0
         assert tab.page.evaluate("[...document.querySelectorAll('table')].every(table => table.caption)")
+
+
+def test_a_curve_is_named_once_and_a_title_stands_above_its_chart(browser, path):
+    with Tab(browser, path) as tab:
+        tab.page.evaluate("streamnorm.drawAll()")
+        tab.page.wait_for_selector("figure:last-of-type svg")
+        assert tab.page.locator(".curves svg").first.locator("text", has_text="plain").count() == 1
+        assert tab.page.locator(".curves h3").all_inner_texts() == ["No norm layer", "Batch norm"]
+        top = "selector => document.querySelector(selector).getBoundingClientRect()"
+        assert tab.page.evaluate(top, ".curves h3")["bottom"] <= tab.page.evaluate(top, ".curves svg")["top"]
+
+
+def test_headings_and_notes_keep_their_distance(browser, path):
+    with Tab(browser, path) as tab:
+        box = "selector => document.querySelector(selector).getBoundingClientRect()"
+        card, heading = (tab.page.evaluate(box, which) for which in (".card", ".card h2"))
+        header = tab.page.evaluate(box, ".sub")
+        assert heading["top"] - card["top"] < 30 and card["top"] - header["bottom"] >= 12
+        note = "document.querySelector('.scroll + .note').getBoundingClientRect().top"
+        table = "document.querySelector('.scroll:has(+ .note)').getBoundingClientRect().bottom"
+        assert tab.page.evaluate(f"{note} - {table}") >= 8
+        apart = """[...document.querySelectorAll('.scroll + .scroll')].map(each =>
+                   each.getBoundingClientRect().top - each.previousElementSibling.getBoundingClientRect().bottom)"""
+        assert all(distance >= 16 for distance in tab.page.evaluate(apart))
+
+
+def test_a_name_of_400_characters_leaves_the_figures_of_a_table_in_sight(browser, tmp_path):
+    names = ["long" * 100, "fare"]
+    a, b = (pa.table([np.arange(9.0) + shift, np.arange(9.0)], names=names) for shift in (0, 9))
+    (tmp_path / "drift.html").write_text(sn.diff(a, b).to_html())
+    with Tab(browser, tmp_path / "drift.html", viewport={"width": 1200, "height": 800}) as tab:
+        right = tab.page.evaluate("document.querySelector('tbody tr').lastElementChild.getBoundingClientRect().right")
+        assert right <= 1200

@@ -215,7 +215,7 @@
     const follows = method === (c.method ? c.method.name : "passthrough");
     const words = method === "passthrough" ? "pass through" : method;
     return [
-      make("p", { class: "why" }, make("b", {}, follows ? `Advice followed: ${words}. ` : `Advice: ${words}. `), reason),
+      make("p", { class: "why" }, make("b", {}, `${follows ? "Advice followed" : "Advice"}: ${words}`), ` – ${reason}`),
       ...(remarks ?? []).map((text) => make("p", { class: "why rule" }, text)),
     ];
   };

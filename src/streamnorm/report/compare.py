@@ -238,7 +238,9 @@ def _look(sample: Sample, rows: int | None, model: Regressor, needed: Sequence[s
             raise DataError(f"the target {name!r} has one value, {values[0]:g}: there is nothing to predict",
                             column=name)  # fmt: skip
     if sample.left_out:
-        notes.append(f"{sample.left_out:,} rows lack {' or '.join(needed)} and are left out.")
+        lack = "row lacks" if sample.left_out == 1 else "rows lack"
+        are = "is" if sample.left_out == 1 else "are"
+        notes.append(f"{sample.left_out:,} {lack} {' or '.join(needed)} and {are} left out.")
     if rows is not None and rows > sample.allowed and len(sample) == sample.allowed:
         notes.append(f"Of {rows:,} rows asked for, memory has room for {sample.allowed:,}.")
     lacking = [name for name, values in number_columns(sample) if np.isnan(values).any()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .compare_text import said_of
-from .comparison import name_of
+from .comparison import label, name_of
 from .page import Html, Page, required, section, table, tag
 
 if TYPE_CHECKING:
@@ -96,27 +96,31 @@ def _curves_chart(page: Page, found: Comparison, norm: str) -> Html:
         logarithmic = max(losses) / min(losses) >= LOG_RATIO
         scale = {"type": "log" if logarithmic else "linear", "domain": [min(losses), max(losses)], "nice": True}
     values = [
-        {"epoch": i + 1, "loss": loss, "scaler": each.scaler}
+        {"epoch": i + 1, "loss": loss, "scaler": label("scaler", each.scaler)}
         for each in found.figures
         if each.norm == norm
         for i, loss in enumerate(each.curve)
         if loss > 0
     ]
-    order, legend = list(found.settings["scalers"]), alt.Legend(orient="bottom", columns=3)
+    names = [label("scaler", scaler) for scaler in found.settings["scalers"]]
+    # Vega-Lite makes one legend of colour and dash if both have the same domain, and none of them is of points.
+    shades = alt.Scale(domain=names)
+    legend = alt.Legend(orient="bottom", columns=3, symbolType="stroke", symbolSize=300, symbolStrokeWidth=2)
+    powers = [10.0**k for k in range(-12, 13)] if scale.get("type") == "log" else alt.Undefined
     chart = (
         alt.Chart(alt.Data(values=values))
-        .mark_line(point=alt.OverlayMarkDef(size=18))
+        .mark_line()
         .encode(
             x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d")),
-            y=alt.Y("loss:Q", title="loss of training", scale=alt.Scale(**scale)),
-            color=alt.Color("scaler:N", title=None, sort=order, legend=legend),
-            strokeDash=alt.StrokeDash("scaler:N", title=None, sort=order, legend=legend),
+            y=alt.Y("loss:Q", title="loss of training", scale=alt.Scale(**scale), axis=alt.Axis(values=powers)),
+            color=alt.Color("scaler:N", title=None, scale=shades, legend=legend),
+            strokeDash=alt.StrokeDash("scaler:N", title=None, scale=shades, legend=legend),
         )
         .properties(width="container", height=240)
         .to_dict(validate=False)
     )
     called = "no norm layer" if norm == "none" else f"{norm} norm"
-    return page.chart(chart, label=CURVES.format(called), caption=called)
+    return tag("div", tag("h3", called[0].upper() + called[1:]), page.chart(chart, label=CURVES.format(called)))
 
 
 def _curves_table(found: Comparison) -> Html:
@@ -135,7 +139,7 @@ def _scores(found: Comparison) -> Any:
         alt.Chart(alt.Data(values=values))
         .mark_tick(thickness=2)
         .encode(
-            x=alt.X("score:Q", title="R²", scale=alt.Scale(zero=False)),
+            x=alt.X("score:Q", title="R²", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=8)),
             y=alt.Y("combination:N", title=None, sort=order, axis=alt.Axis(labelLimit=300)),
         )
         .properties(width="container", height=alt.Step(22))
@@ -172,9 +176,8 @@ def _pairs_tables(found: Comparison) -> list[Html]:
 
 
 def _pairs_table(pairs: list[Pair], caption: str) -> Html:
-    names = {("scaler", "none"): "unscaled", ("norm", "none"): "no norm layer"}
     rows = [
-        [names.get((pair.kind, pair.first), pair.first), names.get((pair.kind, pair.second), pair.second),
+        [label(pair.kind, pair.first), label(pair.kind, pair.second),
          *map(_rounded, (pair.difference, pair.low, pair.high, pair.p, pair.p_adjusted)),
          "differs" if pair.differs else "no difference"]
         for pair in sorted(pairs, key=lambda pair: (pair.p_adjusted, -abs(pair.difference)))

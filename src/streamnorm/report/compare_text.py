@@ -7,6 +7,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ..console import one_line
+from .comparison import label
 
 if TYPE_CHECKING:
     from .comparison import Comparison, Figures
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 WIDTH = 100  # where there is no terminal
 # The columns in the order in which they are given room, and how each is shown.
 _COLUMNS: dict[str, Any] = {
-    "scaler": lambda each: one_line(each.scaler),
-    "norm": lambda each: each.norm,
+    "scaler": lambda each: one_line(label("scaler", each.scaler)),
+    "norm": lambda each: label("norm", each.norm),
     "R²": lambda each: f"{each.r2:.4f}",
     "± std": lambda each: f"{each.std:.4f}",
     "against the best": None,
@@ -59,7 +60,8 @@ def as_text(found: Comparison, *, tty: bool = False, width: int | None = None) -
     parts = [said_of(found), "", _legend(found, shown), "", found.verdict]
     lines = [line for part in parts for line in (textwrap.wrap(one_line(part), room) or [""])]
     head, rest = lines[: lines.index("")], lines[lines.index("") :]
-    return "\n".join([*head, "", text.getvalue().rstrip("\n"), *rest]) + "\n"
+    table_lines = [line.rstrip() for line in text.getvalue().rstrip("\n").splitlines()]
+    return "\n".join([*head, "", *table_lines, *rest]) + "\n"
 
 
 def _plain(cell: str) -> Any:

@@ -25,6 +25,7 @@ NEAR = 0.1  # of the way from predicting the mean to the best combination's loss
 MOST_UNSEEN = 0.5  # in R²: a comparison that could not tell such a difference tells nothing
 UNSTEADY = 5.0  # times the usual standard deviation of the runs: a spread that hides any difference
 Combination = tuple[str, str]  # scaler and norm
+_NONE = {"scaler": "unscaled", "norm": "no norm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,7 +312,7 @@ class Comparison:
         said += [
             f"{each.name} diverged in {each.diverged} of {each.runs} runs." for each in self.figures if each.diverged
         ][:5]
-        return " ".join(said)
+        return " ".join(sentence[0].upper() + sentence[1:] for sentence in said)
 
     def _by_factor(self) -> list[str]:
         said = []
@@ -325,12 +326,11 @@ class Comparison:
                     winner, loser = (pair.first, pair.second) if pair.difference > 0 else (pair.second, pair.first)
                     losers.setdefault(loser, []).append(winner)
             plural = f"{kind}s" if kind == "scaler" else "norm layers"
-            names = {"none": "unscaled" if kind == "scaler" else "going without"}
             if not losers:
                 said.append(f"Between {plural}, averaged over the {other}, there is no difference.")
             else:
                 found = "; ".join(
-                    f"{names.get(loser, loser)} is worse than {_some([names.get(each, each) for each in over])}"
+                    f"{_quoted(kind, loser)} is worse than {_some([_quoted(kind, each) for each in over])}"
                     for loser, over in losers.items()
                 )
                 said.append(f"Of the {plural}, averaged over the {other}, {found}.")
@@ -422,10 +422,20 @@ def check_suffix(path: Any) -> str:
     return suffix
 
 
+def label(kind: str, name: str) -> str:
+    """A scaler or a norm layer as people read it, the same wherever it is shown."""
+    return _NONE[kind] if name == "none" else name
+
+
+def _quoted(kind: str, name: str) -> str:
+    """The same in a sentence: that "no norm" is worse is not that no norm is."""
+    said = label(kind, name)
+    return f'"{said}"' if kind == "norm" and name == "none" else said
+
+
 def name_of(combination: Combination) -> str:
     """Scaler and norm, as people read them."""
-    scaler, norm = combination
-    return f"{'unscaled' if scaler == 'none' else scaler} + {'no norm' if norm == 'none' else norm}"
+    return f"{label('scaler', combination[0])} + {label('norm', combination[1])}"
 
 
 def _some(names: Sequence[str], most: int = 4) -> str:
