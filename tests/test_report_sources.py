@@ -192,3 +192,41 @@ def test_commands_write_their_pages_to_stores(here):
     assert json.loads((here / "compared.json").read_text())["runs"]
     assert not [name for name in os.listdir() if "journal" in name or "tmp" in name]
     assert "exists already" in fails(1, *asked)
+
+
+def test_types_and_formats_of_a_diff_are_those_of_the_side_that_needs_them(here):
+    pq.write_table(TABLE, "t.parquet")
+    write(here / "d.csv", "csv")
+    for source in ("d.csv", "t.parquet"):
+        assert sn.diff("t.parquet", source, types={"n": "int64"} if source == "d.csv" else None).drifted == []
+    assert sn.diff("d.csv", "t.parquet", types={"n": "int32"})["n"].type_a == "int32"
+    with pytest.raises(StreamnormError, match="types are for CSV and JSON lines"):
+        sn.diff("t.parquet", TABLE, types={"n": "int32"})
+    asked = ["diff", "t.parquet", "-", "--input-format", "csv", "--types", "n=int16"]
+    command = [sys.executable, "-m", "streamnorm", *asked]
+    with open("d.csv", "rb") as file:
+        done = subprocess.run([*command, "--json"], stdin=file, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    [kind] = [column["type_b"] for column in json.loads(done.stdout)["columns"] if column["name"] == "n"]
+    assert kind == "int16"
+
+
+def test_a_side_that_is_missing_is_told_before_the_other_is_read(here):
+    pq.write_table(TABLE, "t.parquet")
+    said = fails(1, "diff", "t.parquet", "nothere.json")
+    assert said == "nothere.json: there is no such file"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--target", "q"), "t.parquet: there is no target column 'q': there are 'x', 'n', 'y'"),
+        (("--target", "y", "--group", "q"), "t.parquet: there is no column 'q': there are 'x', 'n', 'y'"),
+        (("--target", "y", "--columns", "q"), "t.parquet: there is no column 'q': there are 'x', 'n', 'y'"),
+        (("--target", "y", "--types", "n=int8"), "t.parquet: types are for CSV and JSON lines; parquet has "
+         "types of its own: leave them out"),
+    ],
+)  # fmt: skip
+def test_errors_of_a_comparison_name_the_file(args, said, here):
+    pq.write_table(TABLE, "t.parquet")
+    assert fails(1, "compare", "t.parquet", *args) == said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -19,14 +20,15 @@ logger = logging.getLogger("streamnorm")
 
 
 @contextmanager
-def naming(file: ParquetInput) -> Iterator[None]:
-    """Add the file to a DataError that came from its schema alone."""
+def naming(file: Any) -> Iterator[None]:
+    """Add the file, which is open or a path, to a DataError that came from its schema alone."""
     try:
         yield
     except DataError as error:
         if error.file is not None:
             raise
-        raise DataError(f"{file.path}: {error}", file=str(file.path), column=error.column) from None
+        path = getattr(file, "path", file)
+        raise DataError(f"{path}: {error}", file=str(path), column=error.column) from None
 
 
 def matching_columns(scaler: BaseScaler, file: ParquetInput, weight: str | None = None) -> list[str]:

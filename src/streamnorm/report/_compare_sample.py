@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +25,13 @@ from ..batch_jobs import Reading, reading_of
 from ..dry_run import stop
 from ..errors import DataError
 from ..features import nulls
-from ..formats import find, is_pipe
+from ..formats import Found, listed
 from ..intake import intake_of, of_files
+from ..matching import naming
 from ..memory import give_back, parse_memory, steady_allocator
 from ..nn._regressor_rows import check_target, indices, input_columns, numbers
 from ..scalers._inputs import kind_of
 from ..scalers._select import check_columns, is_numeric_when_named
-from ..sources import is_file_source
 from ..stream import Stream, open_stream
 
 SLACK = 1.25  # of the rows held while sampling, to those of the sample
@@ -138,16 +139,19 @@ def take_sample(
     """
     size = parse_memory(memory)
     steady_allocator()
-    stream = _opened(source, reading_of(format, where, types), size)
-    schema = stream.schema
-    for name in (wanted.group, wanted.time):
-        if name is not None and schema.names.count(name) != 1:
-            check_columns(schema, [name])  # raises
-    check_target(schema, wanted.targets)
-    taken = [*wanted.targets, *(name for name in (wanted.group, wanted.time) if name is not None)]
-    if wanted.columns is not None:  # what is named there is an input beside its other part
-        taken = wanted.targets
-    features = input_columns(schema, wanted.columns, wanted.exclude, wanted.embed, taken)
+    reading = reading_of(format, where, types)
+    source = listed(source, reading.format)
+    with _naming(source):
+        stream = _opened(source, reading, size)
+        schema = stream.schema
+        for name in (wanted.group, wanted.time):
+            if name is not None and schema.names.count(name) != 1:
+                check_columns(schema, [name])  # raises
+        check_target(schema, wanted.targets)
+        taken = [*wanted.targets, *(name for name in (wanted.group, wanted.time) if name is not None)]
+        if wanted.columns is not None:  # what is named there is an input beside its other part
+            taken = wanted.targets
+        features = input_columns(schema, wanted.columns, wanted.exclude, wanted.embed, taken)
     inside = [*features, *wanted.embed, *wanted.targets]
     extra = [name for name in (wanted.group, wanted.time) if name is not None]
     names = list(dict.fromkeys([*inside, *extra]))
@@ -173,10 +177,15 @@ def take_sample(
     return sample
 
 
+def _naming(source: Any) -> AbstractContextManager[None]:
+    """Add the first file of a source to errors that came from its schema alone."""
+    return naming(next(iter(source.files))) if isinstance(source, Found) else nullcontext()
+
+
 def _opened(source: Any, reading: Reading, memory: int) -> Any:
     """The source as an Intake, or as what has the same schema and stream."""
-    if not is_pipe(source) and is_file_source(source):
-        return of_files(find(source, reading.format), reading.condition, memory, None, reading.types)
+    if isinstance(source, Found):
+        return of_files(source, reading.condition, memory, None, reading.types)
     intake = intake_of(source, reading.format, reading.condition, memory, None, reading.types)
     if intake is not None:
         return intake

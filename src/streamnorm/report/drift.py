@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from ..errors import DataError, StateError
 from ..fitting import DEFAULT_MEMORY
-from ..formats import format_by_name, is_pipe
+from ..formats import TEXT, format_by_name, is_pipe, listed
 from ..locations import locate, placed
 from ..memory import MIN_MEMORY, parse_memory
 from ..scalers import BaseScaler
@@ -203,7 +203,8 @@ def diff(
         for the data that it was fitted on; anything else is data, which is read once.
     columns, exclude, where, format, types, filesystem, memory, threads, progress
         As for :func:`~streamnorm.describe`; `where`, `format` and `types` of data alone. Where one side is a state, its
-        columns are compared.
+        columns are compared. Where one side is standard input, `format` is that of it; where one is CSV or JSON lines,
+        `types` are those of it.
     max_psi : float, default 0.2
         Threshold of the population stability index.
     max_ks : float, default 0.18
@@ -236,24 +237,45 @@ def diff(
     for name, limit in limits.items():
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 0:
             raise ValueError(f"max_{name} must be a number that is not negative, got {limit!r}")
-    reading: dict[str, Any] = dict(where=where, format=format, types=types, filesystem=filesystem)
-    reading |= dict(memory=memory, threads=threads, progress=progress)
+    reading: dict[str, Any] = dict(where=where, filesystem=filesystem, memory=memory, threads=threads)
+    reading["progress"] = progress
     a, b = placed(a, filesystem), placed(b, filesystem)
-    scalers = [_state_of(side, format) for side in (a, b)]
+    formats = _formats(a, b, format)
+    scalers = [_state_of(side, own) for side, own in zip((a, b), formats, strict=True)]
+    data = [
+        listed(side, own) if scaler is None else None
+        for side, own, scaler in zip((a, b), formats, scalers, strict=True)
+    ]
+    typed = _typed(data, formats)
     names = [_name_of(side, which) for side, which in ((a, "a"), (b, "b"))]
     if scalers == [None, None]:  # the statistics of both are held at a time
         reading["memory"] = max(MIN_MEMORY, parse_memory(memory) // 2)
     sides = []
-    for i, source in enumerate((a, b)):
+    for i, source in enumerate(data):
         scaler, other = scalers[i], scalers[1 - i]
         if scaler is not None:
             sides.append(_of_state(scaler, names[i], columns, exclude))
         else:
             chosen = columns if other is None else _columns_of_state(other, columns, exclude)
-            seen, _ = observe(source, columns=chosen, exclude=exclude, **reading)
+            own = {"format": formats[i], "types": types if typed[i] else None}
+            seen, _ = observe(source, columns=chosen, exclude=exclude, **own, **reading)
             sides.append(_Side(seen.summary(), seen.types(), seen.rows, "data", names[i]))
             del seen  # and with it what only a description needs
     return _compared(*sides, limits)
+
+
+def _formats(a: Any, b: Any, given: str | None) -> tuple[str | None, str | None]:
+    """The format of each side as it was given: of a pipe, if one is, as the other has a name."""
+    if is_pipe(a) == is_pipe(b):
+        return given, given
+    return (given, None) if is_pipe(a) else (None, given)
+
+
+def _typed(sides: Sequence[Any], formats: Sequence[str | None]) -> list[bool]:
+    """Which sides have columns whose types can be given: those that are text, or both if none is."""
+    kinds = [own if is_pipe(side) else getattr(side, "format", None) for side, own in zip(sides, formats, strict=True)]
+    text = [kind in TEXT for kind in kinds]
+    return text if any(text) else [True, True]
 
 
 def _state_of(source: Any, format: str | None) -> BaseScaler | None:

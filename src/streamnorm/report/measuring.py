@@ -232,7 +232,7 @@ def chosen(schema: pa.Schema, columns: Columns, exclude: Names) -> list[str]:
     check_columns(schema, names)
     if not names:
         raise DataError(
-            "there is no column to describe: name lists or fields in columns=, or give numbers "
+            "there is no column to describe: name lists or fields in columns (--columns), or give numbers "
             f"({near_matches('', schema.names)})"
         )
     return names
