@@ -164,6 +164,8 @@ def test_memory_of_lists_that_the_file_has_folded(folder):
         ("list", "v[*]", {}),
         ("list", "v", {"dtype": "float64"}),
         ("nulls", "v[*]", {}),
+        ("nulls", "v[*]", {"dtype": "float64"}),
+        ("list", "v[*]", {"method": "robust"}),
         ("fixed", "id", {}),
     ],
 )
@@ -180,7 +182,8 @@ def test_memory_of_embeddings(kind, columns, options, folder):
     table = pa.table({"id": np.arange(rows), "v": lists})
     for size in (rows, rows // 8):
         pq.write_table(table, folder / "in.parquet", row_group_size=size, use_dictionary=False, compression="none")
-        footer = 1000 * (width if columns == "v[*]" else 0)  # the state: as much as for so many columns
+        # The state: as much as for so many columns, and their sketches.
+        footer = (10_000 if "method" in options else 1000) * (width if columns == "v[*]" else 0)
         chunks = 2 * rows // size + footer // PER_CHUNK
         peak(folder / "in.parquet", memory="64MB", chunks=chunks, columns=[columns], overwrite=True, **options)
     assert pq.read_metadata(folder / "out.parquet").num_rows == rows

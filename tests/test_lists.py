@@ -327,3 +327,17 @@ def test_tensors():
     table = pa.table({"t": tensors})
     assert sn.fit(table, columns="t[*]").mean_.tolist() == [4.0, 5.0, 6.0, 7.0]
     assert sn.MinMaxScaler().fit_transform(table, columns="t")["t"].type == pa.list_(pa.float64(), 4)
+
+
+def test_normalized_lists_are_written_without_dictionaries(tmp_path):
+    """Hardly a value comes twice. What passes through keeps them, as do structs that hold other types."""
+    values = pa.array([[i * 0.1, i * 0.2] for i in range(1000)])
+    table = pa.table({"v": values, "kept": values, "s": pa.array([{"x": i * 1.0, "t": "a"} for i in range(1000)])})
+    sn.normalize(table, tmp_path / "memory.parquet", columns=["v[*]", "s.x"])
+    pq.write_table(table, tmp_path / "in.parquet")
+    sn.normalize(tmp_path / "in.parquet", tmp_path / "files.parquet", columns=["v[*]", "s.x"], row_group_size=500)
+    for name in ("memory", "files"):
+        group = pq.read_metadata(tmp_path / f"{name}.parquet").row_group(0)
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        folded = {chunk.path_in_schema: chunk.has_dictionary_page for chunk in chunks}
+        assert folded == {"v.list.element": False, "kept.list.element": True, "s.x": True, "s.t": True}

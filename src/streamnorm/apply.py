@@ -341,12 +341,13 @@ class ParquetJob:
         out_field = writer.arrow_schema.field(task.name)
         # Few long strings, many times over, stay few in memory as a dictionary.
         encoded = (task.name,) if is_string(out_field.type) and reads_as_dictionary(task.span, task.name) else ()
+        dictionary = self._passes(task.name) or not writer.holds_floats(task.name)
         gathered: list[pa.Array] = []
         current = 0
         rows = task.span.skip
         for part, array in self._parts(task, encoded, outlet, _gathering_rows(task)):
             if part != current:
-                self._push_encoded(current, out_field, gathered, outlet)
+                self._push_encoded(current, out_field, gathered, dictionary, outlet)
                 gathered, current = [], part
             try:
                 gathered.append(self.transform.inside(task.name, array))
@@ -355,11 +356,15 @@ class ParquetJob:
             except DataError as error:
                 raise task.span.file.error(str(error), task.span.row_group_at(rows), task.name) from error
             rows += len(array)
-        self._push_encoded(current, out_field, gathered, outlet)
+        self._push_encoded(current, out_field, gathered, dictionary, outlet)
 
-    def _push_encoded(self, part: int, out_field: pa.Field, gathered: list[pa.Array], outlet: Outlet) -> None:
+    def _push_encoded(
+        self, part: int, out_field: pa.Field, gathered: list[pa.Array], dictionary: bool, outlet: Outlet
+    ) -> None:
         column = pa.chunked_array(gathered) if gathered else pa.chunked_array([], out_field.type)
-        result = encode_arrow(out_field.with_type(column.type), column, self.compression)
+        result = encode_arrow(
+            out_field.with_type(column.type), column, self.compression, dictionary=dictionary
+        )
         outlet.push((part, result), result.compressed_size)
 
     def _parts(

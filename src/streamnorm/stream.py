@@ -274,7 +274,8 @@ def encode_column(writer: ParquetWriter, bench: Workbench, transform: Transform,
         column = table.column(name)
         if name in transform.nested:
             column = pa.chunked_array([transform.inside(name, chunk) for chunk in column.chunks], field.type)
-        return encode_arrow(field, column, writer.compression)
+        dictionary = name not in transform.nested or not writer.holds_floats(name)
+        return encode_arrow(field, column, writer.compression, dictionary=dictionary)
     encoder = writer.float_encoder(name, scratch=bench.scratch)
     for chunk in table.column(name).chunks:
         for start in range(0, len(chunk), BATCH_ROWS):

@@ -368,6 +368,8 @@ def encode_arrow(
     data: "pa.Array | pa.ChunkedArray | Iterable[pa.RecordBatch]",
     compression: "str | None | Compression" = "snappy",
     compression_level: int | None = None,
+    *,
+    dictionary: bool = True,
 ) -> EncodedField:
     """Encode one top-level column of one row group with pyarrow.
 
@@ -377,6 +379,8 @@ def encode_arrow(
         As in the writer's Arrow schema.
     data : pyarrow.Array, pyarrow.ChunkedArray or iterable of pyarrow.RecordBatch
         Batches have this one column. They are gathered: pyarrow wants a row group's column at once.
+    dictionary : bool, default True
+        Whether to try dictionaries. Where hardly a value comes twice, they cost four times the memory and the time.
 
     Raises
     ------
@@ -389,19 +393,20 @@ def encode_arrow(
         raise ValueError(f"column {field.name!r} has type {column.type}, expected {field.type}")
     table = pa.Table.from_arrays([column], schema=pa.schema([field]))
     try:
-        buffer = _written(table, codec)
+        buffer = _written(table, codec, dictionary)
     except pa.ArrowNotImplementedError:  # of slices of structs that hold views of strings
-        buffer = _written(_unsliced(table), codec)
+        buffer = _written(_unsliced(table), codec, dictionary)
     footer = parse_footer(buffer, f"<column {field.name!r}>")
     if footer.num_row_groups != 1:
         raise ValueError(f"column {field.name!r} has {len(column)} rows, more than one row group holds")
     return EncodedField(len(column), tuple(_leaves(buffer, footer)), footer.fields[0].elements)
 
 
-def _written(table: pa.Table, codec: Compression) -> pa.Buffer:
+def _written(table: pa.Table, codec: Compression, dictionary: bool) -> pa.Buffer:
     """A Parquet file of one row group."""
     sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, table.schema, store_schema=False, **writer_options(codec)) as writer:
+    options = writer_options(codec) | {"use_dictionary": dictionary}
+    with pq.ParquetWriter(sink, table.schema, store_schema=False, **options) as writer:
         writer.write_table(table, row_group_size=max(len(table), 1))
     return sink.getvalue()
 

@@ -149,6 +149,12 @@ class ParquetWriter:
             raise KeyError(f"several fields are named {field!r}")
         return self._positions[field]
 
+    def holds_floats(self, field: int | str) -> bool:
+        """Whether a top-level field has float32 and float64 values and no others, in lists and structs or not."""
+        leaves = self.fields[self.field_index(field)].leaves
+        kinds = (self.leaves[leaf].element.get(SchemaElement.TYPE) for leaf in leaves)
+        return all(kind in ((I32, fmt.FLOAT), (I32, fmt.DOUBLE)) for kind in kinds)
+
     def use_source_schema(
         self,
         field: int | str,
