@@ -195,6 +195,15 @@ def test_a_state_is_advised_by_what_it_knows():
     assert sn.advise(sn.describe(table)).columns == sn.advise(table).columns
 
 
+def test_the_file_of_a_state_is_advised_on_the_command_line(folder):
+    said = run("advise", "stats.json").stdout
+    assert said == sn.advise("stats.json").table() + "\n"
+    assert "give the data" in fails(2, "advise", "stats.json", "--apply", "proposed.json")
+    assert "go with data" in fails(2, "advise", "stats.json", "--columns", "fare")
+    with pytest.raises(ValueError, match="go with data"):
+        sn.advise("stats.json", columns=["fare"])
+
+
 def test_html_escapes_names():
     page = sn.advise(pa.table({"</td><img onerror=x>": [1.0, 2.0, 4.0]}))._repr_html_()
     assert "<img" not in page and "&lt;img" in page

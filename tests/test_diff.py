@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support import children
 from support.commands import fails, run
 
 import streamnorm as sn
@@ -319,3 +320,29 @@ def test_the_table_fits_a_terminal_whatever_the_names():
     places = {width_of(line[: line.index("0.000")]) for line in narrow if "0.000" in line}
     assert len(places) == 1  # figures stand below each other
     assert max(map(width_of, drift.table().splitlines()[1:])) < 160
+
+
+def test_a_figure_that_is_as_good_as_zero_has_no_sign():
+    x = np.random.default_rng(0).normal(size=500)
+    table = sn.diff(pa.table({"x": x}), pa.table({"x": x - 1e-9})).table()
+    assert "-0.000" not in table and " 0.000" in table
+
+
+WIDE = 2000
+MB = 10**6
+PER_CHUNK = 1000  # bytes of footer for each column chunk
+IMPORTS, VEGA = 80 * MB, 200 * MB  # the latter where a page with charts is made: docs/report.md
+DIFF = "import sys, streamnorm as sn; sn.diff(sys.argv[1], sys.argv[1], memory='64MB')"
+REPORT = "import sys, streamnorm as sn; sn.report(sys.argv[1], sys.argv[1] + '.html', memory='64MB')"
+
+
+@pytest.mark.parametrize("code, more", [(DIFF, 0), (REPORT, VEGA)])
+def test_two_thousand_columns_stay_within_memory(code, more, tmp_path):
+    if more:
+        pytest.importorskip("altair"), pytest.importorskip("vl_convert")
+    x = np.random.default_rng(0).normal(size=8000)
+    table = pa.table({f"c{i}": np.roll(x, i) for i in range(WIDE)})
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=2000, use_dictionary=False)
+    result = children.measure(code, tmp_path / "in.parquet")
+    assert result.status == 0, result.err
+    assert result.peak <= 64 * MB + IMPORTS + more + PER_CHUNK * WIDE * 4

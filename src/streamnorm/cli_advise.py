@@ -46,7 +46,7 @@ def advise(
     """Say what the data is like, column by column, and which scaler follows.
 
     For each column of IN: the method, and the figure that speaks for it. A column passes through where no scaler helps:
-    constants, dates, flags, identifiers, codes.
+    constants, dates, flags, identifiers, codes. Of a saved state (stats.json) it says what that knows.
     """
     console: Console = ctx.obj
     if state is not None:
@@ -57,7 +57,14 @@ def advise(
         raise click.UsageError("--overwrite goes with --apply: nothing else is written", ctx)
     from . import fitting
     from .report import advise as advising
+    from .report.pages import is_state
 
+    if is_state(source):
+        if state is not None:
+            raise click.UsageError("--apply fits data, and IN is the state of a fit: give the data", ctx)
+        if any(options.get(name) for name in ("columns", "exclude", "where", "format")):
+            said = "--columns, --exclude, --where and --format go with data: IN is a state, which has its own columns"
+            raise click.UsageError(said, ctx)
     options = given(options)
     source_of: Any = source[0] if source == ["-"] else source
     with console.listening():

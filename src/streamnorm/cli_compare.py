@@ -197,7 +197,8 @@ def compare(
     also = "" if sink is None else f", wrote {masked(sink)}"
     console.say(
         "done",
-        one_line(f"compared {len(found.figures)} combinations in {len(found.runs)} trainings in "
+        one_line(f"compared {len(found.figures)} combination{'' if len(found.figures) == 1 else 's'} "
+                 f"in {len(found.runs)} trainings in "
                  f"{console.seconds:.1f} s{also}"),
         runs=len(found.runs), diverged=diverged, rows=found.settings["rows"], seconds=round(console.seconds, 3),
         best=found.best.name, verdict=found.verdict, **({} if sink is None else {"target": masked(sink)}),

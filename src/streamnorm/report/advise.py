@@ -14,7 +14,7 @@ from ..cells import NARROWEST, name_cell, padded, width_of
 from ..console import one_line
 from ..errors import DataError
 from ..fitting import DEFAULT_MEMORY
-from ..scalers import BaseScaler, ColumnScaler
+from ..scalers import ColumnScaler
 from ..scalers._methods import new_scaler
 from .describe import ColumnDescription, Description, describe
 from .rules import MIN_ROWS, PASSTHROUGH, RULES, Look, looks, percent, short
@@ -175,8 +175,8 @@ def advise(
     ----------
     source : path, list of paths, glob, directory, or data
         As for :func:`~streamnorm.fit`; read once. Or what is known already: a :class:`Description`, or a fitted
-        scaler, whose state knows less.
-    columns, exclude, where, format, types, filesystem, memory, threads, progress
+        scaler or the file that it was saved to, whose state knows less.
+    columns, exclude, where, format, memory, threads, progress
         As for :func:`~streamnorm.describe`.
 
     Returns
@@ -207,11 +207,15 @@ def advise(
     """
     if isinstance(source, Description):
         description = source
-    elif isinstance(source, BaseScaler):
-        description = Description.from_state(source)
+        return Advice(tuple(map(_column_advice, looks(description.columns))), description)
+    from .pages import is_state
+
+    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format)
+    if is_state(source):
+        if any(value is not None for value in reading.values()):
+            raise ValueError("columns, exclude, where and format go with data: a state has its own")
+        description = Description.from_state(source[0] if isinstance(source, list) else source)
     else:
-        reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format, types=types)
-        reading["filesystem"] = filesystem
         description = describe(source, **reading, memory=memory, threads=threads, progress=progress)
     return Advice(tuple(map(_column_advice, looks(description.columns))), description)
 

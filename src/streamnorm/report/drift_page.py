@@ -55,7 +55,9 @@ def cells(column: ColumnDrift) -> list[str]:
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}" if math.isfinite(value) else str(value)
+    if abs(value) < 1000:
+        return f"{value:.3f}".replace("-0.000", "0.000")
+    return f"{value:.3g}" if math.isfinite(value) else str(value)
 
 
 def _share(value: float | None) -> str:
