@@ -15,7 +15,7 @@ SOURCES := pyproject.toml setup.py README.md \
 	$(shell find src -name '*.py' -o -name '*.py[xdi]' -o -name '*.px[di]' -o -name '*.[ch]' -o -name py.typed)
 KERNEL_TESTS = $(wildcard $(patsubst %,tests/test_%*.py,batches_hostile conv core exact features gemm kernels lstm network nn_metrics nn_models nn_plan sketch weights \
 	certificates norms reference parquet_pages parquet_statistics parquet_thrift pool summary scalers state \
-	normalizer lists structs))
+	normalizer lists structs tally))
 SANITIZED = build/sanitize/venv
 BASE ?= HEAD~1
 

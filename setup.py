@@ -67,7 +67,7 @@ def extension(name, sources, *, numpy_headers=False):
 # apart from the core, which has no business with a file format.
 SKETCH_C = sorted(os.path.relpath(path, SRC) for path in glob(f"{SRC}/csrc/kll*.c")) + ["csrc/weights.c"]
 CORE_C = ["csrc/affine.c", "csrc/column.c", "csrc/exact.c", "csrc/load.c", "csrc/moments.c", "csrc/select.c"]
-CORE_C += ["csrc/column_weighted.c", "csrc/weighted_moments.c"]
+CORE_C += ["csrc/column_weighted.c", "csrc/distinct.c", "csrc/tally.c", "csrc/weighted_moments.c"]
 NN_PARTS = ("conv", "gemm", "lstm", "network", "norms", "pool")
 NN_C = sorted(os.path.relpath(path, SRC) for part in NN_PARTS for path in glob(f"{SRC}/csrc/{part}*.c"))
 NN_C += ["csrc/parallel.c"]

@@ -14,12 +14,9 @@ from support import children
 import streamnorm as sn
 from streamnorm.report import shape
 from streamnorm.report.describe import Description, describe
-from streamnorm.report.distinct import EXACT, STANDARD_ERROR, DistinctCounter
-from streamnorm.report.tally import ThirdMoment, bit_patterns
 
 ROWS = 300_000
 SKEW_TOLERANCE = 1e-10  # relative to 1, of sums of 300,000 cubes in doubles
-SIGMAS = 4  # standard errors that an estimate of distinct values may be off
 
 
 @pytest.fixture(scope="module")
@@ -154,35 +151,6 @@ def test_shape_of_known_distributions():
     # Half of an exponential's values beyond Tukey's upper fence are expected ones for the adjusted boxplot.
     assert found["exp"].adjusted_outlier_count < found["exp"].outlier_count / 2
     assert 0.25 < found["exp"].medcouple < 0.4
-
-
-@pytest.mark.parametrize("number", [5, EXACT, EXACT + 1, 10_000, 400_000])
-def test_distinct_values_are_exact_while_few_and_close_after_that(number):
-    rng = np.random.default_rng(number)
-    values = rng.permutation(np.repeat(np.arange(number, dtype=np.uint64) * np.uint64(0x10001), 2))
-    counter = DistinctCounter().update(values)
-    estimate, error = counter.estimate()
-    if number <= EXACT:
-        assert (estimate, error) == (number, 0.0)
-    else:
-        assert error == STANDARD_ERROR
-        assert abs(estimate / number - 1) <= SIGMAS * error
-    cut = number // 3
-    apart = DistinctCounter().update(values[cut:]).merge(DistinctCounter().update(values[:cut]))
-    assert apart.estimate() == counter.estimate()
-
-
-def test_both_zeros_are_one_value():
-    assert len(set(bit_patterns(np.array([0.0, -0.0])).tolist())) == 1
-
-
-@pytest.mark.parametrize("size", [1.0, 1e150, 1e307, 1e-300])
-def test_skew_at_the_ends_of_the_range(size):
-    x = np.array([0.0, 0.0, 0.0, 1.0]) * size
-    moment = ThirdMoment()
-    for part in (x[:1], x[1:3], x[3:]):
-        moment.update(part)
-    assert moment.skew == pytest.approx(2 / math.sqrt(3), rel=1e-12)
 
 
 def test_kinds_of_values():

@@ -181,10 +181,32 @@ cdef extern from "affine.h" nogil:
                                 int64_t d)
 
 
+cdef extern from "tally.h" nogil:
+    enum:
+        SN_DISTINCT_EXACT, SN_DISTINCT_PRECISION
+
+    ctypedef struct sn_distinct:
+        int64_t known
+        int32_t has_zero
+        uint8_t *registers
+
+    ctypedef struct sn_tally:
+        int64_t zeros
+        int32_t whole, rises, falls
+        sn_distinct distinct
+
+    void sn_tally_init(sn_tally *tally)
+    void sn_tally_release(sn_tally *tally)
+    sn_status sn_tally_update(sn_tally *tally, const sn_array *array)
+    sn_status sn_tally_merge(sn_tally *into, const sn_tally *source)
+    double sn_tally_skew(const sn_tally *tally)
+    int64_t sn_distinct_hashes(uint64_t *out, const sn_distinct *distinct)
+
+
 cdef enum:
     WRITE_BYTES = 1 << 18
 
-__all__ = ["ColumnStats", "Selection", "affine", "affine_matrix", "update_matrix"]
+__all__ = ["ColumnStats", "ColumnTally", "Selection", "affine", "affine_matrix", "update_matrix"]
 
 KINDS = (None, "float", "int", "decimal")
 
@@ -209,6 +231,7 @@ include "_arrow_stream.pxi"
 include "_stats.pxi"
 include "_affine.pxi"
 include "_select.pxi"
+include "_tally.pxi"
 
 
 # ------------------------------------------------------------------ files

@@ -13,11 +13,13 @@ from . import convolution, network, norms, recurrent
 from .columns import BLOCK, ColumnStats, exact_sums, keys_of, selected, update_matrix
 from .maps import affine, affine_matrix
 from .sketches import QuantileSketch
+from .tally import ColumnTally
 from .unit import unit_rows
 
 __all__ = [
     "BLOCK",
     "ColumnStats",
+    "ColumnTally",
     "QuantileSketch",
     "affine",
     "affine_matrix",

@@ -296,12 +296,13 @@ def described(
         said["constant"] = any(doubt.code == "constant" for doubt in warnings)
         said |= _from_quantiles(column)
     if tally is not None:
-        said["zero_count"] = tally.zero_count
+        seen = tally.seen
+        said["zero_count"] = seen.zero_count
         if column.has_values:
-            distinct, said["distinct_error"] = tally.distinct.estimate()
+            distinct, said["distinct_error"] = tally.distinct()
             said["distinct"] = min(distinct, stats.count)
-            said |= {"skew": tally.third.skew, "whole": tally.whole, "monotone": tally.monotone}
-            said["histogram"] = histogram(stats.sketch, stats.min, stats.max, whole=tally.whole)
+            said |= {"skew": seen.skew, "whole": seen.whole, "monotone": seen.monotone}
+            said["histogram"] = histogram(stats.sketch, stats.min, stats.max, whole=seen.whole)
     return ColumnDescription(**said)
 
 

@@ -1,4 +1,4 @@
-"""The number of distinct values of a stream: counted while they are few, estimated after that, in bounded memory."""
+"""The number of distinct values of a stream, from what its tally keeps: exact while they are few, estimated after."""
 
 # Design: every value goes through a mixing function that is one-to-one on 64 bits, so that a set of up to EXACT hashes
 # is a set of values, and its size is exact. Beyond that, 2**PRECISION registers keep the longest runs of leading zeros
@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import math
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,110 +17,37 @@ from numpy.typing import NDArray
 EXACT = 1024  # values that are counted one by one
 PRECISION = 12
 STANDARD_ERROR = 1.04 / math.sqrt(1 << PRECISION)
-_SLICE = 8192
-_SLOTS = 12  # bits of the table in which most values that were seen before are found at once
-_TOP = np.uint64(64 - _SLOTS)
 _ALPHA = 1 / (2 * math.log(2))
 
 
-def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Well mixed 64-bit numbers, one for each: the last step of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    h = bits + np.uint64(0x9E3779B97F4A7C15)
-    part = h >> np.uint64(30)
-    np.bitwise_xor(h, part, out=h)
-    np.multiply(h, np.uint64(0xBF58476D1CE4E5B9), out=h)
-    np.right_shift(h, np.uint64(27), out=part)
-    np.bitwise_xor(h, part, out=h)
-    np.multiply(h, np.uint64(0x94D049BB133111EB), out=h)
-    np.right_shift(h, np.uint64(31), out=part)
-    np.bitwise_xor(h, part, out=h)
-    return h
+def estimate(hashes: NDArray[np.uint64] | None, registers: NDArray[np.uint8] | None) -> tuple[int, float]:
+    """The number of distinct values, and its relative standard error; 0 where it is exact.
 
-
-class DistinctCounter:
-    """Counts distinct 64-bit patterns.
+    Parameters
+    ----------
+    hashes : ndarray or None
+        All that there are, of a stream that had no more than EXACT.
+    registers : ndarray of shape (2**PRECISION,), or None
+        Of another one: for the hashes that begin with the register's number, 1 more than the longest run of zeros
+        behind it; 0 without any.
 
     Examples
     --------
-    >>> DistinctCounter().update(np.array([7, 7, 8], np.uint64)).estimate()
+    >>> from streamnorm._core import ColumnTally
+    >>> tally = ColumnTally().update(np.array([7, 7, 8]))
+    >>> estimate(tally.hashes, tally.registers)
     (2, 0.0)
     """
-
-    def __init__(self) -> None:
-        self._known: NDArray[np.uint64] | None = np.empty(0, np.uint64)  # sorted hashes; None: the registers count
-        self._registers: NDArray[np.uint8] | None = None
-
-    def update(self, bits: NDArray[np.uint64]) -> Self:
-        """Count patterns."""
-        start = 0
-        if self._known is not None:
-            slots = np.zeros(1 << _SLOTS, np.uint64)
-            slots[self._known >> _TOP] = self._known
-            while self._known is not None and start < len(bits):
-                step = _SLICE if start else 2 * EXACT  # mostly different values are known as such by the first ones
-                hashes = mixed(bits[start : start + step])
-                unseen = hashes[slots[hashes >> _TOP] != hashes]  # or their place in the table is another's
-                if len(unseen):
-                    slots[unseen >> _TOP] = unseen
-                    self._unite(unseen)
-                start += step
-        if start < len(bits):
-            self._register(mixed(bits[start:]))
-        return self
-
-    def _unite(self, hashes: NDArray[np.uint64]) -> None:
-        assert self._known is not None
-        if not len(hashes):
-            return
-        both = np.sort(np.concatenate([self._known, hashes]))  # np.union1d takes ten times as long
-        self._known = both[np.append(True, both[1:] != both[:-1])]
-        if len(self._known) > EXACT:
-            self._forget()
-
-    def _forget(self) -> None:
-        """Go on with registers."""
-        assert self._known is not None
-        known, self._known = self._known, None
-        self._register(known)
-
-    def _register(self, hashes: NDArray[np.uint64]) -> None:
-        if self._registers is None:
-            self._registers = np.zeros(1 << PRECISION, np.uint8)
-        rest = hashes << np.uint64(PRECISION)
-        lowest = int(self._registers.min())
-        if lowest:  # most values can change nothing any more
-            chosen = np.flatnonzero(rest < np.uint64(1 << (64 - lowest)))
-            hashes, rest = hashes[chosen], rest[chosen]
-        _, exponents = np.frexp(rest.astype(np.float64))
-        runs = np.minimum(65 - exponents, 65 - PRECISION).astype(np.uint8)
-        np.maximum.at(self._registers, hashes >> np.uint64(64 - PRECISION), runs)
-
-    def merge(self, other: DistinctCounter) -> Self:
-        """Count what another one has counted, too."""
-        if other._known is not None:
-            if self._known is not None:
-                self._unite(other._known)
-            else:
-                self._register(other._known)
-        elif other._registers is not None:
-            if self._known is not None:
-                self._forget()
-            assert self._registers is not None
-            np.maximum(self._registers, other._registers, out=self._registers)
-        return self
-
-    def estimate(self) -> tuple[int, float]:
-        """The number of distinct values, and its relative standard error; 0 where it is exact."""
-        if self._known is not None:
-            return len(self._known), 0.0
-        assert self._registers is not None
-        m, q = 1 << PRECISION, 64 - PRECISION
-        counts = np.bincount(self._registers, minlength=q + 2)[: q + 2].tolist()
-        z = m * _tau(1 - counts[q + 1] / m)
-        for k in range(q, 0, -1):
-            z = 0.5 * (z + counts[k])
-        z += m * _sigma(counts[0] / m)
-        return round(_ALPHA * m * m / z), STANDARD_ERROR
+    if hashes is not None:
+        return len(hashes), 0.0
+    assert registers is not None
+    m, q = 1 << PRECISION, 64 - PRECISION
+    counts = np.bincount(registers, minlength=q + 2)[: q + 2].tolist()
+    z = m * _tau(1 - counts[q + 1] / m)
+    for k in range(q, 0, -1):
+        z = 0.5 * (z + counts[k])
+    z += m * _sigma(counts[0] / m)
+    return round(_ALPHA * m * m / z), STANDARD_ERROR
 
 
 def _sigma(x: float) -> float:
