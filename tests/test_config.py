@@ -98,6 +98,20 @@ def test_every_flag_that_a_file_turns_on_is_turned_off_on_the_command_line(name,
     assert set(re.findall(r"--no-[a-z-]+", shown)) == {"--no-overwrite"}  # in the sentence about all
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("THREADS", "many", "invalid value for '--threads': 'many' is no whole number, from STREAMNORM_THREADS"),
+        ("OVERWRITE", "perhaps", "invalid value for '--overwrite': 'perhaps' is neither true nor false, from "
+         "STREAMNORM_OVERWRITE"),
+        ("EPS", "x", "invalid value for '--eps': 'x' is no number, from STREAMNORM_EPS"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_one_is_told_in_words_of_ours(variable, value, said, trips, monkeypatch):
+    monkeypatch.setenv(f"STREAMNORM_{variable}", value)
+    assert fails(2, "fit", "trips.parquet", "-o", "s.json") == f"{said} (see 'streamnorm fit --help')"
+
+
 def test_flags_that_are_turned_off(trips, monkeypatch):
     settings('overwrite = true\nexact = true\nquiet = true\njson = true\ndry_run = true\ninverse = true\n')
     both = ("trips.parquet", "-o", "o.parquet", "--no-dry-run")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -187,3 +188,19 @@ def test_sinks_and_columns_that_cannot_be(tmp_path):
         sn.normalize(null, tmp_path / "out", partition_by="k")
     # Keys are left out of a fit that does not name its columns.
     assert list(sn.normalize(table(), tmp_path / "out", partition_by="year").summary_) == ["x", "n"]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_columns_that_cannot_name_folders_are_told_before_the_data_are_read(tmp_path, suffix, monkeypatch):
+    path, out = tmp_path / f"a.{suffix}", tmp_path / "out"
+    if suffix == "csv":
+        pyarrow.csv.write_csv(table(), path)
+    else:
+        pq.write_table(table(), path)
+    monkeypatch.setattr(sn.StandardScaler, "fit", None)  # which it does not come to
+    with pytest.raises(DataError) as caught:
+        sn.normalize(path, out, partition_by=["q"])
+    assert str(caught.value) == f"{path}: there is no column 'q' to partition by: there are x, year, zone, n"
+    with pytest.raises(DataError, match="column 'x' holds double, and folders are named by") as caught:
+        sn.normalize(path, out, partition_by=["x"])
+    assert caught.value.file == str(path) and not out.exists()

@@ -230,3 +230,8 @@ def test_a_side_that_is_missing_is_told_before_the_other_is_read(here):
 def test_errors_of_a_comparison_name_the_file(args, said, here):
     pq.write_table(TABLE, "t.parquet")
     assert fails(1, "compare", "t.parquet", *args) == said
+
+
+def test_what_a_library_says_of_an_archive_has_no_number_of_an_error(here):
+    said = fails(1, "fit", "zip://x.csv::nothing.zip", "-o", "s.json")
+    assert said.startswith("zip://x.csv::nothing.zip: cannot be reached (No such file or directory")

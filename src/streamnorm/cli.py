@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -164,7 +165,9 @@ def _place(error: Exception) -> dict[str, Any]:
 
 
 def _lower_first(message: str) -> str:
-    message = message.strip().rstrip(".")
+    message = re.sub(r"is not a valid boolean.*", "is neither true nor false", message.strip().rstrip("."))
+    message = re.sub(r"is not a valid integer( range)?$", "is no whole number", message)
+    message = re.sub(r"is not a valid float( range)?$", "is no number", message)
     return message[:1].lower() + message[1:]
 
 

@@ -42,7 +42,7 @@ from .outputs import (
     plan_targets,
     write_files,
 )
-from .partitions import without_keys
+from .partitions import check_keys_of, without_keys
 from .row_filter import check_weights
 from .scalers import BaseScaler
 from .scalers._select import as_names
@@ -289,6 +289,7 @@ def normalize(
     reading = reading_of(format, where, types)
     source, sink, state = (placed(each, filesystem) for each in (source, sink, state))
     source = listed(source, format)
+    check_keys_of(source, output.partition_by, output.memory, reading.types)
     exclude = without_keys(scaler, source, columns, exclude, output.partition_by)
     if state is not None:
         check_state_target(locate(state), files_of(source, format), sink, output_format)

@@ -24,10 +24,12 @@ import pyarrow as pa
 from .apply import Transform, Workbench
 from .dry_run import note_output
 from .errors import DataError
-from .formats import BY_SUFFIX, NULL_KEY, is_pipe
+from .formats import BY_SUFFIX, NULL_KEY, Found, is_pipe
+from .inputs import open_input
 from .locations import StorePath, locate
 from .logs import passing
 from .masking import masked
+from .matching import naming
 from .parquet.writer import ParquetWriter
 from .partition_places import LocalPlace, StorePlace, check_folder
 from .scalers._buffers import array_of, plain_values
@@ -66,6 +68,16 @@ def _folder(name: str, value: str | None) -> str:
         raise DataError(f"column {name!r} holds {NULL_KEY!r}, which means null as the name of a folder", column=name)
     plain = _IN_NAMES.sub(lambda found: quote(found[0], safe=""), name)
     return f"{plain}={NULL_KEY if value is None else quote(value, safe='')}"
+
+
+def check_keys_of(source: Any, keys: Sequence[str], memory: int, types: Any) -> None:
+    """:func:`check_keys` of files before any of their data is read; keys of folders can become folders as they are."""
+    if not keys or not isinstance(source, Found):
+        return
+    first = next(iter(source.files))
+    with naming(first):
+        schema = open_input(first, source.format, None, memory, types).schema
+        check_keys(schema, [name for name in keys if name not in source.key_names])
 
 
 def check_keys(schema: pa.Schema, keys: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -200,5 +201,5 @@ def _fsspec_info(about: dict[str, Any]) -> Info:
 
 def explained(error: BaseException) -> str:
     """The first line of what a library said, without secrets."""
-    lines = str(error).strip().splitlines()
+    lines = re.sub(r"^\[Errno -?\d+\] ", "", str(error).strip()).splitlines()
     return masked(lines[0].rstrip(".")) if lines else type(error).__name__

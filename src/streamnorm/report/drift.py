@@ -257,7 +257,7 @@ def diff(
             sides.append(_of_state(scaler, names[i], columns, exclude))
         else:
             chosen = columns if other is None else _columns_of_state(other, columns, exclude)
-            own = {"format": formats[i], "types": types if typed[i] else None}
+            own: dict[str, Any] = {"format": formats[i], "types": types if typed[i] else None}
             seen, _ = observe(source, columns=chosen, exclude=exclude, **own, **reading)
             sides.append(_Side(seen.summary(), seen.types(), seen.rows, "data", names[i]))
             del seen  # and with it what only a description needs
