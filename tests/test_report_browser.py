@@ -181,6 +181,24 @@ def test_the_bars_are_as_high_as_the_counts(browser, tmp_path):
             assert height / highest == pytest.approx(count / max(counts), abs=PIXEL / highest)
 
 
+def test_the_smallest_numbers_have_bars_and_types_their_room(browser, tmp_path):
+    tiny = np.random.default_rng(4).integers(1, 50, 500) * 5e-324
+    wide = {f"c{i}": pa.array(np.arange(500) * 10**12 + i, pa.int64()).cast(pa.decimal128(38, 2)) for i in range(3)}
+    sn.report(pa.table({"tiny": tiny, **wide}), tmp_path / "r.html", method="minmax")
+    with Tab(browser, tmp_path / "r.html", viewport={"width": 1000, "height": 900}) as tab:
+        tab.page.wait_for_selector(".plot svg")
+        bars = "article:first-child figure.before svg [fill='var(--c1)']"
+        assert tab.page.locator(bars).count() > 20 and tab.faults == []
+        tab.page.get_by_text("Table", exact=True).click()
+        assert tab.page.locator("td.kind").first.evaluate("cell => cell.getBoundingClientRect().height") < 60
+
+
+def test_what_is_warned_of_is_said_once(tmp_path):
+    big = pa.table({"x": pa.array([2**63 + 7 * i for i in range(60)], pa.uint64())})
+    sn.report(big, tmp_path / "r.html", method="minmax")
+    assert (tmp_path / "r.html").read_text().count("more digits than a double holds") == 1
+
+
 def test_all_is_labelled_and_reached_by_the_keyboard(browser, page_path):
     with Tab(browser, page_path) as tab:
         page = tab.page

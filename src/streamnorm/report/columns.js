@@ -73,7 +73,8 @@
     const bars = counts.map((count, i) => {
       let [from, to] = xs[i] <= xs[i + 1] ? [xs[i], xs[i + 1]] : [xs[i + 1], xs[i]];
       if (to - from < thin) [from, to] = [(from + to - thin) / 2, (from + to + thin) / 2];
-      return { from, to, count, density: count / Math.max(to - from, step) };
+      // Of the usual width, and not of 1: a count over a width of 1e-320 is infinite.
+      return { from, to, count, density: count * ((step || thin) / Math.max(to - from, step)) };
     });
     const most = Math.max(...bars.map((bar) => bar.density)) || 1;
     let below = 0, above = 0;

@@ -74,7 +74,7 @@ def column_figures(
         "quantiles": _quantiles(column, summary),
         "histogram": _histogram(column),
         "method": _method(method, m),
-        "advice": None if advice is None else _advice(advice),
+        "advice": None if advice is None else _advice(advice, warnings),
     }
     found = {key: value for key, value in found.items() if value is not None}
     return found | {"warnings": [one_line(text) for text in warnings]}
@@ -192,9 +192,10 @@ def _less(what: str, by: float) -> str:
     return f"({text})" if what == "x" else text
 
 
-def _advice(advice: ColumnAdvice) -> dict[str, Any]:
+def _advice(advice: ColumnAdvice, warnings: tuple[str, ...]) -> dict[str, Any]:
+    """What is advised; a remark that is a warning of the fit, too, is said there alone."""
     found = {"method": advice.method, "rule": advice.rule, "reason": one_line(advice.reason)}
-    remarks = [one_line(remark) for remark in advice.remarks]
+    remarks = [one_line(remark) for remark in advice.remarks if remark not in warnings]
     return found | ({"remarks": remarks} if remarks else {})
 
 
