@@ -15,6 +15,7 @@ import pytest
 from support.commands import fails, run
 
 import streamnorm as sn
+from streamnorm.cli_compare import _beside
 from streamnorm.errors import StreamnormError
 from streamnorm.report._compare_journal import check_local
 
@@ -235,3 +236,18 @@ def test_errors_of_a_comparison_name_the_file(args, said, here):
 def test_what_a_library_says_of_an_archive_has_no_number_of_an_error(here):
     said = fails(1, "fit", "zip://x.csv::nothing.zip", "-o", "s.json")
     assert said.startswith("zip://x.csv::nothing.zip: cannot be reached (No such file or directory")
+
+
+def test_the_journal_of_an_output_in_a_store_is_here_and_its_own(here):
+    names = {_beside(f"s3://key:hush@bucket/{folder}/c.html") for folder in "ab"}
+    assert len(names) == 2 and all(name.startswith(".c.html.") and os.sep not in name for name in names)
+    assert not any("hush" in name for name in names) and _beside("a/c.html") == "a/.c.html.streamnorm-journal"
+
+
+@pytest.mark.parametrize("name", ["report", "advise", "diff"])
+def test_a_model_is_no_data_and_no_state(name, here):
+    pq.write_table(TABLE, "t.parquet")
+    sn.nn.Regressor(norm=None, **MODEL).fit(TABLE, target="y").save("m.safetensors")
+    args = {"report": ("m.safetensors", "-o", "r.html"), "advise": ("m.safetensors",), "diff": ("t.parquet",
+            "m.safetensors")}[name]  # fmt: skip
+    assert "m.safetensors: is a model" in fails(1, name, *args)

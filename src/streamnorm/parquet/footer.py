@@ -422,6 +422,8 @@ def footer_bytes(file: RandomAccess) -> tuple[bytes, int]:
         raise DataError(f"{file.name}: not a Parquet file ({file.size} bytes)", file=file.name)
     head = file.read_at(0, 4)
     if head not in (fmt.MAGIC, fmt.MAGIC_ENCRYPTED):
+        if file.size > 9 and file.read_at(7, 2) == b"\0{":  # as safetensors begin: a length of 8 bytes, and JSON
+            raise DataError(f"{file.name}: is a model, and data are wanted here: name a file of data", file=file.name)
         raise DataError(f"{file.name}: not a Parquet file (it begins with {head!r})", file=file.name)
     tail = file.read_at(file.size - 8, 8) if file.size >= 12 else b""
     if fmt.MAGIC_ENCRYPTED in (head, tail[4:]):
