@@ -72,9 +72,9 @@ def reading_of(format: str | None, where: str | None, types: Mapping[str, Any] |
 
 
 def fitting_stream(
-    scaler: BaseScaler, intake: Intake, weight: Any, columns: Any, exclude: Any, *, reset: bool
+    scaler: BaseScaler, intake: Intake, weight: Any, columns: Any, exclude: Any, *, reset: bool, ahead: bool
 ) -> stream.Stream:
-    """The columns of a source that a fit needs, and no others."""
+    """The columns of a source that a fit needs, and no others; `ahead` of the fit on a thread of its own."""
     check_weights(weight)
     schema = intake.schema
     names = scaler._plan_weighted(schema, columns, exclude, weight) if reset else columns_in(scaler, schema)
@@ -82,7 +82,7 @@ def fitting_stream(
     _log("fitting", names, schema)
     note_columns(scaler, names, schema)
     columns = {place.column for place, _ in places_in(schema.names, names)}
-    return intake.stream(sorted([*columns, *extra], key=schema.get_field_index))
+    return intake.stream(sorted([*columns, *extra], key=schema.get_field_index), ahead)
 
 
 def keys_named(scaler: BaseScaler, columns: Any, weight: Any) -> set[str]:

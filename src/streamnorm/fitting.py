@@ -194,7 +194,8 @@ def fit(
     source = source if isinstance(source, ParquetPaths) else listed(source, format)
     intake = intake_of(source, reading.format, reading.condition, size, named, reading.types)
     if intake is not None:
-        source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=True)
+        ahead = resolve_threads(threads, size) > 1
+        source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=True, ahead=ahead)
         options["exclude"] = None  # what is left out is not read
     elif is_file_source(source):
         source = ParquetPaths(find_files(source))
@@ -243,7 +244,8 @@ def fit_into(
         if intake is None:
             source = stream.open_stream(X)
         else:
-            source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=reset)
+            ahead = resolve_threads(threads, parse_memory(memory)) > 1
+            source = fitting_stream(scaler, intake, sample_weight, columns, exclude, reset=reset, ahead=ahead)
             exclude = None
         reading = dict(memory=memory, threads=threads, progress=progress)
         scaler._fit(source, sample_weight, reset=reset, columns=columns, exclude=exclude, **reading)

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from .csv_blocks import PacedBlocks
+from .csv_blocks import SHORT_BLOCK, PacedBlocks
 from .dry_run import note_input
 from .errors import DataError
 from .formats import PIPE, codec_of, standard_input
@@ -316,14 +316,15 @@ class JsonLines(Input):
 
     def _blocks(self, raw: Any) -> Iterator[tuple[int, bytes]]:
         """Whole lines, with the number of the first."""
-        line, rest = 1, b""
-        while data := raw.read(BLOCK):
+        line, rest, size = 1, b"", BLOCK
+        while data := raw.read(size):
             if line == 1 and not rest:
                 data = data.removeprefix(b"\xef\xbb\xbf")
             rest += data
             cut = rest.rfind(b"\n") + 1
             if cut and rest[:cut].strip():
                 yield line, rest[:cut]
+                size = SHORT_BLOCK  # of the first one the types were inferred
             line, rest = line + rest.count(b"\n"), rest[cut:]
             if len(rest) > LONGEST_LINE:
                 raise self.error(f"line {line} is longer than {LONGEST_LINE >> 20} MB: these are no JSON lines")

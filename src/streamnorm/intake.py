@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .formats import TEXT, Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
 from .lineage import Origin, of_parquet
 from .memory import steady_allocator
+from .read_ahead import one_ahead
 from .row_filter import RowFilter, filtered, key_bounds
 from .scalers._buffers import scalar_of
 from .scalers._inputs import kind_of
@@ -51,9 +53,10 @@ class Intake:
     _check: Callable[[Sequence[str]], pa.Schema]
     keys: tuple[str, ...] = ()
     origins: Callable[[], list[Origin]] = lambda: [Origin(None)]
+    _decoded: bool = False
 
-    def stream(self, columns: Sequence[str] | None = None) -> Stream:
-        """The rows that pass, of these columns; None: all.
+    def stream(self, columns: Sequence[str] | None = None, ahead: bool = False) -> Stream:
+        """The rows that pass, of these columns; None: all. With `ahead`, what has to be decoded is so on a thread.
 
         Raises
         ------
@@ -66,7 +69,8 @@ class Intake:
         schema = pa.schema([checked.field(name) for name in needed], metadata=self.schema.metadata)
 
         def batches() -> Iterator[pa.RecordBatch]:
-            for batch in filtered(self._batches(read), self._rows, needed):
+            found = filtered(self._batches(read), self._rows, needed)
+            for batch in one_ahead(found) if ahead and self._decoded else found:
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
         def reader() -> pa.RecordBatchReader:
@@ -120,7 +124,13 @@ def of_files(
     counts = [file.num_rows for file in inputs]
     total = None if None in counts else sum(counts)
     metadata = [(str(file.path), file.metadata) for file in alike]
-    return Intake(schema, True, metadata, rows, total, batches, check, tuple(shown), lambda: [*map(_origin, inputs)])
+    decoded = found.format not in ("arrow", "arrows")  # whose batches are as large as their writer made them
+    origins = partial(_origins, inputs)
+    return Intake(schema, True, metadata, rows, total, batches, check, tuple(shown), origins, decoded)
+
+
+def _origins(files: Sequence[Any]) -> list[Origin]:
+    return [*map(_origin, files)]
 
 
 def _origin(file: Any) -> Origin:
