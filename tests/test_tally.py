@@ -189,8 +189,10 @@ def test_hashes_that_mark_empty_slots_and_end_in_zeros():
     zero, first = unmixed(0), [unmixed(k << 52) for k in range(1200)]
     few = check(np.array([zero, 5, zero, *first[:9]], np.uint64))
     assert few.hashes[0] == 0 and len(few.hashes) == 10
+    late = check(np.array([5] * 600 + [zero], np.uint64))
+    assert late.hashes[0] == 0 and len(late.hashes) == 2
     for order in (first, first[::-1]):  # the hash 0 comes first, and as the 1,025th
-        assert len(check(np.array(order[:EXACT], np.uint64)).hashes) == EXACT
+        assert len(check(np.array(order[:EXACT] * 2, np.uint64)).hashes) == EXACT
         many = check(np.array(order, np.uint64))
         assert many.registers[0] == 53 and (many.registers > 0).sum() == 1200
     last_ones = [unmixed(k << 40 | 77) for k in range(900)]  # which all belong in one slot

@@ -45,7 +45,7 @@ SN_CLONES static int64_t not_in_bucket(uint64_t *hashes, const uint64_t *table, 
         int there = 0;
         for (int k = 0; k < BUCKET; k++) there |= bucket[k] == h;
         hashes[left] = h;
-        left += !there;
+        left += !there | (h == 0); /* which looks like an empty slot */
     }
     return left;
 }
