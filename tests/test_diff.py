@@ -346,3 +346,13 @@ def test_two_thousand_columns_stay_within_memory(code, more, tmp_path):
     result = children.measure(code, tmp_path / "in.parquet")
     assert result.status == 0, result.err
     assert result.peak <= 64 * MB + IMPORTS + more + PER_CHUNK * WIDE * 4
+
+
+def test_what_a_side_is_called_has_no_secrets(monkeypatch):
+    uri = "memory://key:secret@drift/a.parquet?token=abc"
+    table = pa.table({"x": [1.0, 2.0, 9.0]})
+    real = drift_module.observe
+    monkeypatch.setattr(drift_module, "observe", lambda source, **options: real(table, **options))
+    drift = sn.diff(uri, table)
+    for text in (drift.table(), drift.to_html(), drift.to_json(), repr(drift)):
+        assert "secret" not in text and "abc" not in text and "memory://***@drift" in text

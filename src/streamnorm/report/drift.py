@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from ..errors import DataError, StateError
 from ..fitting import DEFAULT_MEMORY
-from ..formats import TEXT, format_by_name, is_pipe, listed
-from ..locations import locate, placed
+from ..formats import format_by_name, is_pipe
+from ..masking import masked
 from ..memory import MIN_MEMORY, parse_memory
 from ..scalers import BaseScaler
 from ..scalers._paths import each_of, place_of
@@ -303,7 +303,7 @@ def _name_of(source: Any, which: str) -> str:
     if not is_file_source(source):
         return which
     items = source if isinstance(source, (list, tuple)) else [source]
-    return os.fspath(items[0]) + (f" and {len(items) - 1:,} more" if len(items) > 1 else "")
+    return masked(os.fspath(items[0])) + (f" and {len(items) - 1:,} more" if len(items) > 1 else "")
 
 
 def _of_state(scaler: BaseScaler, name: str, columns: Any, exclude: Any) -> _Side:

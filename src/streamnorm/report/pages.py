@@ -17,6 +17,7 @@ from ..fitting import DEFAULT_MEMORY, fit
 from ..formats import is_pipe
 from ..locations import locate, placed
 from ..making import make_scaler
+from ..masking import masked
 from ..scalers import BaseScaler, ColumnScaler
 from ..scan import Progress
 from ..summary import Summary
@@ -190,7 +191,8 @@ def _title(source: Any, description: Description) -> str:
     if isinstance(source, list) and len(source) == 1:
         source = source[0]
     if isinstance(source, (str, os.PathLike)):
-        return os.path.basename(os.path.normpath(os.fspath(source))) or os.fspath(source)
+        path = masked(os.fspath(source))
+        return os.path.basename(os.path.normpath(path)) or path
     if description.files:
         return description.files[0]
     return f"{description.rows:,} rows"
