@@ -115,6 +115,14 @@ def test_every_format_goes_through_a_store(s3, tmp_path, suffix):
     assert back["zone"].to_pylist() == table()["zone"].to_pylist()
 
 
+def test_text_in_a_store_leaves_a_lineage(s3):
+    data = b"x\n1.5\n2.5\n"
+    s3.put_object(Bucket="data", Key="a.csv", Body=data)
+    sn.normalize("s3://data/a.csv", "s3://data/b.parquet")
+    (said,) = sn.inspect("s3://data/b.parquet")["lineage"]["inputs"]
+    assert (said["name"], said["size"]) == ("a.csv", len(data))
+
+
 def test_folders_patterns_and_lists(s3):
     for i, key in enumerate(["t/y=1/a.parquet", "t/y=2/b.parquet", "t/c.txt", "t/_tmp/d.parquet", "u.parquet"]):
         put(s3, key, table(i))
