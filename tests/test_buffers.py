@@ -1,51 +1,61 @@
-"""Scalars that are made without pandas: as pyarrow makes them."""
+"""Arrow arrays by their buffers, and that no job over files imports what it has no use for."""
 
-from decimal import Decimal
-
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support import children
 
-from streamnorm.scalers._buffers import scalar_of
+from streamnorm.scalers._buffers import array_of, missing_rows, plain_values
+from streamnorm.scalers._nested import numbers_of
 
-CASES = [
-    (1, pa.int8()), (-5, pa.int64()), (2**64 - 1, pa.uint64()), (3, pa.int32()),
-    (Decimal("1.50"), pa.decimal128(10, 2)), (Decimal("1E+3"), pa.decimal128(10, 0)),
-    (Decimal("-7"), pa.decimal32(5, 1)),
-    (Decimal(10) ** 60, pa.decimal256(76, 2)), (Decimal("0.001"), pa.decimal64(10, 3)),
-    (1.5, pa.float32()), (0.1, pa.float32()), (1e300, pa.float32()), (5e-324, pa.float64()),
-    (-float("inf"), pa.float64()),
-    (True, pa.bool_()), (False, pa.bool_()), (None, pa.bool_()), (None, pa.string()),
-    ("é\0x", pa.string()), ("", pa.string()), ("x", pa.large_string()),
-]  # fmt: skip
+VALUES = [None, 1, 2, None, 4, 5, 6, 7, None, 9, 10, None, 12, 13, 14, 15, None, 17]
 
 
-@pytest.mark.parametrize("value,kind", CASES, ids=str)
-def test_scalars_are_those_of_pyarrow(value, kind):
-    made = scalar_of(value, kind)
-    assert made.type == kind and made.equals(pa.scalar(value, kind))
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float16(), pa.float64(), pa.decimal128(9, 2), pa.list_(pa.int8())])
+def test_nulls_of_any_slice(kind):
+    values = [None if value is None else [value] for value in VALUES] if pa.types.is_list(kind) else VALUES
+    if kind == pa.float16():
+        values = [None if value is None else np.float16(value) for value in values]
+    whole = pa.array(values, kind)
+    for start in range(len(values)):
+        for stop in range(start, len(values) + 1):
+            found = missing_rows(whole[start:stop]).tolist()
+            assert found == [value is None for value in values[start:stop]], (start, stop)
 
 
-def test_a_number_beyond_the_type_is_an_error():
-    with pytest.raises(pa.ArrowInvalid):
-        scalar_of(300, pa.int8())
+def test_arrays_of_numbers():
+    mask = np.array([value is None for value in VALUES])
+    values = np.array([0 if value is None else value for value in VALUES], np.int16)
+    array = array_of(values, mask)
+    array.validate(full=True)
+    assert array.to_pylist() == VALUES and array.null_count == mask.sum()
+    assert array_of(values[::2]).to_pylist() == values[::2].tolist()
+    assert np.shares_memory(plain_values(array[3:]), values) and plain_values(array[3:]).tolist() == values[3:].tolist()
+    assert plain_values(pa.array([True])) is None
 
 
-def test_pandas_is_not_imported():
-    code = """
-import datetime, sys
-from decimal import Decimal
-import pyarrow as pa
-from streamnorm.row_filter import RowFilter
-from streamnorm.where import parse
-schema = pa.schema({"x": pa.float64(), "i": pa.int32(), "s": pa.string(), "t": pa.timestamp("us"), "d": pa.date32(),
-                    "n": pa.decimal128(10, 2), "c": pa.time64("us")})
-numbers = ", ".join(map(str, range(20)))
-condition = f"x > 1.5 and i in ({numbers}) and s != 'a' and n = 2.5"
-condition += " and t < '2024-01-31' and d > '2024-01-31' and c > '12:00'"
-batch = pa.RecordBatch.from_arrays([pa.nulls(3, field.type) for field in schema], schema=schema)
-assert len(RowFilter(parse(condition), schema).rows_of(batch)) == 0
-print("pandas" in sys.modules)
+def test_values_that_null_lists_hide():
+    offsets = pa.py_buffer(np.array([0, 2, 4, 5], np.int32))
+    lists = pa.Array.from_buffers(
+        pa.list_(pa.int8()), 3, [pa.py_buffer(b"\x05"), offsets], children=[pa.array([1, 2, 3, 4, 5], pa.int8())]
+    )
+    assert lists.to_pylist() == [[1, 2], None, [5]]
+    assert numbers_of(lists).to_pylist() == [1, 2, 5] and numbers_of(lists[1:]).to_pylist() == [5]
+
+
+JOB = """
+import sys, streamnorm as sn
+sn.normalize(sys.argv[1], sys.argv[2], columns=sys.argv[3].split(), overwrite=True, infinite="null")
+print(sorted({"pandas", "pyarrow.compute", "pyarrow.dataset"} & set(sys.modules)))
 """
-    done = children.run(code)
-    assert (done.status, done.out, done.err) == (0, "False\n", "")
+
+
+def test_jobs_over_files_do_not_import_pandas(tmp_path):
+    """35 MB, and 9 MB of compute functions."""
+    pytest.importorskip("pandas")
+    lists = [[1.0, 2.0], None, [3.0, None], [float("inf"), 4.0]]
+    pq.write_table(pa.table({"v": lists, "w": lists, "s": [{"x": 1.5}, None, {"x": None}, {"x": 3.0}]}),
+                   tmp_path / "x.parquet")  # fmt: skip
+    result = children.run(JOB, tmp_path / "x.parquet", tmp_path / "y.parquet", "v w[*] s.x")
+    assert (result.status, result.out) == (0, "[]\n"), result
