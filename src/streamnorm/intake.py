@@ -19,6 +19,7 @@ from .errors import DataError
 from .formats import TEXT, Found, ParquetPaths, find, is_pipe
 from .inputs import open_input
 from .lineage import Origin, of_parquet
+from .locations import StorePath
 from .memory import steady_allocator
 from .read_ahead import one_ahead
 from .row_filter import RowFilter, filtered, key_bounds
@@ -124,7 +125,8 @@ def of_files(
     counts = [file.num_rows for file in inputs]
     total = None if None in counts else sum(counts)
     metadata = [(str(file.path), file.metadata) for file in alike]
-    decoded = found.format not in ("arrow", "arrows")  # whose batches are as large as their writer made them
+    # Batches of Arrow's are as large as their writer made them, and a store's client takes the room of one.
+    decoded = found.format not in ("arrow", "arrows") and not any(isinstance(path, StorePath) for path in found.files)
     origins = partial(_origins, inputs)
     return Intake(schema, True, metadata, rows, total, batches, check, tuple(shown), origins, decoded)
 
