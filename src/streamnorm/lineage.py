@@ -21,7 +21,7 @@ import pyarrow as pa
 from . import state
 from ._version import __version__
 from .ledger import FOOTER_FILES, HASH_DIGITS, short_hash
-from .locations import StorePath
+from .locations import StorePath, open_binary
 from .scalers import METHODS, AffineMap, BaseScaler
 from .state import LINEAGE_KEY
 
@@ -204,10 +204,13 @@ def _file(origin: Origin, root: str | None) -> dict[str, Any]:
     said: dict[str, Any] = {"name": name, "size": origin.size, "rows": origin.rows}
     if origin.footer is not None:
         return said | {"footer": origin.footer}
-    if isinstance(origin.path, StorePath):  # where pieces of a file are requests
-        return said | {"size": origin.path.known().size}
-    said["size"] = os.stat(origin.path).st_size
-    return said | {"sample": sample_hash(origin.path)}
+    said["size"] = _size_of(origin.path)
+    return said | {"sample": None if said["size"] is None else sample_hash(origin.path)}
+
+
+def _size_of(path: Any) -> int | None:
+    """Bytes of a file; None of one that is not told by the store it lies in."""
+    return path.known().size if isinstance(path, StorePath) else os.stat(path).st_size
 
 
 def sample_hash(path: str | os.PathLike[str]) -> str:

@@ -6,7 +6,7 @@ import html
 import json
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from ..cells import NARROWEST, name_cell, padded, width_of
 from ..console import one_line
 from ..errors import DataError
 from ..fitting import DEFAULT_MEMORY
+from ..locations import placed
 from ..scalers import ColumnScaler
 from ..scalers._methods import new_scaler
 from .describe import ColumnDescription, Description, describe
@@ -176,7 +177,7 @@ def advise(
     source : path, list of paths, glob, directory, or data
         As for :func:`~streamnorm.fit`; read once. Or what is known already: a :class:`Description`, or a fitted
         scaler or the file that it was saved to, whose state knows less.
-    columns, exclude, where, format, memory, threads, progress
+    columns, exclude, where, format, types, filesystem, memory, threads, progress
         As for :func:`~streamnorm.describe`.
 
     Returns
@@ -210,10 +211,11 @@ def advise(
         return Advice(tuple(map(_column_advice, looks(description.columns))), description)
     from .pages import is_state
 
-    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format)
+    source = placed(source, filesystem)
+    reading: dict[str, Any] = dict(columns=columns, exclude=exclude, where=where, format=format, types=types)
     if is_state(source):
         if any(value is not None for value in reading.values()):
-            raise ValueError("columns, exclude, where and format go with data: a state has its own")
+            raise ValueError("columns, exclude, where, format and types go with data: a state has its own")
         description = Description.from_state(source[0] if isinstance(source, list) else source)
     else:
         description = describe(source, **reading, memory=memory, threads=threads, progress=progress)

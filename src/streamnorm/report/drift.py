@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from ..errors import DataError, StateError
 from ..fitting import DEFAULT_MEMORY
-from ..formats import format_by_name, is_pipe
+from ..formats import TEXT, format_by_name, is_pipe, listed
+from ..locations import locate, placed
 from ..masking import masked
 from ..memory import MIN_MEMORY, parse_memory
 from ..scalers import BaseScaler
