@@ -387,6 +387,7 @@ def test_an_update_reads_the_new_file_alone(data):
 def test_nothing_new_says_so(data, caplog):
     scaler = sn.fit(data, "robust")
     with caplog.at_level(logging.INFO, "streamnorm"):
+        caplog.clear()
         again = quietly(sn.fit, data, update=scaler)
     assert again is not scaler and state.dumps(again) == state.dumps(scaler)
     said = [record.getMessage() for record in caplog.records if not record.event.startswith(("job.", "pass."))]

@@ -144,7 +144,7 @@ def test_overwriting_replaces_the_parts_and_nothing_else(tmp_path):
 
 
 def test_an_interrupt_leaves_nothing(tmp_path):
-    pq.write_table(table(rows=600_000), tmp_path / "a.parquet", row_group_size=20_000)
+    pq.write_table(table(rows=2_400_000), tmp_path / "a.parquet", row_group_size=20_000)
     sn.fit(table(), columns="x").save(tmp_path / "s.json")
     command = [sys.executable, "-m", "streamnorm", "transform", "a.parquet", "-o", "out/", "--state", "s.json",
                "--partition-by", "year,zone", "--memory", "16MB"]  # fmt: skip

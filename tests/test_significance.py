@@ -115,7 +115,7 @@ def test_equal_options_are_no_different_and_a_better_one_is():
     assert equal.verdict.startswith("No difference: ") and not any(pair.differs for pair in equal.pairs)
     assert sorted(map(equal.standing, equal.figures)) == ["highest", "no difference", "no difference"]
     better = comparison(fold_scores(rng, 3, shift=0.2)[0], *names)
-    assert better.verdict.startswith("standard + batch is better than all 2 others (R² ")
+    assert better.verdict.startswith("Standard + batch is better than all 2 others (R² ")
     assert [better.standing(each) for each in better.figures] == ["best", "worse", "worse"]
     assert all(pair.low > 0 for pair in better.pairs if pair.first == "standard + batch")
 
@@ -126,7 +126,7 @@ def test_a_combination_whose_runs_scatter_is_called_unsteady():
     scores[3, ::4] -= 1.2
     found = comparison(scores, ["a", "b"], ["none", "batch"])
     assert found.standing(found.figures[-1]) == "no difference"
-    assert f"b + batch is unsteady, with an R² from {scores[3].min():.2f} to" in found.verdict
+    assert f"B + batch is unsteady, with an R² from {scores[3].min():.2f} to" in found.verdict
 
 
 def test_identical_scores_differ_by_nothing():
