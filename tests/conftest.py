@@ -1,6 +1,7 @@
 """What all tests share: the hostile inputs, in one list, and hypothesis' settings (no luck, no clock)."""
 
 import copy
+import signal
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,12 @@ settings.register_profile("streamnorm", derandomize=True, deadline=None, max_exa
 settings.load_profile("streamnorm")
 
 SEED = 20130101
+
+
+@pytest.fixture(autouse=True)
+def _interruptible() -> None:
+    """Let the processes that a test starts be interrupted, which those of a shell's job in the background are not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _slice(array: pa.Array, start: int, stop: int) -> pa.Array:
