@@ -97,6 +97,8 @@ def _metadata_of(source: Any) -> Mapping[bytes, bytes]:
     """What the schema of Arrow's own data has, or that of the first of its batches."""
     if isinstance(source, (list, tuple)) and source:
         source = source[0]
+    if not type(source).__module__.startswith("pyarrow"):  # others work out their schema when they are asked for it
+        return {}
     schema = getattr(source, "schema", None)
     return (schema.metadata or {}) if isinstance(schema, pa.Schema) else {}
 
